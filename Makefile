@@ -1,0 +1,50 @@
+# One target for each job; `make help` lists them. Every target makes the environment first, if it is missing or old.
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+# Without compiled bytecode every process compiles all libraries again.
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help reset seed migrate inspect lab test lint bench notebooks lock
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
+
+.venv/done: requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	"$(PYTHON)" -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+reset: .venv/done ## drop everything and build the known-good database
+	@$(BIN)/pharmdb reset
+
+seed: .venv/done ## create what is missing of the seed; safe to repeat
+	@$(BIN)/pharmdb seed
+
+migrate: .venv/done ## apply all pending revisions
+	@$(BIN)/pharmdb migrate
+
+inspect: .venv/done ## tables, progress, history and pictures, in a run file
+	@$(BIN)/pharmdb inspect
+
+lab: .venv/done ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab --notebook-dir=notebooks
+
+test: .venv/done ## every test, on SQLite and PostgreSQL
+	@$(BIN)/python -m pytest -n 2 --dist loadscope
+
+lint: .venv/done ## ruff and mypy
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+bench: .venv/done ## the figures of the README
+	@$(BIN)/python -m benchmarks
+
+notebooks: .venv/done ## run the notebooks anew and store their outputs
+	@$(BIN)/python tests/store_outputs.py
+
+lock: ## renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --output-file requirements.lock pyproject.toml

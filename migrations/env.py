@@ -1,0 +1,50 @@
+"""Alembic runs this file for every command; the verbs hand it their connection.
+
+Run by the bare `alembic` command it opens its own, under the same locks and with the same checks.
+"""
+
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection, TypeDecorator
+
+from pharmdb import database, migrating
+from pharmdb.drift import COMPARISON
+from pharmdb.models import StrictJSON, UTCDateTime
+
+
+def render_item(kind: str, item: Any, autogen_context: Any) -> str | bool:
+    """Revisions are frozen: they name the types of SQLAlchemy, never those of pharmdb.models."""
+    if kind != "type":
+        return False
+    if isinstance(item, StrictJSON):
+        return "sa.TEXT()"
+    if isinstance(item, UTCDateTime):
+        return "sa.TIMESTAMP(timezone=True).with_variant(sa.TEXT(), 'sqlite')"
+    if isinstance(item, TypeDecorator):
+        return "sa.Boolean().with_variant(sa.Integer(), 'sqlite')"
+    return False
+
+
+def migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Plain PostgreSQL takes this setting silently; Citus needs it to change several tables in one transaction.
+        connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
+    context.configure(
+        connection=connection, transactional_ddl=True, render_as_batch=True, render_item=render_item, **COMPARISON
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+elif context.is_offline_mode():
+    raise SystemExit("pharmdb's revisions look at the data they change, so there is no SQL script of them: run them")
+else:
+    target = database.target()
+    with database.changing_schema(target) as own:
+        migrating.require_known(own, target)
+        migrate(own)
+        database.stamp_environment(own)

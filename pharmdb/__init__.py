@@ -1,0 +1,56 @@
+"""pharmdb: reset, seed, migrate and inspect the Pharmacology Trainer's database.
+
+Each name is imported when it is first used: `import pharmdb` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pharmdb.database import reading, target, writing
+    from pharmdb.errors import PharmdbError
+    from pharmdb.fingerprints import fingerprint
+    from pharmdb.inspecting import inspect
+    from pharmdb.migrating import migrate
+    from pharmdb.queries import frame
+    from pharmdb.resetting import reset
+    from pharmdb.seeding import seed
+
+_HOMES = {
+    "PharmdbError": "errors",
+    "fingerprint": "fingerprints",
+    "frame": "queries",
+    "inspect": "inspecting",
+    "migrate": "migrating",
+    "reading": "database",
+    "reset": "resetting",
+    "seed": "seeding",
+    "target": "database",
+    "writing": "database",
+}
+__all__ = [
+    "PharmdbError",
+    "fingerprint",
+    "frame",
+    "inspect",
+    "migrate",
+    "reading",
+    "reset",
+    "seed",
+    "target",
+    "writing",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pharmdb' has no attribute {name!r}")
+    value = getattr(import_module(f"pharmdb.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

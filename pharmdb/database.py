@@ -1,0 +1,424 @@
+"""From a URL to a transaction: targets without secrets, engines, pragmas, timeouts, locks, environment stamp."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    NullPool,
+    String,
+    Table,
+    create_engine,
+    event,
+    exc,
+    inspect,
+    make_url,
+    select,
+)
+from sqlalchemy.engine import URL
+
+from pharmdb.errors import LockedError, ParameterError, PharmdbError, ProtectedError, UnavailableError
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_URL = "sqlite:///data/pharm.db"
+ENVIRONMENTS = ("development", "test", "production")
+
+# Schema changes and seeds exclude each other through this lock; the number is "pharmdb" in ASCII.
+ADVISORY_LOCK = int.from_bytes(b"pharmdb", "big")
+
+BOOKKEEPING_TABLES = ("alembic_version", "pharmdb_environment", "upgrade_rejects")
+
+_stamp = Table(
+    "pharmdb_environment",
+    MetaData(),
+    Column("id", Integer, CheckConstraint("id = 1", name="ck_pharmdb_environment_one_row"), primary_key=True),
+    Column(
+        "name",
+        String(16),
+        CheckConstraint(f"name IN {ENVIRONMENTS}", name="ck_pharmdb_environment_name"),
+        nullable=False,
+    ),
+)
+
+
+def lock_timeout() -> float:
+    """Seconds to wait for a lock: PHARMDB_LOCK_TIMEOUT, or 30."""
+    value = os.environ.get("PHARMDB_LOCK_TIMEOUT", "30")
+    try:
+        seconds = float(value)
+        if not 0 < seconds <= 86_400:
+            raise ValueError(value)
+    except ValueError:
+        raise ParameterError(
+            expected="PHARMDB_LOCK_TIMEOUT as a number of seconds above 0",
+            found=f"PHARMDB_LOCK_TIMEOUT={value!r}",
+            next="unset PHARMDB_LOCK_TIMEOUT",
+        ) from None
+    return seconds
+
+
+@dataclass(frozen=True)
+class Target:
+    """The database that a verb works on. Its text never holds a password."""
+
+    url: URL
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @cached_property
+    def path(self) -> Path:
+        """The SQLite file. A relative path starts at the project's root, wherever the process was started."""
+        return ROOT / str(self.url.database)
+
+    @property
+    def name(self) -> str:
+        """The database's name, as `confirm` takes it: the file's name on SQLite."""
+        return self.path.name if self.is_sqlite else str(self.url.database or self.url.query.get("dbname", "?"))
+
+    def __str__(self) -> str:
+        if self.is_sqlite:
+            path = self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path
+            return f"sqlite:///{path}"
+        host = self.url.host or self.url.query.get("host") or self.url.query.get("service") or "(libpq default)"
+        port = f":{self.url.port}" if self.url.port else ""
+        return f"postgresql://{host}{port}/{self.name}"
+
+    __repr__ = __str__
+
+
+def target(database_url: str = "") -> Target:
+    """The database to work on: the parameter, else PHARMDB_URL, else the default file.
+
+    Raises ParameterError for a URL that can't be used, and for a parameter that holds a password: parameters are
+    written into run files.
+    """
+    source = "database_url" if database_url else "PHARMDB_URL"
+    text = database_url or os.environ.get("PHARMDB_URL") or DEFAULT_URL
+    expected = "a URL like sqlite:///data/pharm.db or postgresql://user@host/database"
+    if not isinstance(text, str):
+        raise ParameterError(expected=expected, found=f"{source} of type {type(text).__name__}", next="pass a string")
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except (exc.ArgumentError, ValueError):
+        # The text itself may hold a password in a place where no mask finds it.
+        raise ParameterError(
+            expected=expected, found=f"{source} is no URL ({len(text)} characters)", next=f"correct {source}"
+        ) from None
+    if backend == "sqlite":
+        _check_sqlite_url(url, source)
+        return Target(url.set(drivername="sqlite"))
+    if backend != "postgresql" or url.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise ParameterError(
+            expected=expected, found=f"{source} with the scheme {url.drivername!r}", next=f"correct {source}"
+        )
+    if database_url and (url.password is not None or "password" in url.query):
+        raise ParameterError(
+            expected="a database_url without a password: parameters are written into the run file",
+            found="a database_url that holds one",
+            next="export PHARMDB_URL=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
+        )
+    return Target(url.set(drivername="postgresql+psycopg"))
+
+
+def _check_sqlite_url(url: URL, source: str) -> None:
+    database = url.database or ""
+    if database in ("", ":memory:") or database.startswith("file:") or url.query or "\0" in database:
+        raise ParameterError(
+            expected="the path of a file, as in sqlite:///data/pharm.db (relative to the project) or sqlite:////tmp/x.db",
+            found=f"{source} = {url.render_as_string(hide_password=True)!r}",
+            next=f"correct {source}",
+        )
+
+
+@contextmanager
+def reading(target: Target) -> Iterator[Connection]:
+    """One snapshot on a connection that can't write.
+
+    Raises UnavailableError if there is no such database, or none that answers.
+    """
+    with _transaction(target, _engine(target, write=False)) as connection:
+        yield connection
+
+
+@contextmanager
+def writing(target: Target) -> Iterator[Connection]:
+    """One write transaction: committed at the end, rolled back on any error. The database must exist.
+
+    On SQLite it begins IMMEDIATE: a transaction that reads first and then writes can't be locked out.
+    """
+    with _transaction(target, _engine(target, write=True)) as connection:
+        yield connection
+
+
+@contextmanager
+def changing_schema(target: Target) -> Iterator[Connection]:
+    """One write transaction that may change the schema; makes the SQLite file if there is none.
+
+    Only one runs at a time. On SQLite foreign keys are off, because dropping or rebuilding a table would delete its
+    children, and are checked before the commit.
+
+    Raises PharmdbError if a row's owner is missing at the end; everything is then rolled back.
+    """
+    with _transaction(target, _engine(target, write=True, schema=True)) as connection:
+        if not target.is_sqlite:
+            take_advisory_lock(connection)
+        yield connection
+        check_foreign_keys(connection)
+
+
+def check_foreign_keys(connection: Connection) -> None:
+    """Raises PharmdbError if a row's owner is missing. PostgreSQL needs no such check: it never lets one in."""
+    if connection.dialect.name != "sqlite":
+        return
+    broken = list(connection.exec_driver_sql("PRAGMA foreign_key_check"))
+    if broken:
+        rows = ", ".join(f"{table} row {rowid}" for table, rowid, *_ in broken[:5])
+        raise PharmdbError(
+            expected="every row's user_id names a user",
+            found=f"{len(broken)} row(s) without one: {rows}",
+            unchanged="everything was rolled back",
+            next="delete these rows or restore their users, then run the same command again",
+        )
+
+
+def take_advisory_lock(connection: Connection) -> None:
+    """Waits for the lock that schema changes and seeds share; it is given back with the transaction's end."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+
+
+def _engine(target: Target, *, write: bool, schema: bool = False) -> Engine:
+    if target.is_sqlite:
+        return _sqlite_engine(target.path, write=write, schema=schema)
+    return _postgresql_engine(target, write=write)
+
+
+def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
+    mode = "rwc" if schema else "rw" if write else "ro"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=lock_timeout()
+        )
+        # isolation_level=None: BEGIN and COMMIT are ours, so that DDL is part of the transaction.
+        connection.execute(f"PRAGMA foreign_keys = {'OFF' if schema else 'ON'}")
+        if write:
+            _use_wal(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            # Dropping a large table would otherwise write zeros over every page of it.
+            connection.execute("PRAGMA secure_delete = FAST")
+        else:
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Readers never wait in WAL. The switch ignores the busy timeout, so a lost race is tried again here."""
+    deadline = time.monotonic() + lock_timeout()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _postgresql_engine(target: Target, *, write: bool) -> Engine:
+    milliseconds = int(lock_timeout() * 1000)
+    options = f"-c timezone=UTC -c lock_timeout={milliseconds} {target.url.query.get('options', '')}"
+    engine = create_engine(
+        target.url.difference_update_query(["options"]),
+        poolclass=NullPool,
+        connect_args={"options": options, "connect_timeout": 10, "application_name": "pharmdb"},
+    )
+    if not write:
+
+        @event.listens_for(engine, "connect")
+        def read_only(connection: Any, record: Any) -> None:
+            from psycopg import IsolationLevel
+
+            connection.read_only = True
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ
+
+    return engine
+
+
+@contextmanager
+def _transaction(target: Target, engine: Engine) -> Iterator[Connection]:
+    creating = target.is_sqlite and not target.path.exists()
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (exc.DBAPIError, sqlite3.Error) as error:
+        known = _explain(target, error, creating)
+        if known is None:
+            raise
+        raise known from error
+    finally:
+        engine.dispose()
+
+
+def _explain(target: Target, error: Exception, missing: bool) -> PharmdbError | None:
+    """The driver's messages, mapped to typed errors in one place. None: the cause isn't known."""
+    origin = getattr(error, "orig", None) or error
+    text = str(origin).strip()
+    return _explain_sqlite(target, text, missing) if target.is_sqlite else _explain_postgresql(target, origin, text)
+
+
+def _explain_sqlite(target: Target, text: str, missing: bool) -> PharmdbError | None:
+    path = target.path
+    if "locked" in text or "busy" in text:
+        return LockedError(
+            expected=f"the write lock of {target} within {lock_timeout():g} s",
+            found=f"another process holds it ({text})",
+            next="wait for it or stop it, then run the same command again",
+        )
+    if "unable to open database file" in text:
+        if path.is_dir():
+            found, advice = f"{path} is a folder", "name a file in database_url"
+        elif not path.parent.exists():
+            found, advice = f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}"
+        elif missing:
+            found = f"no file {path}"
+            advice = f"pharmdb reset{_option(target)}   (makes it), or correct the path"
+        else:
+            found, advice = f"no permission for {path}", f"ls -l {path}"
+        return UnavailableError(expected=f"a database at {target}", found=found, next=advice)
+    if "not a database" in text or "malformed" in text:
+        return UnavailableError(
+            expected=f"an SQLite database at {target}",
+            found=text,
+            next=f"move the file away (mv {path} {path}.damaged), then pharmdb reset{_option(target)}",
+        )
+    if "readonly" in text or "read-only" in text:
+        return UnavailableError(
+            expected=f"to write to {target}", found=f"it is read-only ({text})", next=f"chmod u+w {path}"
+        )
+    if "full" in text or "disk I/O error" in text:
+        return UnavailableError(
+            expected=f"room to write to {target}", found=text, next=f"free space on the disk of {path.parent}"
+        )
+    return None
+
+
+def _explain_postgresql(target: Target, origin: BaseException, text: str) -> PharmdbError | None:
+    from psycopg import errors
+
+    first = text.splitlines()[0] if text else type(origin).__name__
+    if isinstance(origin, errors.LockNotAvailable):
+        return LockedError(
+            expected=f"a lock in {target} within {lock_timeout():g} s",
+            found="another session holds it; SELECT * FROM pg_stat_activity names the sessions",
+            next="wait for it or end it, then run the same command again",
+        )
+    if isinstance(origin, errors.InsufficientPrivilege):
+        return UnavailableError(
+            expected=f"the rights for this in {target}",
+            found=first,
+            next=f"as the owner: GRANT ALL ON SCHEMA public TO {target.url.username or 'the user'}",
+        )
+    if isinstance(origin, errors.ReadOnlySqlTransaction):
+        return UnavailableError(expected=f"to write to {target}", found=first, next="use a database that takes writes")
+    if isinstance(origin, errors.DiskFull):
+        return UnavailableError(expected=f"room to write to {target}", found=first, next="free space on the server")
+    if "password" in text:
+        found, advice = first, "correct the password in PHARMDB_URL or ~/.pgpass"
+    elif "does not exist" in text and "database" in text:
+        found, advice = first, f"createdb {target.name}"
+    elif isinstance(origin, errors.OperationalError) and origin.sqlstate is None:
+        found, advice = first, "start the server, or correct host and port in PHARMDB_URL"
+    else:
+        return None
+    return UnavailableError(expected=f"an answer from {target}", found=found, next=advice)
+
+
+def _option(target: Target) -> str:
+    return "" if str(target) == DEFAULT_URL else f" --database-url {target}"
+
+
+def is_local(connection: Connection) -> bool:
+    """Whether the server runs on this machine: a file, a Unix socket or a loopback address.
+
+    Asks the connection itself, because a service file or PGHOST may name another host than the URL.
+    """
+    if connection.dialect.name == "sqlite":
+        return True
+    driver: Any = connection.connection.dbapi_connection
+    info = driver.info
+    if info.host.startswith(("/", "@")):
+        return True
+    try:
+        return ip_address(info.hostaddr or info.host).is_loopback
+    except ValueError:
+        return str(info.host) == "localhost"
+
+
+# -- the environment --------------------------------------------------------------------------------
+
+
+def configured_environment() -> str:
+    """PHARMDB_ENV, or development. Raises ParameterError for any other word."""
+    name = os.environ.get("PHARMDB_ENV") or "development"
+    if name not in ENVIRONMENTS:
+        raise ParameterError(
+            expected=f"PHARMDB_ENV to be one of {', '.join(ENVIRONMENTS)}",
+            found=f"PHARMDB_ENV={name!r}",
+            next="export PHARMDB_ENV=development",
+        )
+    return name
+
+
+def environment(connection: Connection) -> str:
+    """The stricter of PHARMDB_ENV and what the database remembers."""
+    configured = configured_environment()
+    if not inspect(connection).has_table(_stamp.name):
+        return configured
+    remembered = connection.scalar(select(_stamp.c.name)) or configured
+    return "production" if "production" in (configured, remembered) else str(remembered)
+
+
+def stamp_environment(connection: Connection) -> None:
+    """Makes the database remember the environment; one that was production stays so."""
+    name = environment(connection)
+    _stamp.create(connection, checkfirst=True)
+    connection.execute(_stamp.delete().where(_stamp.c.name != name))
+    if connection.scalar(select(_stamp.c.name)) is None:
+        connection.execute(_stamp.insert().values(id=1, name=name))
+
+
+def refuse_production(connection: Connection, verb: str, advice: str) -> None:
+    """Raises ProtectedError where PHARMDB_ENV or the database itself says production."""
+    if environment(connection) != "production":
+        return
+    source = "PHARMDB_ENV" if configured_environment() == "production" else "the database itself"
+    raise ProtectedError(
+        expected=f"a development or test database to {verb}", found=f"{source} says production", next=advice
+    )

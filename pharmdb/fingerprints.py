@@ -1,0 +1,141 @@
+"""The fingerprint: a SHA-256 over what a database says, the same on every database and machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Select, String, Text, cast, collate, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from pharmdb.models import (
+    DOCUMENT,
+    Attempt,
+    Bookmark,
+    DatasetOverride,
+    ProgressByTag,
+    SpacedRepetitionItem,
+    User,
+    UserSettings,
+    UTCDateTime,
+)
+
+_Columns = tuple[InstrumentedAttribute[Any], ...]
+
+# For each table its natural key, and the rest of its content: no generated ids, and no hashes, which are secret.
+_CONTENT: tuple[tuple[_Columns, _Columns], ...] = (
+    ((User.email,), (User.role, User.created_at)),
+    ((User.email,), (UserSettings.language, UserSettings.created_at, UserSettings.updated_at)),
+    ((User.email, Bookmark.created_at, Bookmark.entity_type, Bookmark.entity_id), ()),
+    (
+        (User.email, Attempt.created_at, Attempt.entity_type, Attempt.entity_id),
+        (Attempt.score, Attempt.answers, Attempt.feedback),
+    ),
+    (
+        (User.email, ProgressByTag.module, ProgressByTag.course_block, ProgressByTag.tag),
+        (ProgressByTag.correct_count, ProgressByTag.wrong_count, ProgressByTag.last_attempt_at),
+    ),
+    (
+        (User.email, SpacedRepetitionItem.entity_type, SpacedRepetitionItem.entity_id),
+        (
+            SpacedRepetitionItem.ease_factor,
+            SpacedRepetitionItem.interval_days,
+            SpacedRepetitionItem.next_review_at,
+            SpacedRepetitionItem.last_reviewed_at,
+        ),
+    ),
+    (
+        (DatasetOverride.name,),
+        (
+            User.email,
+            DatasetOverride.description,
+            DatasetOverride.json_text,
+            DatasetOverride.is_active,
+            DatasetOverride.created_at,
+            DatasetOverride.updated_at,
+        ),
+    ),
+)
+_MODELS = (User, UserSettings, Bookmark, Attempt, ProgressByTag, SpacedRepetitionItem, DatasetOverride)
+# What renews itself is left out of the seed fingerprint.
+_RENEWED = {"created_at", "updated_at", "last_attempt_at"}
+
+
+def fingerprint(connection: Connection, *, seed: bool = False) -> str:
+    """The SHA-256 of the content as 64 hex digits.
+
+    Tables come in the order of the models, rows by natural key in byte order, each as one line of JSON with UTC
+    times in ISO 8601. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases seeded
+    from the same files then have the same fingerprint. Rows are streamed; memory does not grow with them.
+    """
+    digest = hashlib.sha256()
+    for model, (key, rest) in zip(_MODELS, _CONTENT, strict=True):
+        digest.update(f"{model.__tablename__}\n".encode())
+        for line in _lines(connection, model, key, rest, seed):
+            digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _lines(connection: Connection, model: type, key: _Columns, rest: _Columns, seed: bool) -> Iterator[str]:
+    if seed:
+        key, rest = (tuple(c for c in part if c.key not in _RENEWED) for part in (key, rest))
+    columns = (*key, *rest)
+    canonical = [_canonical(column) for column in columns]
+    rows = connection.execution_options(stream_results=True, yield_per=1000).execute(
+        _statement(connection, model, key, columns)
+    )
+    natural_key = itemgetter(*range(len(key)))
+    for _, equals in groupby(rows, natural_key):
+        # Rows with the same natural key have no order of their own: the text of the line gives one.
+        yield from sorted(
+            json.dumps([f(value) for f, value in zip(canonical, row, strict=True)], separators=(",", ":"))
+            for row in equals
+        )
+
+
+def _statement(connection: Connection, model: type, key: _Columns, columns: _Columns) -> Select[Any]:
+    selected = [cast(c, Text) if c.type is DOCUMENT else c for c in columns]
+    statement = select(*selected).select_from(model)
+    if model is not User:
+        owner = DatasetOverride.created_by_id if model is DatasetOverride else model.user_id  # type: ignore[attr-defined]
+        statement = statement.join(User, User.id == owner)
+    byte_order = "C" if connection.dialect.name == "postgresql" else "BINARY"
+    return statement.order_by(*(collate(c, byte_order) if isinstance(c.type, String) else c for c in key))
+
+
+def _canonical(column: InstrumentedAttribute[Any]) -> Callable[[Any], Any]:
+    if isinstance(column.type, UTCDateTime):
+        return _time
+    if column.type is DOCUMENT or column is DatasetOverride.json_text:
+        return canonical_json
+    return lambda value: value
+
+
+def _time(value: datetime | None) -> str | None:
+    if value is None:
+        return None
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def canonical_json(text: str | None) -> str | None:
+    """JSON with sorted keys, no white space, ASCII, and each number in one form: 1.0, 1e0 and 1 are 1."""
+    if text is None:
+        return None
+    value = json.loads(text, parse_float=_number, parse_int=_number)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _number(text: str) -> int | float | str:
+    """PostgreSQL keeps JSON numbers as exact decimals and SQLite as they were typed; both read the same here."""
+    if len(text) < 16 and text.lstrip("-").isdecimal():
+        return int(text)
+    number = Decimal(text)
+    if number.adjusted() >= 300:
+        return str(number.normalize())
+    return int(number) if number == number.to_integral_value() else float(number)

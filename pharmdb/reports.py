@@ -1,0 +1,25 @@
+"""What a verb gives back: dataframes to look at, and an outcome row to read by eye or by program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHORT = 12
+
+
+def table(rows: list[tuple[Any, ...]] | list[list[Any]], columns: dict[str, str]) -> pd.DataFrame:
+    """A dataframe of these rows; `columns` maps each name to its dtype, which holds without a row too."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+
+
+def outcome(*, ok: bool, changed: str, fingerprint: str, next: str) -> pd.DataFrame:
+    """One row: ok (bool), changed, fingerprint (its first 12 hex digits), next (a command)."""
+    return table(
+        [(ok, changed, fingerprint[:SHORT], next)],
+        {"ok": "bool", "changed": "str", "fingerprint": "str", "next": "str"},
+    )

