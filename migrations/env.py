@@ -3,7 +3,7 @@
 Run by the bare `alembic` command it opens its own, under the same locks and with the same checks.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from sqlalchemy import Connection, TypeDecorator
@@ -13,7 +13,7 @@ from pharmdb.drift import COMPARISON
 from pharmdb.models import StrictJSON, UTCDateTime
 
 
-def render_item(kind: str, item: Any, autogen_context: Any) -> str | bool:
+def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
     """Revisions are frozen: they name the types of SQLAlchemy, never those of pharmdb.models."""
     if kind != "type":
         return False

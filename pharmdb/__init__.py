@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pharmdb.inspecting import inspect
     from pharmdb.migrating import migrate
     from pharmdb.queries import frame
+    from pharmdb.reports import wide_tables
     from pharmdb.resetting import reset
     from pharmdb.seeding import seed
 
@@ -28,6 +29,7 @@ _HOMES = {
     "reset": "resetting",
     "seed": "seeding",
     "target": "database",
+    "wide_tables": "reports",
     "writing": "database",
 }
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "reset",
     "seed",
     "target",
+    "wide_tables",
     "writing",
 ]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from pharmdb.models import (
     DOCUMENT,
+    DOUBLE,
     Attempt,
     Bookmark,
     DatasetOverride,
@@ -114,6 +116,8 @@ def _canonical(column: InstrumentedAttribute[Any]) -> Callable[[Any], Any]:
         return _time
     if column.type is DOCUMENT or column is DatasetOverride.json_text:
         return canonical_json
+    if column.type is DOUBLE:
+        return lambda value: value + 0.0  # SQLite has no -0.0
     return lambda value: value
 
 
@@ -128,14 +132,44 @@ def canonical_json(text: str | None) -> str | None:
     if text is None:
         return None
     value = json.loads(text, parse_float=_number, parse_int=_number)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except TypeError:  # an _Exact in it
+        return _dump(value)
 
 
-def _number(text: str) -> int | float | str:
+@dataclass(frozen=True)
+class _Exact:
+    """A number that no int or float of a sensible size says exactly."""
+
+    text: str
+
+
+def _dump(value: Any) -> str:
+    if isinstance(value, _Exact):
+        return value.text
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{_dump(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_dump, value)) + "]"
+    return json.dumps(value)
+
+
+def _number(text: str) -> int | float | _Exact:
     """PostgreSQL keeps JSON numbers as exact decimals and SQLite as they were typed; both read the same here."""
     if len(text) < 16 and text.lstrip("-").isdecimal():
         return int(text)
-    number = Decimal(text)
-    if number.adjusted() >= 300:
-        return str(number.normalize())
-    return int(number) if number == number.to_integral_value() else float(number)
+    try:
+        sign, digits, exponent = Decimal(text).as_tuple()
+    except InvalidOperation:  # an exponent of nineteen digits: only SQLite takes it, and gives it back as it was
+        return _Exact(text)
+    significant = "".join(map(str, digits)).strip("0")
+    if not significant:
+        return 0
+    exponent = int(exponent) + len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    if exponent >= 0 and exponent + len(significant) <= 300:
+        return int(text) if text.lstrip("-").isdecimal() else int(Decimal(text))
+    # A float tells any two decimals of up to 15 digits apart.
+    if len(significant) <= 15 and abs(exponent) < 290:
+        return float(text)
+    return _Exact(f"{'-' * sign}{significant}E{exponent}")

@@ -261,7 +261,7 @@ def _steps(script: ScriptDirectory, before: str | None, after: str | None) -> li
 
 
 def _ancestors(script: ScriptDirectory, revision: str | None) -> list[Script]:
-    return list(script.iterate_revisions(tuple(revision.split(", ")), "base")) if revision else []  # type: ignore[arg-type]
+    return list(script.iterate_revisions(tuple(revision.split(", ")), "base")) if revision else []
 
 
 def _history(script: ScriptDirectory, current: str | None) -> list[tuple[str, str, str, str]]:

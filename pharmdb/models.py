@@ -121,7 +121,7 @@ def _utcnow_postgresql(element: utcnow, compiler: Any, **kw: Any) -> str:
 
 BIGINT = BigInteger().with_variant(Integer(), "sqlite")
 VARCHAR = String().with_variant(TEXT(), "sqlite")
-DOUBLE = Double().with_variant(REAL(), "sqlite")
+DOUBLE: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
 DOCUMENT = (
     JSON(none_as_null=True)
     .with_variant(JSONB(none_as_null=True), "postgresql")
@@ -158,8 +158,8 @@ def _time(column: str) -> list[Constraint]:
     ]
 
 
-def _json(column: str) -> list[Constraint]:
-    return [_check(column, f"json_valid({column}) AND instr({column}, char(0)) = 0", "sqlite")]
+def _json(column: str, empty: str = "") -> CheckConstraint:
+    return _check(column, f"{empty}json_valid({column}) AND instr({column}, char(0)) = 0", "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -270,8 +270,9 @@ class Attempt(Base):
         Index(None, "user_id", "entity_type", "entity_id"),
         _one_of("entity_type", ATTEMPT_ENTITY_TYPES),
         _check("score", "score >= 0 AND score <= 100"),
-        *_json("answers"),
-        *_json("feedback"),
+        _json("answers"),
+        # Some versions of json_valid say 0 for NULL, others NULL.
+        _json("feedback", "feedback IS NULL OR "),
         *_time("created_at"),
     )
 
@@ -337,7 +338,7 @@ class DatasetOverride(Base):
         "reference",
         UniqueConstraint("name"),
         _check("is_active", "is_active IN (0, 1)", "sqlite"),
-        *_json("json_text"),
+        _json("json_text"),
         # IS JSON came with PostgreSQL 16; the cast does the same on older servers.
         _check("json_text", "CAST(json_text AS json) IS NOT NULL", "postgresql"),
         *_time("created_at"),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from passlib.context import CryptContext
 
+# What passlib takes.
+LONGEST = 4096
 # The old system's bcryptjs looked at the first 72 bytes and dropped the rest.
 _BCRYPT_BYTES = 72
 
@@ -35,14 +37,14 @@ def hash_password(password: str) -> str:
 
 def verify_password(password: str, password_hash: str) -> bool:
     """Whether the password is the one that was hashed. False for a hash of no known scheme."""
-    from passlib.exc import MalformedHashError, UnknownHashError
+    from argon2.exceptions import Argon2Error
 
     secret = password.encode()
     if scheme(password_hash) == "bcrypt":
         secret = secret[:_BCRYPT_BYTES]
     try:
         return bool(_context().verify(secret, password_hash))
-    except (UnknownHashError, MalformedHashError, ValueError):
+    except (ValueError, TypeError, Argon2Error):  # what passlib and argon2 raise for a malformed hash
         return False
 
 

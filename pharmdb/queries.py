@@ -12,13 +12,18 @@ from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, StrictB
 if TYPE_CHECKING:
     import pandas as pd
 
+# An attempt counts as correct from this score on.
+CORRECT_FROM = 50
 
-def user_by_email(email: str) -> Select[Any]:
+Statement = Select[*tuple[Any, ...]]
+
+
+def user_by_email(email: str) -> Statement:
     """The user with this e-mail, in any case: id, email, role, created_at."""
     return select(User.id, User.email, User.role, User.created_at).where(User.email == email.strip().lower())
 
 
-def attempt_history(user_id: int, *, limit: int = 50, before: tuple[datetime, int] | None = None) -> Select[Any]:
+def attempt_history(user_id: int, *, limit: int = 50, before: tuple[datetime, int] | None = None) -> Statement:
     """A user's attempts, newest first: all columns of attempts.
 
     `before` is (created_at, id) of the last row already seen: the next page costs what the first one did.
@@ -29,7 +34,7 @@ def attempt_history(user_id: int, *, limit: int = 50, before: tuple[datetime, in
     return statement.order_by(Attempt.created_at.desc(), Attempt.id.desc()).limit(limit)
 
 
-def progress_by_key(user_id: int, module: str, course_block: str, tag: str) -> Select[Any]:
+def progress_by_key(user_id: int, module: str, course_block: str, tag: str) -> Statement:
     """One progress row by its natural key: all columns of progress_by_tag."""
     return select(*ProgressByTag.__table__.columns).where(
         ProgressByTag.user_id == user_id,
@@ -39,7 +44,7 @@ def progress_by_key(user_id: int, module: str, course_block: str, tag: str) -> S
     )
 
 
-def due_reviews(user_id: int, at: datetime, *, limit: int = 50) -> Select[Any]:
+def due_reviews(user_id: int, at: datetime, *, limit: int = 50) -> Statement:
     """A user's review items that are due at a time, longest due first: all columns of spaced_repetition_items."""
     return (
         select(*SpacedRepetitionItem.__table__.columns)
@@ -49,7 +54,7 @@ def due_reviews(user_id: int, at: datetime, *, limit: int = 50) -> Select[Any]:
     )
 
 
-def frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
+def frame(connection: Connection, statement: Statement) -> pd.DataFrame:
     """The rows of a statement as a dataframe with one dtype per column, also where there is no row.
 
     Times are datetime64[us, UTC]; integers Int64, floats Float64 and booleans boolean, all of them nullable; text str.
@@ -59,7 +64,7 @@ def frame(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     result = connection.execute(statement)
     data = pd.DataFrame(result.fetchall(), columns=list(result.keys()), dtype=object)
     for column, selected in zip(data.columns, statement.selected_columns, strict=True):
-        data[column] = data[column].astype(_dtype(selected.type))
+        data[column] = data[column].astype(_dtype(selected.type))  # type: ignore[call-overload]
     return data
 
 

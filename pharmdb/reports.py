@@ -10,6 +10,13 @@ if TYPE_CHECKING:
 SHORT = 12
 
 
+def wide_tables() -> None:
+    """Lets pandas print a table as wide as a terminal of 120 columns, with values of up to 100 characters."""
+    import pandas as pd
+
+    pd.set_option("display.width", 120, "display.max_columns", 20, "display.max_colwidth", 100)
+
+
 def table(rows: list[tuple[Any, ...]] | list[list[Any]], columns: dict[str, str]) -> pd.DataFrame:
     """A dataframe of these rows; `columns` maps each name to its dtype, which holds without a row too."""
     import pandas as pd

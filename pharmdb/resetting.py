@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect
 
 from pharmdb import database, migrating, reports, seeding
-from pharmdb.errors import ProtectedError
+from pharmdb.errors import ProtectedError, UnavailableError
 from pharmdb.models import MODELS
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ def reset(database_url: str = "", *, confirm: str = "", seed_dir: str = "") -> R
     seed = seeding.read(seed_dir)
     # Before the lock is taken, because hashing is slow on purpose.
     hashes = seeding.hash_passwords(seed, {})
+    if target.is_sqlite and target.path.exists():
+        # A connection that writes turns the file's header to WAL; a refused file stays as it is to the last byte.
+        with suppress(UnavailableError), database.reading(target) as connection:
+            _guard(connection, target, _objects(connection), confirm)
     with database.changing_schema(target) as connection:
-        if database.environment(connection) == "production":
-            raise _production("the database itself")
         objects = _objects(connection)
         _guard(connection, target, objects, confirm)
         destroyed = tuple((kind, name, _count(connection, name) if kind == "table" else None) for kind, name in objects)
@@ -85,7 +88,10 @@ def _production(source: str) -> ProtectedError:
 
 
 def _guard(connection: Connection, target: database.Target, objects: list[tuple[str, str]], confirm: str) -> None:
-    tables = [name for kind, name in objects if kind == "table"]
+    if database.environment(connection) == "production":
+        raise _production("the database itself")
+    # Alembic's own table alone says nothing, and holds nothing.
+    tables = [name for kind, name in objects if kind == "table" and name != "alembic_version"]
     reason = ""
     if not database.is_local(connection):
         reason = "a server that is not on this machine"
@@ -140,7 +146,7 @@ _POSTGRESQL_OBJECTS = """
       FROM pg_proc
      WHERE pronamespace = current_schema()::regnamespace
        AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid
-                          AND deptype = 'e')
+                          AND deptype IN ('e', 'i'))
     UNION ALL
     SELECT CASE typtype WHEN 'd' THEN 'domain' ELSE 'type' END, quote_ident(typname), typname
       FROM pg_type LEFT JOIN pg_class ON pg_class.oid = typrelid
@@ -150,15 +156,24 @@ _POSTGRESQL_OBJECTS = """
                           AND deptype = 'e')
     ORDER BY 1, 3
 """
-_FOREIGN_DEPENDANTS = """
-    SELECT DISTINCT dependant.oid::regclass::text
-      FROM pg_class own
-      JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = own.oid
-      LEFT JOIN pg_rewrite ON classid = 'pg_rewrite'::regclass AND pg_rewrite.oid = objid
-      LEFT JOIN pg_constraint ON classid = 'pg_constraint'::regclass AND pg_constraint.oid = objid
-      JOIN pg_class dependant ON dependant.oid IN (ev_class, conrelid)
-     WHERE own.relnamespace = current_schema()::regnamespace
-       AND dependant.relnamespace <> own.relnamespace
+# All that a CASCADE may take with it in other schemas: tables, columns and their defaults, constraints, triggers, …
+_OUTSIDE = """
+    WITH others AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+                       AND oid <> current_schema()::regnamespace),
+         relations AS (SELECT oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM others) AND relkind <> 'i')
+    SELECT pg_describe_object(classid, objid, objsubid)
+      FROM (SELECT 'pg_class'::regclass, attrelid, attnum::int FROM pg_attribute
+             WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 AND NOT attisdropped
+            UNION ALL SELECT 'pg_class'::regclass, oid, 0 FROM relations
+            UNION ALL SELECT 'pg_attrdef'::regclass, oid, 0 FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM relations)
+            UNION ALL SELECT 'pg_trigger'::regclass, oid, 0 FROM pg_trigger
+                       WHERE tgrelid IN (SELECT oid FROM relations) AND NOT tgisinternal
+            UNION ALL SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_constraint
+                       WHERE connamespace IN (SELECT oid FROM others)
+            UNION ALL SELECT 'pg_proc'::regclass, oid, 0 FROM pg_proc WHERE pronamespace IN (SELECT oid FROM others)
+            UNION ALL SELECT 'pg_type'::regclass, oid, 0 FROM pg_type
+                       WHERE typnamespace IN (SELECT oid FROM others) AND typrelid = 0 AND typelem = 0
+           ) AS found (classid, objid, objsubid)
 """
 
 
@@ -197,13 +212,16 @@ def _drop_sqlite(connection: Connection) -> None:
 
 
 def _drop_postgresql(connection: Connection) -> None:
-    outside = [name for (name,) in connection.exec_driver_sql(_FOREIGN_DEPENDANTS)]
-    if outside:
-        raise ProtectedError(
-            expected="nothing outside the schema to hang on what a reset drops",
-            found=f"in other schemas: {', '.join(outside)}",
-            next="drop these yourself, then run pharmdb reset again",
-        )
+    outside = set(connection.exec_driver_sql(_OUTSIDE).scalars())
     for kind, quoted, _ in list(connection.exec_driver_sql(_POSTGRESQL_OBJECTS)):
+        kind = "routine" if kind in ("aggregate", "function", "procedure") else kind
         escaped = quoted.replace("%", "%%")
         connection.exec_driver_sql(f"DROP {kind} IF EXISTS {escaped} CASCADE")
+    lost = sorted(outside - set(connection.exec_driver_sql(_OUTSIDE).scalars()))
+    if lost:
+        raise ProtectedError(
+            expected="nothing in other schemas to hang on what a reset drops",
+            found=f"what would go with it: {', '.join(lost[:8])}",
+            unchanged="everything was rolled back",
+            next="drop these yourself, then run pharmdb reset again",
+        )

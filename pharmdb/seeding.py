@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -67,6 +68,12 @@ def _text(value: str) -> str:
     return value
 
 
+def _password(value: str) -> str:
+    if len(value.encode()) > passwords.LONGEST:
+        raise ValueError(f"longer than {passwords.LONGEST} bytes")
+    return _text(value)
+
+
 def _role(value: str) -> str:
     if value not in ROLES:
         raise ValueError(f"not a role: {' or '.join(ROLES)}")
@@ -82,16 +89,17 @@ def _language(value: str) -> str:
 def _count(value: str) -> int:
     if not re.fullmatch(r"-?[0-9]+", value):
         raise ValueError("not a whole number")
-    if int(value) < 0:
+    number = int(value[:20])  # int() refuses thousands of digits in words of its own
+    if number < 0:
         raise ValueError("negative")
-    if int(value) > LARGEST_COUNT:
+    if number > LARGEST_COUNT:
         raise ValueError(f"above {LARGEST_COUNT}")
-    return int(value)
+    return number
 
 
 # file -> (its columns with their parsers, the columns that are its key)
 FILES: dict[str, tuple[dict[str, Callable[[str], Any]], tuple[str, ...]]] = {
-    "users.csv": ({"email": _email, "password": _text, "role": _role, "language": _language}, ("email",)),
+    "users.csv": ({"email": _email, "password": _password, "role": _role, "language": _language}, ("email",)),
     "progress.csv": (
         {
             "user_email": _email,
@@ -117,49 +125,60 @@ def read(seed_dir: str | Path = "") -> Seed:
         if path.name not in FILES:
             problems.append((path.name, 0, "", path.name, f"not a seed file: {', '.join(FILES)}"))
     rows = {name: _read_file(directory / name, problems) for name in FILES}
-    emails = {row["email"] for row in rows["users.csv"] if "email" in row}
-    for row in rows["progress.csv"]:
-        if "user_email" in row and row["user_email"] not in emails:
+    users, progress = rows["users.csv"], rows["progress.csv"]
+    emails = {row["email"] for row in users or () if "email" in row}
+    for row in progress or ():
+        # Of users that could not be read, nothing is known.
+        if users is not None and "user_email" in row and row["user_email"] not in emails:
             problems.append(("progress.csv", row["line"], "user_email", row["user_email"], "no such user in users.csv"))
-    if problems:
+    if problems or users is None or progress is None:
         raise SeedError(sorted(problems, key=lambda p: (p[0], p[1])), directory=str(directory))
-    return Seed(directory, rows["users.csv"], rows["progress.csv"])
+    return Seed(directory, users, progress)
 
 
-def _read_file(path: Path, problems: list[Problem]) -> list[Row]:
-    """The parsed rows, each with its line number; a value with a fault is left out of its row."""
+def _read_file(path: Path, problems: list[Problem]) -> list[Row] | None:
+    """The parsed rows, each with the line where it starts; a value with a fault is left out of its row.
+
+    None if the file could not be read to its end.
+    """
     columns, key = FILES[path.name]
     try:
-        lines = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        problems.append((path.name, 0, "", str(path), "no such file"))
-        return []
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        problems.append((path.name, 0, "", str(path), reason))
+        return None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         problems.append((path.name, line, "", repr(error.object[error.start : error.end]), "not UTF-8"))
-        return []
-    reader = csv.reader(lines.splitlines(keepends=True), strict=True)
+        return None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     seen: dict[tuple[Any, ...], int] = {}
     try:
         header = next(reader, None)
         if header is None:
             problems.append((path.name, 1, "", "", "the file is empty"))
-            return []
+            return None
+        if not set(header) & set(columns):
+            # Perhaps a row, with a password in it: not shown.
+            problems.append((path.name, 1, "", "", f"no header line: {','.join(columns)}"))
+            return None
         faults = [(c, "unknown column") for c in header if c not in columns]
         faults += [(c, "missing column") for c in columns if c not in header]
-        faults += [(c, "column given twice") for c in set(header) if header.count(c) > 1]
+        faults += [(c, "column given twice") for c in dict.fromkeys(header) if header.count(c) > 1]
         if faults:
             problems += [(path.name, 1, column, column, reason) for column, reason in faults]
-            return []
+            return None
+        end = reader.line_num
         for cells in reader:
+            line, end = end + 1, reader.line_num
             if not cells:
                 continue
-            line = reader.line_num
             if len(cells) != len(header):
-                problems.append(
-                    (path.name, line, "", ",".join(cells), f"{len(cells)} values for {len(header)} columns")
-                )
+                # Which of them is the password can't be known.
+                shown = "***" if "password" in columns else ",".join(cells)
+                problems.append((path.name, line, "", shown, f"{len(cells)} values for {len(header)} columns"))
                 continue
             row = _parse(path.name, line, dict(zip(header, cells, strict=True)), columns, problems)
             rows.append(row)
@@ -170,6 +189,7 @@ def _read_file(path: Path, problems: list[Problem]) -> list[Row]:
                     problems.append((path.name, line, key[-1], value, f"the key of line {first} again"))
     except csv.Error as error:
         problems.append((path.name, reader.line_num, "", "", f"not CSV: {error}"))
+        return None
     return rows
 
 

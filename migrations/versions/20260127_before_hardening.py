@@ -8,6 +8,8 @@ Revises:
 Create Date: 2026-01-27 12:32:16 UTC
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -27,7 +29,7 @@ def now() -> sa.TextClause:
     return sa.text("(strftime('%Y-%m-%d %H:%M:%f000', 'now'))" if sqlite else "now()")
 
 
-def table(name: str, *columns: sa.Column, owner: str | None = "user_id", unique: tuple[str, ...] = ()) -> None:
+def table(name: str, *columns: sa.Column[Any], owner: str | None = "user_id", unique: tuple[str, ...] = ()) -> None:
     constraints: list[sa.Constraint] = [sa.PrimaryKeyConstraint("id", name=f"pk_{name}")]
     if owner:
         constraints.append(sa.ForeignKeyConstraint([owner], ["users.id"], name=f"fk_{name}_{owner}_users"))
@@ -36,7 +38,7 @@ def table(name: str, *columns: sa.Column, owner: str | None = "user_id", unique:
     op.create_table(name, sa.Column("id", BIGINT, autoincrement=True, nullable=False), *columns, *constraints)
 
 
-def column(name: str, type_: sa.types.TypeEngine, default: str | sa.TextClause | None = None) -> sa.Column:
+def column(name: str, type_: sa.types.TypeEngine[Any], default: str | sa.TextClause | None = None) -> sa.Column[Any]:
     return sa.Column(name, type_, server_default=default, nullable=name in ("feedback", "last_reviewed_at"))
 
 

@@ -119,7 +119,7 @@ SQLITE_CHECKS = (
     ),
     ("user_settings", "language_letters", "language NOT GLOB '*[^A-Za-z]*' AND instr(language, char(0)) = 0"),
     ("attempts", "answers", "json_valid(answers) AND instr(answers, char(0)) = 0"),
-    ("attempts", "feedback", "json_valid(feedback) AND instr(feedback, char(0)) = 0"),
+    ("attempts", "feedback", "feedback IS NULL OR json_valid(feedback) AND instr(feedback, char(0)) = 0"),
     ("dataset_overrides", "is_active", "is_active IN (0, 1)"),
     ("dataset_overrides", "json_text", "json_valid(json_text) AND instr(json_text, char(0)) = 0"),
 )
