@@ -89,9 +89,7 @@ def _lines(connection: Connection, model: type, key: _Columns, rest: _Columns, s
         key, rest = (tuple(c for c in part if c.key not in _RENEWED) for part in (key, rest))
     columns = (*key, *rest)
     canonical = [_canonical(column) for column in columns]
-    rows = connection.execution_options(stream_results=True, yield_per=1000).execute(
-        _statement(connection, model, key, columns)
-    )
+    rows = connection.execute(_statement(connection, model, key, columns), execution_options={"yield_per": 1000})
     natural_key = itemgetter(*range(len(key)))
     for _, equals in groupby(rows, natural_key):
         # Rows with the same natural key have no order of their own: the text of the line gives one.

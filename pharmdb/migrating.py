@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ def config(connection: Connection | None = None) -> Config:
     """The settings of [tool.alembic] in pyproject.toml; env.py works on the connection, if there is one."""
     settings = Config(toml_file=database.ROOT / "pyproject.toml")
     settings.attributes["connection"] = connection
+    # The longest message that migrate takes: a file's name is never cut.
+    settings.set_main_option("truncate_slug_length", "80")
     return settings
 
 
@@ -171,7 +174,9 @@ def migrate(database_url: str = "", *, revision: str = "head", message: str = ""
     """
     from pharmdb import drift
 
-    if message and not re.fullmatch(r"[\w ,.:()+-]{1,80}", message):
+    # Papermill makes a number of what looks like one.
+    revision = str(revision)
+    if message and not re.fullmatch(r"(?=.*[^\W_])[\w ,.:()+-]{1,80}", message):
         raise ParameterError(
             expected="a message of one line: letters, digits, spaces and , . : ( ) + -, at most 80",
             found=repr(message),
@@ -215,6 +220,8 @@ def _go_to(connection: Connection, revision: str) -> None:
     if revision in ("head", "heads"):
         head(script)
     try:
+        if not revision:
+            raise CommandError("no revision")
         current = current_revision(connection)
         if revision == "base" or revision.startswith("-") or _is_older(script, revision, current):
             command.downgrade(config(connection), revision)
@@ -239,16 +246,30 @@ def _is_older(script: ScriptDirectory, revision: str, current: str | None) -> bo
 def _write_revision(connection: Connection, message: str) -> Path | None:
     """Writes and applies a revision for the models' differences; None where there is none."""
 
-    def leave_out_empty(context: Any, revision: Any, directives: list[Any]) -> None:
+    settings = config(connection)
+    slug = "_".join(re.findall(r"\w+", message)).lower()
+    name = f"{datetime.now(UTC):%Y%m%d}_{slug}.py"
+
+    def check(context: Any, revision: Any, directives: list[Any]) -> None:
         if directives[0].upgrade_ops.is_empty():
             directives.clear()
+        elif (Path(ScriptDirectory.from_config(settings).versions) / name).exists():
+            # Alembic would write over it.
+            raise ParameterError(
+                expected="a message that no revision of today has",
+                found=f"{name} exists",
+                next=f'pharmdb migrate --message "{message} 2"',
+            )
 
-    script = command.revision(
-        config(connection), message, autogenerate=True, process_revision_directives=leave_out_empty
-    )
+    script = command.revision(settings, message, autogenerate=True, process_revision_directives=check)
     if script is None or isinstance(script, list):
         return None
-    upgrade(connection)
+    try:
+        upgrade(connection)
+    except BaseException:
+        # All or nothing: a file that can't be applied would stop every later migration and reset.
+        Path(script.path).unlink()
+        raise
     return Path(script.path)
 
 

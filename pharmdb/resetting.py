@@ -97,7 +97,7 @@ def _guard(connection: Connection, target: database.Target, objects: list[tuple[
         reason = "a server that is not on this machine"
     elif tables and not _is_ours(connection, tables):
         reason = f"another program's tables: {', '.join(tables[:8])}"
-    if reason and confirm != target.name:
+    if reason and str(confirm) != target.name:
         raise ProtectedError(
             expected=f"confirm={target.name}, to destroy all of it",
             found=f"{reason}; confirm={confirm!r}",

@@ -129,14 +129,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - every failure of a run is told, and none is a traceback
         print(mask(_failure(verb, error)), f"\n\nThe run is in {_shown(run)}", sep="", file=sys.stderr)
         return 1
-    last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
-    tables = [output.data for output in last.outputs if output.output_type == "execute_result"]
-    if not tables:
+    shown = [_as_text(cell) for cell in notebook.cells[2:]]
+    if not shown or not shown[-1]:
         print(f"pharmdb {verb}: stopped before its end; the run is in {_shown(run)}", file=sys.stderr)
         return 1
-    print(tables[-1]["text/plain"])
+    print("\n\n".join(text for text in shown if text))
     print(f"\nThe run is in {_shown(run)}")
     return 0
+
+
+def _as_text(cell: Any) -> str:
+    """What a cell has to say on a terminal: a heading, or the result of the code."""
+    if cell.cell_type == "markdown":
+        return str(cell.source).lstrip("# ")
+    return "\n".join(o.data["text/plain"] for o in cell.outputs if o.output_type == "execute_result")
 
 
 def _execute(notebook: Path, run: Path, values: dict[str, Any]) -> Any:

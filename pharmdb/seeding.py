@@ -238,7 +238,7 @@ def _stored_hashes(connection: Connection, seed: Seed) -> dict[str, str]:
     rows = connection.execute(
         select(User.email, User.password_hash).where(User.email.in_([row["email"] for row in seed.users]))
     )
-    return dict(rows.tuples().all())
+    return {row.email: row.password_hash for row in rows}
 
 
 # -- the database -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,7 +41,16 @@ def main() -> None:
             for cell in notebook.cells:
                 cell.metadata.pop("execution", None)
             nbformat.write(notebook, ROOT / "notebooks" / f"{name}.ipynb")
+            if name == "inspect":
+                _store_schema(notebook)
             print(f"notebooks/{name}.ipynb")
+
+
+def _store_schema(notebook: nbformat.NotebookNode) -> None:
+    """The README's picture of the schema is the one in the notebook."""
+    (cell,) = [cell for cell in notebook.cells if cell.source == "seen.schema_picture"]
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "schema.png").write_bytes(b64decode(cell.outputs[0].data["image/png"]))
 
 
 if __name__ == "__main__":
