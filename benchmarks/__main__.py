@@ -59,7 +59,7 @@ def in_process_reset(folder: Path) -> Result:
     peer = folder / "peer.db"
     pharmdb.reset(url)
     hashes = seeding.hash_passwords(seeding.read(), {})
-    with mock.patch.object(seeding, "hash_passwords", lambda *_: hashes):
+    with mock.patch.object(seeding, "hash_passwords", return_value=hashes):
         statements = _written_by(lambda: pharmdb.reset(url))
 
         def raw() -> None:

@@ -6,19 +6,20 @@ Run by the bare `alembic` command it opens its own, under the same locks and wit
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import Connection, TypeDecorator
+from sqlalchemy import JSON, Connection, TypeDecorator
 
 from pharmdb import database, migrating
 from pharmdb.drift import COMPARISON
-from pharmdb.models import StrictJSON, UTCDateTime
+from pharmdb.models import UTCDateTime
 
 
 def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
     """Revisions are frozen: they name the types of SQLAlchemy, never those of pharmdb.models."""
     if kind != "type":
         return False
-    if isinstance(item, StrictJSON):
-        return "sa.TEXT()"
+    if isinstance(item, JSON):
+        autogen_context.imports.add("from sqlalchemy.dialects import postgresql")
+        return "sa.JSON().with_variant(postgresql.JSONB(), 'postgresql').with_variant(sa.TEXT(), 'sqlite')"
     if isinstance(item, UTCDateTime):
         return "sa.TIMESTAMP(timezone=True).with_variant(sa.TEXT(), 'sqlite')"
     if isinstance(item, TypeDecorator):

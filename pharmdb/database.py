@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
@@ -39,6 +40,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_URL = "sqlite:///data/pharm.db"
 ENVIRONMENTS = ("development", "test", "production")
 
+# Seconds after which PostgreSQL ends a statement of ours, or a transaction of ours in which nothing happens.
+STATEMENT_TIMEOUT = 1800
+
 # Schema changes and seeds exclude each other through this lock; the number is "pharmdb" in ASCII.
 ADVISORY_LOCK = int.from_bytes(b"pharmdb", "big")
 
@@ -47,7 +51,13 @@ BOOKKEEPING_TABLES = ("alembic_version", "pharmdb_environment", "upgrade_rejects
 _stamp = Table(
     "pharmdb_environment",
     MetaData(),
-    Column("id", Integer, CheckConstraint("id = 1", name="ck_pharmdb_environment_one_row"), primary_key=True),
+    Column(
+        "id",
+        Integer,
+        CheckConstraint("id = 1", name="ck_pharmdb_environment_one_row"),
+        primary_key=True,
+        autoincrement=False,
+    ),
     Column(
         "name",
         String(16),
@@ -59,7 +69,7 @@ _stamp = Table(
 
 def lock_timeout() -> float:
     """Seconds to wait for a lock: PHARMDB_LOCK_TIMEOUT, or 30."""
-    value = os.environ.get("PHARMDB_LOCK_TIMEOUT", "30")
+    value = os.environ.get("PHARMDB_LOCK_TIMEOUT") or "30"
     try:
         seconds = float(value)
         if not 0 < seconds <= 86_400:
@@ -96,7 +106,8 @@ class Target:
     def __str__(self) -> str:
         if self.is_sqlite:
             path = self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path
-            return f"sqlite:///{path}"
+            # A path that holds %20 is written so that the URL can be typed again.
+            return "sqlite:///" + re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path))
         host = self.url.host or self.url.query.get("host") or self.url.query.get("service") or "(libpq default)"
         port = f":{self.url.port}" if self.url.port else ""
         return f"postgresql://{host}{port}/{self.name}"
@@ -124,11 +135,15 @@ def target(database_url: str = "") -> Target:
             expected=expected, found=f"{source} is no URL ({len(text)} characters)", next=f"correct {source}"
         ) from None
     if backend == "sqlite":
-        _check_sqlite_url(url, source)
+        _check_sqlite_url(url, text, source)
         return Target(url.set(drivername="sqlite"))
     if backend != "postgresql" or url.drivername not in ("postgresql", "postgresql+psycopg"):
         raise ParameterError(
             expected=expected, found=f"{source} with the scheme {url.drivername!r}", next=f"correct {source}"
+        )
+    if "@" in (url.host or ""):
+        raise ParameterError(
+            expected=expected, found=f"{source} with an @ in its password", next=f"write %40 for it in {source}"
         )
     if database_url and (url.password is not None or "password" in url.query):
         raise ParameterError(
@@ -139,9 +154,11 @@ def target(database_url: str = "") -> Target:
     return Target(url.set(drivername="postgresql+psycopg"))
 
 
-def _check_sqlite_url(url: URL, source: str) -> None:
+def _check_sqlite_url(url: URL, text: str, source: str) -> None:
     database = url.database or ""
-    if database in ("", ":memory:") or database.startswith("file:") or url.query or "\0" in database:
+    odd = database in ("", ":memory:") or database.startswith("file:") or "\0" in database
+    # sqlite://data/x.db has a host, and what?.db a query: both would silently name another file.
+    if odd or url.host or url.username or "?" in text:
         raise ParameterError(
             expected="the path of a file, as in sqlite:///data/pharm.db (relative to the project) or sqlite:////tmp/x.db",
             found=f"{source} = {url.render_as_string(hide_password=True)!r}",
@@ -155,8 +172,33 @@ def reading(target: Target) -> Iterator[Connection]:
 
     Raises UnavailableError if there is no such database, or none that answers.
     """
+    with watching(target) as connection:
+        if not target.is_sqlite:
+            _wait_for_schema(connection)
+        yield connection
+
+
+@contextmanager
+def watching(target: Target) -> Iterator[Connection]:
+    """As `reading`, but without waiting for a schema change: to see who holds a lock, not what is in a table."""
     with _transaction(target, _engine(target, write=False)) as connection:
         yield connection
+
+
+def _wait_for_schema(connection: Connection) -> None:
+    """A snapshot taken while a reset holds its locks would show its new tables without their rows.
+
+    LOCK TABLE waits for the reset before there is a snapshot.
+    """
+    from psycopg import errors
+
+    try:
+        connection.exec_driver_sql("LOCK TABLE users IN ACCESS SHARE MODE")
+    except exc.ProgrammingError as error:
+        if not isinstance(error.orig, (errors.UndefinedTable, errors.InsufficientPrivilege)):
+            raise
+        driver: Any = connection.connection.dbapi_connection
+        driver.rollback()
 
 
 @contextmanager
@@ -178,7 +220,8 @@ def changing_schema(target: Target) -> Iterator[Connection]:
 
     Raises PharmdbError if a row's owner is missing at the end; everything is then rolled back.
     """
-    with _transaction(target, _engine(target, write=True, schema=True)) as connection:
+    turn_to_wal = (lambda: _turn_to_wal(target.path)) if target.is_sqlite else None
+    with _transaction(target, _engine(target, write=True, schema=True), turn_to_wal) as connection:
         if not target.is_sqlite:
             take_advisory_lock(connection)
         yield connection
@@ -198,6 +241,19 @@ def check_foreign_keys(connection: Connection) -> None:
             unchanged="everything was rolled back",
             next="delete these rows or restore their users, then run the same command again",
         )
+
+
+def hold_still(connection: Connection) -> None:
+    """Until the transaction's end nobody else writes to a table of the schema; they can still read.
+
+    On SQLite a write transaction does so from its beginning.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    tables = inspect(connection).get_table_names()
+    quote_name = connection.dialect.identifier_preparer.quote_identifier
+    if tables:
+        connection.exec_driver_sql(f"LOCK TABLE {', '.join(map(quote_name, sorted(tables)))} IN SHARE MODE")
 
 
 def take_advisory_lock(connection: Connection) -> None:
@@ -221,7 +277,8 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
         # isolation_level=None: BEGIN and COMMIT are ours, so that DDL is part of the transaction.
         connection.execute(f"PRAGMA foreign_keys = {'OFF' if schema else 'ON'}")
         if write:
-            _use_wal(connection)
+            if not path.stat().st_size:
+                _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             # Dropping a large table would otherwise write zeros over every page of it.
             connection.execute("PRAGMA secure_delete = FAST")
@@ -236,6 +293,14 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _turn_to_wal(path: Path) -> None:
+    """An older file is turned to WAL once it is ours: one that was refused keeps its every byte."""
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=0)
+    # Where somebody reads just now, the next change of the schema tries again.
+    with closing(connection), suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -253,7 +318,10 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _postgresql_engine(target: Target, *, write: bool) -> Engine:
     milliseconds = int(lock_timeout() * 1000)
-    options = f"-c timezone=UTC -c lock_timeout={milliseconds} {target.url.query.get('options', '')}"
+    options = (
+        f"-c timezone=UTC -c lock_timeout={milliseconds} -c statement_timeout={STATEMENT_TIMEOUT}s "
+        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT}s {target.url.query.get('options', '')}"
+    )
     engine = create_engine(
         target.url.difference_update_query(["options"]),
         poolclass=NullPool,
@@ -272,13 +340,15 @@ def _postgresql_engine(target: Target, *, write: bool) -> Engine:
 
 
 @contextmanager
-def _transaction(target: Target, engine: Engine) -> Iterator[Connection]:
+def _transaction(target: Target, engine: Engine, after: Callable[[], None] | None = None) -> Iterator[Connection]:
     creating = target.is_sqlite and not target.path.exists()
     try:
         with engine.begin() as connection:
             yield connection
+        if after is not None:
+            after()
     except (exc.DBAPIError, sqlite3.Error) as error:
-        known = _explain(target, error, creating)
+        known = explain(target, error, missing=creating)
         if known is None:
             raise
         raise known from error
@@ -286,22 +356,32 @@ def _transaction(target: Target, engine: Engine) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _explain(target: Target, error: Exception, missing: bool) -> PharmdbError | None:
-    """The driver's messages, mapped to typed errors in one place. None: the cause isn't known."""
+def explain(target: Target, error: Exception, *, missing: bool = False) -> PharmdbError | None:
+    """The driver's messages, mapped to typed errors in one place. None: the cause isn't known.
+
+    `missing`: the SQLite file was not there before.
+    """
     origin = getattr(error, "orig", None) or error
     text = str(origin).strip()
     return _explain_sqlite(target, text, missing) if target.is_sqlite else _explain_postgresql(target, origin, text)
 
 
+def _locked(target: Target, what: str) -> LockedError:
+    from pharmdb.holders import holders
+
+    who = holders(target)
+    return LockedError(
+        expected=f"{what} within {lock_timeout():g} s",
+        found="held by " + ("; ".join(map(str, who)) or "a process that can't be seen from here, or one just gone"),
+        next="wait for it or stop it, then run the same command again",
+    )
+
+
 def _explain_sqlite(target: Target, text: str, missing: bool) -> PharmdbError | None:
     path = target.path
     if "locked" in text or "busy" in text:
-        return LockedError(
-            expected=f"the write lock of {target} within {lock_timeout():g} s",
-            found=f"another process holds it ({text})",
-            next="wait for it or stop it, then run the same command again",
-        )
-    if "unable to open database file" in text:
+        return _locked(target, f"the write lock of {target}")
+    if "unable to open database file" in text or path.is_dir():
         if path.is_dir():
             found, advice = f"{path} is a folder", "name a file in database_url"
         elif not path.parent.exists():
@@ -333,11 +413,11 @@ def _explain_postgresql(target: Target, origin: BaseException, text: str) -> Pha
     from psycopg import errors
 
     first = text.splitlines()[0] if text else type(origin).__name__
-    if isinstance(origin, errors.LockNotAvailable):
-        return LockedError(
-            expected=f"a lock in {target} within {lock_timeout():g} s",
-            found="another session holds it; SELECT * FROM pg_stat_activity names the sessions",
-            next="wait for it or end it, then run the same command again",
+    if isinstance(origin, errors.LockNotAvailable | errors.DeadlockDetected):
+        return _locked(target, f"a lock in {target}")
+    if isinstance(origin, errors.InvalidSchemaName):
+        return UnavailableError(
+            expected=f"a schema in {target} that the search path names", found=first, next="CREATE SCHEMA public"
         )
     if isinstance(origin, errors.InsufficientPrivilege):
         return UnavailableError(
@@ -399,10 +479,15 @@ def configured_environment() -> str:
 def environment(connection: Connection) -> str:
     """The stricter of PHARMDB_ENV and what the database remembers."""
     configured = configured_environment()
+    remembered = remembered_environment(connection) or configured
+    return "production" if "production" in (configured, remembered) else remembered
+
+
+def remembered_environment(connection: Connection) -> str | None:
+    """What the database itself says; None where it says nothing."""
     if not inspect(connection).has_table(_stamp.name):
-        return configured
-    remembered = connection.scalar(select(_stamp.c.name)) or configured
-    return "production" if "production" in (configured, remembered) else str(remembered)
+        return None
+    return connection.scalar(select(_stamp.c.name))
 
 
 def stamp_environment(connection: Connection) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Connection, Dialect, ForeignKeyConstraint, Table, inspect
+from sqlalchemy import CheckConstraint, ClauseElement, Connection, Dialect, ForeignKeyConstraint, Table, inspect
 from sqlalchemy.types import TypeEngine
 
 from pharmdb.database import BOOKKEEPING_TABLES
@@ -52,6 +52,9 @@ def differences(connection: Connection) -> list[Difference]:
         # Changes of one column come as a list.
         for difference in entry if isinstance(entry, list) else [entry]:
             found.append(_describe(difference, connection.dialect))
+    # A table that is missing has no indexes either: that is one difference.
+    missing = {table for kind, table, _, _, actual in found if kind == "table" and actual == NONE}
+    found = [d for d in found if d[0] == "table" or d[1] not in missing]
     return sorted(_paired(found) + _checks(connection))
 
 
@@ -83,7 +86,10 @@ def _text(item: Any, dialect: Dialect) -> str:
         return item.compile(dialect=dialect)
     if isinstance(item, bool):
         return "NULL" if item else "NOT NULL"
-    return NONE if item is None else str(getattr(item, "arg", item))
+    value = getattr(item, "arg", item)
+    if isinstance(value, ClauseElement):
+        value = value.compile(dialect=dialect)
+    return NONE if value is None else str(value)
 
 
 def _paired(found: list[Difference]) -> list[Difference]:
@@ -111,7 +117,7 @@ def _checks(connection: Connection) -> list[Difference]:
         actual = {str(c["name"]): str(c["sqltext"]) for c in inspector.get_check_constraints(table.name)}
         for name in sorted(expected.keys() | actual.keys()):
             want, have = expected.get(name, NONE), actual.get(name, NONE)
-            if _normal(want) != _normal(have):
+            if _rule(want, connection.dialect) != _rule(have, connection.dialect):
                 found.append(("check", table.name, name, want, have))
         if connection.dialect.name == "sqlite":
             strict = inspector.get_table_options(table.name).get("sqlite_strict", False)
@@ -128,9 +134,16 @@ def _active_checks(table: Table, connection: Connection) -> list[CheckConstraint
     return [c for c in table.constraints if isinstance(c, CheckConstraint) and applies(c)]
 
 
+def _rule(sql: str, dialect: Dialect) -> str:
+    """What a check says; SQLite keeps its text as it was written."""
+    return " ".join(sql.split()) if dialect.name == "sqlite" else _normal(sql)
+
+
 def _normal(sql: str) -> str:
     """PostgreSQL stores a check as a tree and prints it anew: with casts, brackets and its own spelling."""
     text = re.sub(r"CAST\((\w+) AS (\w+)\)", r"\1::\2", sql)
     text = re.sub(r"= ANY \(+ARRAY\[(.*?)\]", r"IN (\1", text)
     text = re.sub(r"::(character varying|text|double precision|timestamp with time zone)(\[\])?", "", text)
-    return re.sub(r"[\s()\"]", "", text).lower()
+    parts = re.split(r"('(?:[^']|'')*')", text)
+    # Every other part is a literal, where case and space mean something.
+    return "".join(part if n % 2 else re.sub(r"[\s()\"]", "", part).lower() for n, part in enumerate(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _SECRETS = (
-    (re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@]+(?=@)", re.IGNORECASE), r"\g<keep>***"),
+    (re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/@]*:)\S+(?=@)", re.IGNORECASE), r"\g<keep>***"),
     (re.compile(r"(?P<keep>\bpassword\s*=\s*)('[^']*'|[^\s&;]+)", re.IGNORECASE), r"\g<keep>***"),
 )
 
@@ -53,6 +53,10 @@ class ProtectedError(PharmdbError):
 
 class RevisionError(PharmdbError):
     """The schema is not at a revision that the verb can work with."""
+
+
+class BackupError(PharmdbError):
+    """A backup can't be taken, found, verified or brought back."""
 
 
 class SeedError(PharmdbError):

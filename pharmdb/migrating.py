@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def config(connection: Connection | None = None) -> Config:
     """The settings of [tool.alembic] in pyproject.toml; env.py works on the connection, if there is one."""
-    settings = Config(toml_file=database.ROOT / "pyproject.toml")
+    settings = Config(toml_file=database.ROOT / "pyproject.toml", stdout=io.StringIO())
     settings.attributes["connection"] = connection
     # The longest message that migrate takes: a file's name is never cut.
     settings.set_main_option("truncate_slug_length", "80")

@@ -142,12 +142,13 @@ def _time(column: str) -> list[Constraint]:
     """A real time between the years 1 and 9999, which is what Python can hold."""
     form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]." + "[0-9]" * 6
     return [
-        # datetime() moves 30 February into March: only a real time comes back as itself. GLOB stops at
-        # a NUL, so the bytes are counted too.
+        # With a modifier datetime() moves 30 February into March: only a real time comes back as itself. GLOB and
+        # length() stop at a NUL, so there must be none.
         _check(
             column,
-            f"{column} GLOB '{form}' AND datetime({column}) IS substr({column}, 1, 19) "
-            f"AND length(CAST({column} AS BLOB)) = 26 AND {column} >= '0001'",
+            f"{column} GLOB '{form}' "
+            f"AND datetime(substr({column}, 1, 19), '+0 seconds') IS substr({column}, 1, 19) "
+            f"AND length({column}) = 26 AND instr({column}, char(0)) = 0 AND {column} >= '0001'",
             "sqlite",
         ),
         _check(

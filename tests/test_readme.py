@@ -32,22 +32,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def environment(project: Path, server: Server) -> dict[str, str]:
-    """This environment's packages with the copy's pharmdb, and libpq's settings for the test server."""
+    """The copy's pharmdb with this environment's packages, the test server for libpq, a known-good database."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith("PHARMDB_")}
-    return settings | {
+    settings |= {
         "PYTHONPATH": str(project),
         "PATH": f"{server.binaries}:{settings['PATH']}",
         "PGHOST": str(server.data),
         "PGUSER": SUPERUSER,
     }
+    subprocess.run(["make", "reset"], cwd=project, env=settings, check=True, capture_output=True)
+    return settings
 
 
 @pytest.mark.parametrize(("kind", "text"), RUN, ids=[text.strip().splitlines()[-1][:40] for _, text in RUN])
 def test_a_block_of_the_readme_runs(project: Path, environment: dict[str, str], kind: str, text: str) -> None:
-    if kind == "python":
-        subprocess.run(["make", "reset"], cwd=project, env=environment, check=True, capture_output=True)
     command = ["bash", "-e", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
     result = subprocess.run(
         command,

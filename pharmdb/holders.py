@@ -1,0 +1,67 @@
+"""Who holds a database: the processes that have the SQLite file open, the sessions that hold locks in PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pharmdb import database
+from pharmdb.errors import PharmdbError, mask
+
+_SESSIONS = """
+    SELECT DISTINCT activity.pid, usename, application_name, state, left(query, 120) AS query,
+           coalesce(xact_start, backend_start) AS since
+      FROM pg_stat_activity AS activity
+      JOIN pg_locks ON pg_locks.pid = activity.pid AND granted
+      LEFT JOIN pg_class ON pg_class.oid = relation
+     WHERE datname = current_database() AND activity.pid <> pg_backend_pid()
+       AND (locktype = 'advisory' OR relnamespace = current_schema()::regnamespace)
+     ORDER BY since
+"""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process or session: its number, who it is, what it does, and since when (UTC)."""
+
+    pid: int
+    who: str
+    what: str
+    since: datetime
+
+    def __str__(self) -> str:
+        return mask(f"pid {self.pid} ({self.who}: {self.what}) since {self.since:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def holders(target: database.Target) -> list[Holder]:
+    """Everybody else who may hold a lock, longest first; empty where that can't be found out."""
+    if target.is_sqlite:
+        return _processes(target.path)
+    try:
+        with database.watching(target) as connection:
+            return [
+                Holder(row.pid, f"{row.usename}, {row.application_name or 'no name'}", f"{row.state}: {query}", since)
+                for row in connection.exec_driver_sql(_SESSIONS)
+                for query, since in [(" ".join((row.query or "").split()), row.since.astimezone(UTC))]
+            ]
+    except PharmdbError:
+        return []
+
+
+def _processes(path: Path) -> list[Holder]:
+    import psutil
+
+    names = {str(path.resolve()) + end for end in ("", "-wal", "-shm", "-journal")}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid == os.getpid() or not names & {file.path for file in process.open_files()}:
+                continue
+            since = datetime.fromtimestamp(process.create_time(), UTC)
+            found.append(Holder(process.pid, process.username(), " ".join(process.cmdline())[:120], since))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            # Gone meanwhile, or another user's: its files can't be seen.
+            continue
+    return sorted(found, key=lambda holder: holder.since)
