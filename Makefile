@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect lab test lint bench notebooks lock
+.PHONY: help reset seed migrate inspect doctor backup restore lab test lint bench notebooks lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,15 @@ migrate: .venv/done ## apply all pending revisions
 
 inspect: .venv/done ## tables, progress, history and pictures, in a run file
 	@$(BIN)/pharmdb inspect
+
+doctor: .venv/done ## check everything, and name the remedy
+	@$(BIN)/pharmdb doctor
+
+backup: .venv/done ## back the database up into data/backups
+	@$(BIN)/pharmdb backup
+
+restore: .venv/done ## bring the newest backup back
+	@$(BIN)/pharmdb restore
 
 lab: .venv/done ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=notebooks

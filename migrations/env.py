@@ -8,7 +8,7 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import JSON, Connection, TypeDecorator
 
-from pharmdb import database, migrating
+from pharmdb import database, revisions
 from pharmdb.drift import COMPARISON
 from pharmdb.models import UTCDateTime
 
@@ -31,8 +31,17 @@ def migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Plain PostgreSQL takes this setting silently; Citus needs it to change several tables in one transaction.
         connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
+
+    def record(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
+        revisions.record_step(connection, step)
+
     context.configure(
-        connection=connection, transactional_ddl=True, render_as_batch=True, render_item=render_item, **COMPARISON
+        on_version_apply=record,
+        connection=connection,
+        transactional_ddl=True,
+        render_as_batch=True,
+        render_item=render_item,
+        **COMPARISON,
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -46,6 +55,6 @@ elif context.is_offline_mode():
 else:
     target = database.target()
     with database.changing_schema(target) as own:
-        migrating.require_known(own, target)
+        revisions.require_known(own, target)
         migrate(own)
         database.stamp_environment(own)

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pharmdb.backups import backup, list_backups, restore
+    from pharmdb.checking import check
     from pharmdb.database import reading, target, writing
     from pharmdb.errors import PharmdbError
     from pharmdb.fingerprints import fingerprint
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "PharmdbError": "errors",
+    "backup": "backups",
+    "check": "checking",
     "fingerprint": "fingerprints",
     "frame": "queries",
     "inspect": "inspecting",
+    "list_backups": "backups",
     "migrate": "migrating",
     "reading": "database",
     "reset": "resetting",
+    "restore": "backups",
     "seed": "seeding",
     "target": "database",
     "wide_tables": "reports",
@@ -34,12 +40,16 @@ _HOMES = {
 }
 __all__ = [
     "PharmdbError",
+    "backup",
+    "check",
     "fingerprint",
     "frame",
     "inspect",
+    "list_backups",
     "migrate",
     "reading",
     "reset",
+    "restore",
     "seed",
     "target",
     "wide_tables",

@@ -46,7 +46,7 @@ STATEMENT_TIMEOUT = 1800
 # Schema changes and seeds exclude each other through this lock; the number is "pharmdb" in ASCII.
 ADVISORY_LOCK = int.from_bytes(b"pharmdb", "big")
 
-BOOKKEEPING_TABLES = ("alembic_version", "pharmdb_environment", "upgrade_rejects")
+BOOKKEEPING_TABLES = ("alembic_version", "pharmdb_environment", "pharmdb_revisions", "upgrade_rejects")
 
 _stamp = Table(
     "pharmdb_environment",

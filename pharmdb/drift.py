@@ -113,7 +113,7 @@ def _checks(connection: Connection) -> list[Difference]:
         table: Table = model.__table__  # type: ignore[assignment]
         if table.name not in names:
             continue
-        expected = {str(c.name): str(c.sqltext) for c in _active_checks(table, connection)}
+        expected = {str(c.name): str(c.sqltext) for c in active_checks(table, connection)}
         actual = {str(c["name"]): str(c["sqltext"]) for c in inspector.get_check_constraints(table.name)}
         for name in sorted(expected.keys() | actual.keys()):
             want, have = expected.get(name, NONE), actual.get(name, NONE)
@@ -126,7 +126,9 @@ def _checks(connection: Connection) -> list[Difference]:
     return found
 
 
-def _active_checks(table: Table, connection: Connection) -> list[CheckConstraint]:
+def active_checks(table: Table, connection: Connection) -> list[CheckConstraint]:
+    """The checks of a table that this kind of database has."""
+
     def applies(check: CheckConstraint) -> bool:
         condition = getattr(check, "_ddl_if", None)
         return condition is None or condition.dialect == connection.dialect.name

@@ -59,6 +59,10 @@ class BackupError(PharmdbError):
     """A backup can't be taken, found, verified or brought back."""
 
 
+class CheckFailedError(PharmdbError):
+    """The doctor found something that is wrong."""
+
+
 class SeedError(PharmdbError):
     """The seed files break their rules.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
-from pharmdb import database, migrating, pictures, queries, reports
+from pharmdb import database, pictures, queries, reports, revisions
 from pharmdb.errors import ParameterError
 from pharmdb.models import MODELS, Attempt, DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
 
@@ -84,7 +84,7 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
     now = datetime.now(UTC)
     since = now - timedelta(days=days)
     with database.reading(target) as connection:
-        migrating.require_head(connection, target)
+        revisions.require_head(connection, target)
         user = _frame(connection, _user(user_email))
         user_id = int(user["id"].iloc[0]) if len(user) else -1
         return Inspection(

@@ -2,96 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 
-from pharmdb import database, reports
+from pharmdb import backups, database, reports, revisions
 from pharmdb.errors import ParameterError, RevisionError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def config(connection: Connection | None = None) -> Config:
-    """The settings of [tool.alembic] in pyproject.toml; env.py works on the connection, if there is one."""
-    settings = Config(toml_file=database.ROOT / "pyproject.toml", stdout=io.StringIO())
-    settings.attributes["connection"] = connection
-    # The longest message that migrate takes: a file's name is never cut.
-    settings.set_main_option("truncate_slug_length", "80")
-    return settings
-
-
-def current_revision(connection: Connection) -> str | None:
-    """The revision that the database is at; None where no revision was ever applied."""
-    heads = MigrationContext.configure(connection).get_current_heads()
-    return ", ".join(heads) or None
-
-
-def head(script: ScriptDirectory | None = None) -> str:
-    """The newest revision that the code knows. Raises RevisionError where there are two."""
-    script = script or ScriptDirectory.from_config(config())
-    heads = script.get_heads()
-    if len(heads) != 1:
-        raise RevisionError(
-            expected="one newest revision in migrations/versions",
-            found=f"{len(heads)}: {', '.join(heads)}",
-            next='alembic merge heads -m "merge"   then pharmdb migrate',
-        )
-    return heads[0]
-
-
-def require_known(connection: Connection, target: database.Target | str) -> None:
-    """Raises RevisionError for a database newer than the code, or with tables that no revision made."""
-    script = ScriptDirectory.from_config(config())
-    known = {revision.revision for revision in script.walk_revisions()}
-    current = current_revision(connection)
-    unknown = [revision for revision in (current or "").split(", ") if revision and revision not in known]
-    if unknown:
-        raise RevisionError(
-            expected=f"{target} at a revision that this code knows; the newest is {', '.join(script.get_heads())}",
-            found=f"revision {', '.join(unknown)}, written by newer code or another branch",
-            next="git pull, then run the same command again",
-        )
-    if current is None:
-        tables = [t for t in inspect(connection).get_table_names() if t not in database.BOOKKEEPING_TABLES]
-        if tables:
-            raise RevisionError(
-                expected=f"{target} empty, or at a revision of pharmdb",
-                found=f"{len(tables)} table(s) that no revision made: {', '.join(sorted(tables)[:8])}",
-                next="set PHARMDB_URL to another database; or, if all that this one holds may go: pharmdb reset",
-            )
-
-
-def require_head(connection: Connection, target: database.Target) -> None:
-    """Raises RevisionError unless the database is at the newest revision."""
-    require_known(connection, target)
-    current, newest = current_revision(connection), head()
-    if current != newest:
-        raise RevisionError(
-            expected=f"{target} at revision {newest}",
-            found=f"revision {current}" if current else "no revision: the database is empty",
-            next="pharmdb migrate",
-        )
-
-
-def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Applies the revisions up to this one inside the caller's transaction; see database.changing_schema."""
-    command.upgrade(config(connection), revision)
-
-
-# -- the verb ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -101,6 +30,7 @@ class MigrateReport:
     `applied`: order (int64), revision, direction, description. `history`: revision, file, description, state
     (applied, current or pending), oldest first. `drift`: see pharmdb.drift. `rejected`: source_table, reason,
     rows (int64): what this run moved to upgrade_rejects. `written`: the new revision's file, or "".
+    `backup`: taken before a downgrade, else None.
     """
 
     target: str
@@ -109,7 +39,8 @@ class MigrateReport:
     written: str
     message: str
     steps: tuple[tuple[int, str, str, str], ...]
-    revisions: tuple[tuple[str, str, str, str], ...] = field(repr=False)
+    backup: backups.Backup | None
+    chain: tuple[tuple[str, str, str, str], ...] = field(repr=False)
     differences: tuple[tuple[str, str, str, str, str], ...] = field(repr=False)
     rejects: tuple[tuple[str, str, int], ...] = field(repr=False)
 
@@ -120,9 +51,7 @@ class MigrateReport:
 
     @property
     def history(self) -> pd.DataFrame:
-        return reports.table(
-            list(self.revisions), {"revision": "str", "file": "str", "description": "str", "state": "str"}
-        )
+        return reports.table(list(self.chain), {"revision": "str", "file": "str", "description": "str", "state": "str"})
 
     @property
     def pending(self) -> pd.DataFrame:
@@ -150,7 +79,7 @@ class MigrateReport:
     @property
     def outcome(self) -> pd.DataFrame:
         """One row: ok, changed, revision, drift (the number of differences), next."""
-        pending = sum(state == "pending" for *_, state in self.revisions)
+        pending = sum(state == "pending" for *_, state in self.chain)
         return reports.table(
             [
                 (
@@ -165,10 +94,11 @@ class MigrateReport:
         )
 
 
-def migrate(database_url: str = "", *, revision: str = "head", message: str = "") -> MigrateReport:
+def migrate(database_url: str = "", *, revision: str = "head", message: str = "", backup: bool = True) -> MigrateReport:
     """Brings the schema to a revision, up or down, in one transaction; makes the SQLite file if there is none.
 
-    With a message, the models' differences from the database are first written as a new revision, and applied.
+    With a message, the models' differences from the database are first written as a new revision, and applied. Before
+    a downgrade the database is backed up, unless `backup` is False.
 
     Raises RevisionError for a revision, database or history that can't be migrated, ParameterError for a message that
     is no plain line, LockedError, UnavailableError.
@@ -195,14 +125,19 @@ def migrate(database_url: str = "", *, revision: str = "head", message: str = ""
             database.refuse_production(
                 connection, "write a revision from", "write it against a development database, then migrate this one"
             )
-        require_known(connection, target)
-        before = current_revision(connection)
+        revisions.require_known(connection, target)
+        before = revisions.current_revision(connection)
         rejected_before = _rejects(connection)
-        _go_to(connection, revision)
+        taken = None
+        with _explained(revision):
+            if backup and _is_downgrade(connection, revision):
+                database.hold_still(connection)
+                taken = backups.take(connection, target)
+            _go_to(connection, revision)
         written = _write_revision(connection, message) if message else None
-        after = current_revision(connection)
+        after = revisions.current_revision(connection)
         database.stamp_environment(connection)
-        script = ScriptDirectory.from_config(config())
+        script = ScriptDirectory.from_config(revisions.config())
         return MigrateReport(
             target=str(target),
             before=before,
@@ -210,24 +145,17 @@ def migrate(database_url: str = "", *, revision: str = "head", message: str = ""
             written=str(written.relative_to(database.ROOT)) if written else "",
             message=message,
             steps=tuple(_steps(script, before, after)),
-            revisions=tuple(_history(script, after)),
+            backup=taken,
+            chain=tuple(_history(script, after)),
             differences=tuple(drift.differences(connection)),
             rejects=tuple((*key, n) for key, n in sorted((_rejects(connection) - rejected_before).items())),
         )
 
 
-def _go_to(connection: Connection, revision: str) -> None:
-    script = ScriptDirectory.from_config(config())
-    if revision in ("head", "heads"):
-        head(script)
+@contextmanager
+def _explained(revision: str) -> Iterator[None]:
     try:
-        if not revision:
-            raise CommandError("no revision")
-        current = current_revision(connection)
-        if revision == "base" or revision.startswith("-") or _is_older(script, revision, current):
-            command.downgrade(config(connection), revision)
-        else:
-            command.upgrade(config(connection), revision)
+        yield
     except CommandError as error:
         raise RevisionError(
             expected="a revision of migrations/versions, head, base, +N or -N",
@@ -236,9 +164,24 @@ def _go_to(connection: Connection, revision: str) -> None:
         ) from error
 
 
-def _is_older(script: ScriptDirectory, revision: str, current: str | None) -> bool:
-    if current is None or revision in ("head", "heads") or revision.startswith("+"):
+def _go_to(connection: Connection, revision: str) -> None:
+    if not revision:
+        raise CommandError("no revision")
+    if revision in ("head", "heads"):
+        revisions.head()
+    if _is_downgrade(connection, revision):
+        command.downgrade(revisions.config(connection), revision)
+    else:
+        command.upgrade(revisions.config(connection), revision)
+
+
+def _is_downgrade(connection: Connection, revision: str) -> bool:
+    current = revisions.current_revision(connection)
+    if current is None or revision in ("", "head", "heads") or revision.startswith("+"):
         return False
+    if revision == "base" or revision.startswith("-"):
+        return True
+    script = ScriptDirectory.from_config(revisions.config())
     wanted = script.get_revision(revision)
     ancestors = {r.revision for r in script.iterate_revisions(current, "base")}
     return wanted is not None and wanted.revision in ancestors and wanted.revision != current
@@ -247,7 +190,7 @@ def _is_older(script: ScriptDirectory, revision: str, current: str | None) -> bo
 def _write_revision(connection: Connection, message: str) -> Path | None:
     """Writes and applies a revision for the models' differences; None where there is none."""
 
-    settings = config(connection)
+    settings = revisions.config(connection)
     slug = "_".join(re.findall(r"\w+", message)).lower()
     name = f"{datetime.now(UTC):%Y%m%d}_{slug}.py"
 
@@ -266,7 +209,7 @@ def _write_revision(connection: Connection, message: str) -> Path | None:
     if script is None or isinstance(script, list):
         return None
     try:
-        upgrade(connection)
+        revisions.upgrade(connection)
     except BaseException:
         # All or nothing: a file that can't be applied would stop every later migration and reset.
         Path(script.path).unlink()

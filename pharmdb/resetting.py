@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect
 
-from pharmdb import database, dropping, migrating, reports, seeding
+from pharmdb import backups, database, dropping, reports, revisions, seeding
 from pharmdb.errors import ProtectedError
 from pharmdb.models import MODELS
 
@@ -20,12 +20,14 @@ class ResetReport:
     """What a reset did.
 
     `destroyed`: kind, name (str), rows (Int64; empty for what holds none), one row for each table, view, … that was
-    dropped. `seeded`: the report of the seed. `fingerprint`: the seed fingerprint, 64 hex digits.
+    dropped. `backup`: of all that; None without one. `seeded`: the report of the seed. `fingerprint`: the seed
+    fingerprint, 64 hex digits.
     """
 
     target: str
     revision: str
     objects: tuple[tuple[str, str, int | None], ...] = field(repr=False)
+    backup: backups.Backup | None
     seeded: seeding.SeedReport
 
     @property
@@ -37,6 +39,11 @@ class ResetReport:
         return reports.table(list(self.objects), {"kind": "str", "name": "str", "rows": "Int64"})
 
     @property
+    def way_back(self) -> str:
+        """The command that brings back what was destroyed; "" without a backup."""
+        return f"pharmdb restore --backup {self.backup.id}" if self.backup else ""
+
+    @property
     def outcome(self) -> pd.DataFrame:
         return reports.outcome(
             ok=True,
@@ -46,13 +53,14 @@ class ResetReport:
         )
 
 
-def reset(database_url: str = "", *, confirm: str = "", seed_dir: str = "") -> ResetReport:
+def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, seed_dir: str = "") -> ResetReport:
     """Drops everything in the database, applies all revisions and seeds: the known-good state, in one transaction.
 
-    `confirm` is the database's name; it is needed for another program's database and for a server elsewhere.
+    `confirm` is the database's name; it is needed for another program's database and for a server elsewhere. What is
+    destroyed is backed up first, unless `backup` is False; nobody else can write between backup and reset.
 
-    Raises ProtectedError in production and where `confirm` is missing, SeedError, LockedError, UnavailableError;
-    the database is then what it was.
+    Raises ProtectedError in production and where `confirm` is missing, SeedError, BackupError, LockedError,
+    UnavailableError; the database is then what it was.
     """
     target = database.target(database_url)
     if database.configured_environment() == "production":
@@ -62,12 +70,14 @@ def reset(database_url: str = "", *, confirm: str = "", seed_dir: str = "") -> R
     hashes = seeding.hash_passwords(seed, {})
     with database.changing_schema(target) as connection:
         _guard(connection, target, confirm)
+        database.hold_still(connection)
         destroyed = dropping.objects(connection)
+        taken = backups.take(connection, target) if backup else None
         dropping.drop_everything(connection)
-        migrating.upgrade(connection)
+        revisions.upgrade(connection)
         database.stamp_environment(connection)
         seeded = seeding.apply(connection, target, seed, hashes)
-        return ResetReport(str(target), migrating.current_revision(connection) or "", tuple(destroyed), seeded)
+        return ResetReport(str(target), revisions.current_revision(connection) or "", tuple(destroyed), taken, seeded)
 
 
 def _production(source: str) -> ProtectedError:

@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pharmdb {verb}: interrupted; the run is in {_shown(run)}", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001 - every failure of a run is told, and none is a traceback
+        _print_until_failure(run)
         print(mask(_failure(verb, error)), f"\n\nThe run is in {_shown(run)}", sep="", file=sys.stderr)
         return 1
     shown = [_as_text(cell) for cell in notebook.cells[2:]]
@@ -136,6 +137,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n\n".join(text for text in shown if text))
     print(f"\nThe run is in {_shown(run)}")
     return 0
+
+
+def _print_until_failure(run: Path) -> None:
+    """The tables that a failed run did show: the doctor's tell what is wrong."""
+    if run.exists():
+        cells = json.loads(run.read_text(encoding="utf-8"))["cells"]
+        texts = [
+            o["data"]["text/plain"] for c in cells for o in c.get("outputs", []) if o["output_type"] == "execute_result"
+        ]
+        if texts:
+            print("\n\n".join("".join(text) for text in texts), flush=True)
 
 
 def _as_text(cell: Any) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, Table, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pharmdb import database, migrating, passwords, reports
+from pharmdb import database, passwords, reports, revisions
 from pharmdb.errors import ProtectedError, SeedError
 from pharmdb.fingerprints import fingerprint
 from pharmdb.models import ROLES, Base, ProgressByTag, User, UserSettings
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SEED_DIRECTORY = database.ROOT / "data" / "seed"
+# The seed fingerprint of a database that holds data/seed and nothing else.
+KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
 LARGEST_COUNT = 2**31 - 1
 
 Problem = tuple[str, int, str, str, str]
@@ -284,15 +286,36 @@ def seed(database_url: str = "", *, seed_dir: str = "") -> SeedReport:
     target = database.target(database_url)
     rows = read(seed_dir)
     with database.reading(target) as connection:
-        migrating.require_head(connection, target)
+        revisions.require_head(connection, target)
         refuse_known_passwords(connection, rows)
         hashes = hash_passwords(rows, _stored_hashes(connection, rows))
     with database.writing(target) as connection:
         if not target.is_sqlite:
             database.take_advisory_lock(connection)
-        migrating.require_head(connection, target)
+        revisions.require_head(connection, target)
         refuse_known_passwords(connection, rows)
         return apply(connection, target, rows, hashes)
+
+
+def missing(connection: Connection, rows: Seed) -> list[str]:
+    """The seed rows that the database lacks, as "users demo@…", for a person to read."""
+    emails = [row["email"] for row in rows.users]
+    ids = {row.email: row.id for row in connection.execute(select(User.id, User.email).where(User.email.in_(emails)))}
+    settings = set(connection.scalars(select(UserSettings.user_id).where(UserSettings.user_id.in_(ids.values()))))
+    progress = set(
+        connection.execute(
+            select(ProgressByTag.user_id, ProgressByTag.module, ProgressByTag.course_block, ProgressByTag.tag).where(
+                ProgressByTag.user_id.in_(ids.values())
+            )
+        )
+    )
+    found = [f"users {email}" for email in emails if email not in ids]
+    found += [f"user_settings {email}" for email in emails if email in ids and ids[email] not in settings]
+    for row in rows.progress:
+        names = (row["module"], row["course_block"], row["tag"])
+        if (ids.get(row["user_email"]), *names) not in progress:
+            found.append(f"progress_by_tag {row['user_email']} {'/'.join(names)}")
+    return found
 
 
 def refuse_known_passwords(connection: Connection, rows: Seed) -> None:

@@ -23,11 +23,12 @@ DIALECTS = ("sqlite", "postgresql")
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No setting of the developer's reaches a test, and no test the developer's database."""
     for name in list(os.environ):
         if name.startswith(("PHARMDB_", "PG")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PHARMDB_BACKUPS", str(tmp_path_factory.mktemp("backups")))
     monkeypatch.setenv("PHARMDB_URL", "sqlite:////nonexistent/no test may use the default database.db")
 
 

@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 # The order in which they are run, and tested: each finds the known-good database.
-ORDER = ("reset", "seed", "migrate", "inspect")
+ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore")
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "pyproject.toml")
 
 

@@ -24,13 +24,13 @@ from alembic.script import ScriptDirectory
 from raw import ANN, OWNERS, TABLES, insert
 
 import pharmdb
-from pharmdb import database, drift, migrating
+from pharmdb import database, drift, revisions
 from pharmdb.errors import ParameterError, ProtectedError, RevisionError
 from pharmdb.models import Base
 
 OLD = "8f1c2a6d4b10"
 HARDENED = "5a3d81e7f92c"
-REVISIONS = [s.revision for s in reversed(list(ScriptDirectory.from_config(migrating.config()).walk_revisions()))]
+REVISIONS = [s.revision for s in reversed(list(ScriptDirectory.from_config(revisions.config()).walk_revisions()))]
 HEAD = REVISIONS[-1]
 
 

@@ -60,7 +60,9 @@ def test_conda_makes_the_same_environment_from_the_same_pins() -> None:
 def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert [line.split()[0] for line in listed.splitlines()] == phony.split()
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         assert path.stem in phony.split()

@@ -21,7 +21,7 @@ from conftest import DIALECTS, Databases
 from sqlalchemy import Engine, event
 
 import pharmdb
-from pharmdb import database, drift, dropping, migrating, passwords, seeding
+from pharmdb import database, drift, dropping, passwords, revisions, seeding
 from pharmdb.errors import LockedError, ProtectedError, SeedError, UnavailableError
 from pharmdb.models import MODELS
 
@@ -64,7 +64,7 @@ def assert_known_good(url: str) -> None:
         assert pharmdb.fingerprint(connection, seed=True) == KNOWN_GOOD
         assert drift.differences(connection) == []
         assert {name for _, name, _ in dropping.objects(connection)} == OURS
-        assert migrating.current_revision(connection) == migrating.head()
+        assert revisions.current_revision(connection) == revisions.head()
         database.check_foreign_keys(connection)
     hashes = dict(ask(url, "SELECT email, password_hash FROM users"))
     assert _verify("Password123!", hashes["demo@pharmtrainer.test"])
@@ -276,7 +276,7 @@ def test_any_state_ends_known_good(empty: str, state: str) -> None:
     STATES[state](empty)
     report = pharmdb.reset(empty)
     assert report.fingerprint == KNOWN_GOOD
-    assert report.revision == migrating.head()
+    assert report.revision == revisions.head()
     assert report.outcome["ok"].tolist() == [True]
     assert_known_good(empty)
 
@@ -676,10 +676,10 @@ def fail(*args: Any, **kw: Any) -> Any:
     ("state", "module", "name"),
     [
         ("at head with rows", dropping, "drop_everything"),
-        ("at head with rows", migrating, "upgrade"),
+        ("at head with rows", revisions, "upgrade"),
         ("at head with rows", database, "stamp_environment"),
         ("at head with rows", seeding, "fingerprint"),
-        ("at head with rows", migrating, "current_revision"),
+        ("at head with rows", revisions, "current_revision"),
         ("the first revision", seeding, "apply"),
         ("Prisma", seeding, "apply"),
     ],
