@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor backup restore lab test lint bench notebooks lock
+.PHONY: help reset seed migrate inspect doctor backup restore lab test harm lint bench notebooks lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ lab: .venv/done ## JupyterLab on the notebooks
 
 test: .venv/done ## every test, on SQLite and PostgreSQL
 	@$(BIN)/python -m pytest -n 2 --dist loadscope
+
+harm: .venv/done ## the harm tests with their full counts
+	@PHARMDB_HARM_ROUNDS=50 $(BIN)/python -m pytest -n 2 --dist loadscope tests/harm
 
 lint: .venv/done ## ruff and mypy
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -8,12 +8,12 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ from sqlalchemy import Connection, inspect
 from pharmdb import copies, database, dropping, reports, revisions
 from pharmdb.errors import BackupError, PharmdbError, ProtectedError
 from pharmdb.fingerprints import fingerprint
+from pharmdb.models import MODELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,8 +132,13 @@ def known() -> list[Backup]:
     """All backups that have a manifest, newest first."""
     found = []
     for manifest in sorted(folder().glob("*.json"), reverse=True):
-        entry = Backup(**json.loads(manifest.read_text(encoding="utf-8")))
-        if entry.path.exists():
+        try:
+            entry = Backup(**json.loads(manifest.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            # Removed meanwhile to make room, or no manifest of ours.
+            continue
+        # A name that is not its manifest's may lead out of the folder.
+        if f"{entry.name}.json" == manifest.name and entry.path.exists():
             found.append(entry)
     return found
 
@@ -158,7 +164,8 @@ def take(connection: Connection, target: database.Target, *, keep: str = "") -> 
             digest = copies.copy_sqlite(target.path, partial)
             mark = _verify_sqlite(partial, digest)
         else:
-            digest, mark = _dump(target, partial)
+            with _explained(target):
+                digest, mark = _dump(target, partial)
         entry = Backup(
             name=name,
             taken_at=taken_at.isoformat(),
@@ -178,13 +185,32 @@ def take(connection: Connection, target: database.Target, *, keep: str = "") -> 
 
 
 @contextmanager
+def _explained(target: database.Target) -> Iterator[None]:
+    """The errors of connections that are not SQLAlchemy's, as typed ones."""
+    from psycopg import Error
+
+    try:
+        yield
+    except (sqlite3.Error, Error) as error:
+        known = database.explain(target, error)
+        if known is None:
+            raise
+        raise known from error
+
+
+@contextmanager
 def _partial(name: str) -> Iterator[Path]:
     """A file that only its owner can read; whatever happens, it is gone at the end."""
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder() / f"{name}.{os.getpid()}.partial"
     for old in folder().glob("*.partial*"):
-        if not _is_alive(old):
-            old.unlink(missing_ok=True)
+        if _is_alive(old):
+            continue
+        published = old.with_name(old.name.split(".partial")[0].rpartition(".")[0])
+        if not Path(f"{published}.json").exists():
+            # Killed between its file and its manifest: without that nobody knows it.
+            published.unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield path
@@ -218,17 +244,14 @@ def _failed(error: Exception) -> PharmdbError:
 
 def _verify_sqlite(copy: Path, source: copies.Digest) -> str:
     """Checks integrity and content of a copy, in two threads; gives its fingerprint."""
-    faults: list[str] = []
     # The integrity check leaves the interpreter free meanwhile.
-    check = Thread(target=lambda: faults.extend(copies.check_sqlite(copy)))
-    check.start()
-    try:
+    with ThreadPoolExecutor(1) as pool:
+        check = pool.submit(copies.check_sqlite, copy)
         with copies.open_sqlite(copy) as connection:
             same = copies.digest_sqlite(connection) == source
         with database.reading(_as_target(copy)) as reader:
             mark = _fingerprint(reader)
-    finally:
-        check.join()
+        faults = check.result()
     if faults or not same:
         raise BackupError(
             expected="a sound database to back up",
@@ -260,8 +283,10 @@ def _dump(target: database.Target, copy: Path) -> tuple[copies.Digest, str]:
 
 
 def _fingerprint(connection: Connection) -> str:
-    """The fingerprint; "" where the schema isn't at head."""
+    """The fingerprint; "" where the schema isn't at head, or lacks a table."""
     if revisions.current_revision(connection) != revisions.head():
+        return ""
+    if not {model.__tablename__ for model in MODELS} <= set(inspect(connection).get_table_names()):
         return ""
     return fingerprint(connection)
 
@@ -355,8 +380,9 @@ def restore(database_url: str = "", *, backup: str = "") -> RestoreReport:
     """
     target = database.target(database_url)
     chosen = _choose(target, str(backup))
-    verify(chosen)
-    before = _restore_sqlite(target, chosen) if target.is_sqlite else _restore_postgresql(target, chosen)
+    with _explained(target):
+        verify(chosen)
+        before = _restore_sqlite(target, chosen) if target.is_sqlite else _restore_postgresql(target, chosen)
     return RestoreReport(str(target), chosen, before, chosen.revision != revisions.head(), of(target))
 
 
@@ -402,11 +428,16 @@ def _refuse_other_environment(connection: Connection, chosen: Backup) -> None:
 def _restore_sqlite(target: database.Target, chosen: Backup) -> Backup | None:
     if not target.path.exists():
         copies.load_sqlite(chosen.path, target.path, None, None)
+        copies.turn_to_wal(target.path)
         return None
     if copies.check_sqlite(target.path):
         _replace_damaged(target, chosen)
         return None
     before = None
+    with database.reading(target) as connection:
+        _refuse_other_environment(connection, chosen)
+    # Without WAL nobody could look whether the database has changed while it is locked.
+    copies.turn_to_wal(target.path)
     for _ in range(TRIES):
         with copies.open_sqlite(target.path) as monitor:
             seen = copies.data_version(monitor)

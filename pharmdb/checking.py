@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CheckConstraint, Connection, func, select, text
+from sqlalchemy import CheckConstraint, Connection, func, inspect, select, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError as _DBAPIError
 
 from pharmdb import backups, database, drift, passwords, queries, reports, revisions, seeding
-from pharmdb.errors import CheckFailedError, PharmdbError, RevisionError, SeedError
+from pharmdb.errors import CheckFailedError, LockedError, PharmdbError, RevisionError, SeedError
 from pharmdb.fingerprints import fingerprint
 from pharmdb.holders import holders
 from pharmdb.models import MODELS, DatasetOverride, User
@@ -26,6 +29,8 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 ROOM = 2**30
 OLD_BACKUP = timedelta(days=7)
 EXAMPLES = 3
+# Where a remedy names a command of ours.
+_COMMAND = re.compile(r"(^|&& |: )pharmdb [a-z]+")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class CheckReport:
 
     target: str
     findings: tuple[Finding, ...]
+    # The options of a command that is to work on the same database.
+    options: str = ""
 
     @property
     def checks(self) -> pd.DataFrame:
@@ -66,7 +73,12 @@ class CheckReport:
                 next=failed[0].remedy,
             )
         remedies = [finding.remedy for finding in self.findings if finding.state == WARN]
-        row = (True, len(self.findings), self.count(WARN), remedies[0] if remedies else "pharmdb inspect")
+        row = (
+            True,
+            len(self.findings),
+            self.count(WARN),
+            remedies[0] if remedies else f"pharmdb inspect{self.options}",
+        )
         return reports.table([row], {"ok": "bool", "checks": "int64", "warnings": "int64", "next": "str"})
 
 
@@ -82,11 +94,21 @@ def check(database_url: str = "") -> CheckReport:
             findings.append(Finding("answers", OK, "yes"))
             context = _Context(connection, target, database.environment(connection))
             for look in _CHECKS:
-                findings.extend(_guarded(look, context))
+                if look not in _AT_HEAD or not _failed(findings, "revision"):
+                    findings.extend(_guarded(look, context, drifted=_failed(findings, "drift")))
     except PharmdbError as error:
         findings = [Finding("answers", FAIL, f"{type(error).__name__}: {error.found}", _mend(target, error))]
     findings += [_locks(target), _room(target), _newest_backup(target), _versions()]
-    return CheckReport(str(target), tuple(findings))
+    options = f" --database-url {shlex.quote(database_url)}" if database_url else ""
+    addressed = (
+        replace(finding, remedy=_COMMAND.sub(lambda command: command.group() + options, finding.remedy))
+        for finding in findings
+    )
+    return CheckReport(str(target), tuple(addressed), options)
+
+
+def _failed(findings: list[Finding], check: str) -> bool:
+    return any((finding.check, finding.state) == (check, FAIL) for finding in findings)
 
 
 @dataclass(frozen=True)
@@ -104,15 +126,62 @@ class _Context:
         """What brings a wrong schema back: a reset where that is allowed, else the newest backup."""
         return "pharmdb restore" if self.environment == "production" else "pharmdb reset"
 
+    @property
+    def bring_back(self) -> str:
+        """What brings wrong content back: the newest backup, if there is one."""
+        return "pharmdb restore" if _has_backup(self.target) else self.rebuild
+
+
+def _has_backup(target: database.Target) -> bool:
+    try:
+        return bool(backups.of(target))
+    except PharmdbError:
+        return False
+
 
 def _mend(target: database.Target, error: PharmdbError) -> str:
-    """A damaged file comes back from a backup, if there is one; else the error knows the next command."""
+    """What makes a database answer: a file comes back from a backup, if there is one; else the error knows."""
+    if isinstance(error, LockedError):
+        return _locks(target).remedy or error.next
     damaged = "malformed" in error.found or "not a database" in error.found
-    return "pharmdb restore" if damaged and backups.of(target) else error.next
+    if target.is_sqlite and (damaged or error.found.startswith("no file ")):
+        return _make_anew(target, damaged)
+    if error.next.startswith("createdb "):
+        return f"createdb --maintenance-db={_libpq_url(target, 'postgres')} {shlex.quote(target.name)}"
+    # What stands behind three spaces is for a person.
+    return error.next.partition("   ")[0]
 
 
-def _guarded(look: Callable[[_Context], Iterator[Finding]], context: _Context) -> Iterator[Finding]:
-    """A damaged database can break any query: then this check fails, and the others are still made."""
+def _make_anew(target: database.Target, damaged: bool) -> str:
+    production = database.configured_environment() == "production"
+    if _has_backup(target):
+        return "pharmdb restore"
+    command = "pharmdb migrate" if production else "pharmdb reset"
+    path = shlex.quote(str(target.path))
+    return f"mv {path} {path}.damaged && {command}" if damaged else command
+
+
+def _libpq_url(target: database.Target, name: str = "") -> str:
+    """The URL for psql and its like, as a word of a shell, without the password: they ask for it."""
+    old = target.url
+    query = {key: value for key, value in old.query.items() if key != "password" and not (name and key == "dbname")}
+    url = URL.create("postgresql", old.username, None, old.host, old.port, name or old.database, query)
+    return shlex.quote(url.render_as_string().replace(" ", "%20"))
+
+
+def _sql(target: database.Target, statement: str) -> str:
+    """The command that runs an SQL statement."""
+    if target.is_sqlite:
+        code = f"import sqlite3; sqlite3.connect({str(target.path)!r}, isolation_level=None).execute({statement!r})"
+        return f"python -c {shlex.quote(code)}"
+    return f"psql {_libpq_url(target)} -c {shlex.quote(statement)}"
+
+
+def _guarded(look: Callable[[_Context], Iterator[Finding]], context: _Context, *, drifted: bool) -> Iterator[Finding]:
+    """A damaged database can break any query: then this check fails, and the others are still made.
+
+    Where the schema has drifted a check may lack what it asks for, and is left out.
+    """
     savepoint = None if context.is_sqlite else context.connection.begin_nested()
     try:
         yield from look(context)
@@ -120,8 +189,11 @@ def _guarded(look: Callable[[_Context], Iterator[Finding]], context: _Context) -
         if savepoint is not None:
             savepoint.rollback()
         known = database.explain(context.target, error)
+        if known is None and drifted:
+            return
         found = known.found if known else str(getattr(error, "orig", error)).splitlines()[0]
-        yield Finding(look.__name__.strip("_").replace("_", " "), FAIL, found, "pharmdb restore")
+        remedy = _mend(context.target, known) if known else context.bring_back
+        yield Finding(look.__name__.strip("_").replace("_", " "), FAIL, found, remedy)
 
 
 # -- the checks, in the order in which they are shown ------------------------------------------------
@@ -141,12 +213,14 @@ def _environment(context: _Context) -> Iterator[Finding]:
 
 def _integrity(context: _Context) -> Iterator[Finding]:
     if context.is_sqlite:
-        lines = [row[0] for row in context.connection.exec_driver_sql(f"PRAGMA integrity_check({EXAMPLES})")]
-        faults = [] if lines == ["ok"] else lines
+        lines = [row[0] for row in context.connection.exec_driver_sql("PRAGMA integrity_check")]
+        # Rows that break a check are the matter of another check.
+        faults = [line for line in lines if line != "ok" and not line.startswith("CHECK constraint failed")]
     else:
         faults = list(_amcheck(context.connection))
     if faults:
-        yield Finding("integrity", FAIL, "; ".join(faults), "pharmdb restore")
+        remedy = _make_anew(context.target, damaged=True) if context.is_sqlite else context.bring_back
+        yield Finding("integrity", FAIL, "; ".join(faults[:EXAMPLES]), remedy)
     else:
         yield Finding("integrity", OK, "nothing wrong found")
 
@@ -182,33 +256,41 @@ def _amcheck(connection: Connection) -> Iterator[str]:
 def _foreign_keys(context: _Context) -> Iterator[Finding]:
     if context.is_sqlite:
         enforced = context.connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one()
+        yield Finding("foreign keys", *((OK, "enforced") if enforced else (FAIL, "not enforced", context.rebuild)))
         orphans = [(row[0], row[1]) for row in context.connection.exec_driver_sql("PRAGMA foreign_key_check")]
     else:
-        enforced, orphans = True, list(_unchecked_orphans(context.connection))
-    yield Finding("foreign keys", *((OK, "enforced") if enforced else (FAIL, "not enforced", context.rebuild)))
+        off = list(context.connection.exec_driver_sql(_DISABLED).scalars())
+        if off:
+            statement = "; ".join(f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in off)
+            yield Finding("foreign keys", FAIL, f"not enforced in {', '.join(off)}", _sql(context.target, statement))
+        else:
+            yield Finding("foreign keys", OK, "enforced")
+        orphans = list(_orphans(context.connection))
     if orphans:
         shown = ", ".join(f"{table} {id_}" for table, id_ in orphans[:EXAMPLES])
-        yield Finding("orphans", FAIL, f"{len(orphans)} rows without their user: {shown}", "pharmdb restore")
+        yield Finding("orphans", FAIL, f"{len(orphans)} rows without their user: {shown}", context.bring_back)
     else:
         yield Finding("orphans", OK, "none")
 
 
-def _unchecked_orphans(connection: Connection) -> Iterator[tuple[str, int]]:
-    """PostgreSQL vouches for a validated key; only where there is no such key are the rows looked at."""
-    valid = {
-        row[0]
-        for row in connection.exec_driver_sql(
-            "SELECT conrelid::regclass::text || '.' || conname FROM pg_constraint WHERE contype = 'f' AND convalidated"
-        )
-    }
+# Tables whose foreign keys somebody has switched off.
+_DISABLED = """
+    SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+     WHERE tgisinternal AND tgenabled IN ('D', 'R') AND relnamespace = current_schema()::regnamespace ORDER BY 1
+"""
+
+
+def _orphans(connection: Connection) -> Iterator[tuple[str, int]]:
+    """The rows are looked at even where the key is there and valid: a restore without triggers leaves it so."""
+    tables = set(inspect(connection).get_table_names())
     for model in MODELS:
-        for key in model.__table__.foreign_keys:
-            table: Any = model.__table__
-            if f"{table.name}.{key.constraint.name if key.constraint else ''}" in valid:
-                continue
+        table: Any = model.__table__
+        if not {table.name, User.__tablename__} <= tables:
+            continue
+        for key in table.foreign_keys:
             users = User.__table__
             rows = select(table.c.id).where(~select(users.c.id).where(users.c.id == key.parent).exists())
-            yield from ((table.name, id_) for (id_,) in connection.execute(rows))
+            yield from ((table.name, id_) for (id_,) in connection.execute(rows.order_by(table.c.id)))
 
 
 def _revision(context: _Context) -> Iterator[Finding]:
@@ -217,8 +299,10 @@ def _revision(context: _Context) -> Iterator[Finding]:
         newest = revisions.head()
         revisions.require_known(context.connection, context.target)
     except RevisionError as error:
-        ours = "git pull" in error.next and context.environment != "production"
-        yield Finding("revision", FAIL, error.found, "pharmdb reset" if ours else error.next.partition("   ")[0])
+        remedy = error.next.replace("   then ", " && ")
+        if "git pull" in remedy:
+            remedy = "git pull" if context.environment == "production" else "pharmdb reset"
+        yield Finding("revision", FAIL, error.found, remedy)
         return
     if current != newest:
         yield Finding("revision", FAIL, f"{current or 'none'}, behind {newest}", "pharmdb migrate")
@@ -234,8 +318,6 @@ def _revision(context: _Context) -> Iterator[Finding]:
 
 
 def _drift(context: _Context) -> Iterator[Finding]:
-    if revisions.current_revision(context.connection) is None:
-        return
     found = [
         f"{kind} {table}.{name}: expected {expected}, found {actual}"
         for kind, table, name, expected, actual in drift.differences(context.connection)
@@ -262,10 +344,26 @@ def _constraints(context: _Context) -> Iterator[Finding]:
             if keys:
                 examples = ", ".join(map(str, keys[:EXAMPLES]))
                 broken.append(f"{name}: {len(keys)} rows of {table.name}, as id {examples}")
+    unproven = [] if context.is_sqlite else list(context.connection.exec_driver_sql(_UNPROVEN))
     if broken:
-        yield Finding("constraints", FAIL, "; ".join(broken), "pharmdb restore")
+        yield Finding("constraints", FAIL, "; ".join(broken), context.bring_back)
+    elif unproven:
+        names = ", ".join(f"{table}.{name}" for table, name, _ in unproven)
+        statement = "; ".join(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}" for table, name, _ in unproven)
+        asked = all(is_asked for _, _, is_asked in unproven)
+        remedy = _sql(context.target, statement) if asked else context.rebuild
+        yield Finding("constraints", FAIL, f"{'not validated' if asked else 'not enforced'}: {names}", remedy)
     else:
         yield Finding("constraints", OK, "no row breaks one")
+
+
+# Constraints that PostgreSQL doesn't vouch for; since version 18 there are some that it doesn't even ask.
+_UNPROVEN = """
+    SELECT conrelid::regclass::text, quote_ident(conname),
+           coalesce(to_jsonb(pg_constraint) ->> 'conenforced', 'true') = 'true'
+      FROM pg_constraint
+     WHERE NOT convalidated AND contype IN ('c', 'f') AND connamespace = current_schema()::regnamespace ORDER BY 1, 2
+"""
 
 
 def _keys(connection: Connection, table: str, condition: str) -> list[int]:
@@ -349,15 +447,19 @@ def _rows(connection: Connection) -> int:
     return total
 
 
-def _passwords(context: _Context) -> Iterator[Finding]:
-    known = {row["email"]: row["password"] for row in seeding.read().users}
+def _default_passwords(context: _Context) -> Iterator[Finding]:
+    try:
+        known = {row["email"]: row["password"] for row in seeding.read().users}
+    except SeedError:
+        # The check of the seed has told.
+        known = {}
     rows = context.connection.execute(select(User.email, User.password_hash).where(User.email.in_(known)))
     open_ = [email for email, stored in rows if passwords.verify_password(known[email], stored)]
     if context.environment != "production":
         yield Finding("default passwords", OK, "valid, as documented" if open_ else "not in use")
     elif open_:
         names = ", ".join(f"'{email}'" for email in open_)
-        remedy = f"UPDATE users SET password_hash = '!' WHERE email IN ({names})"
+        remedy = _sql(context.target, f"UPDATE users SET password_hash = '!' WHERE email IN ({names})")
         yield Finding("default passwords", FAIL, f"valid in production: {', '.join(open_)}", remedy)
     else:
         yield Finding("default passwords", OK, "not in use")
@@ -370,7 +472,7 @@ def _passwords(context: _Context) -> Iterator[Finding]:
         yield Finding("password hashes", OK, "all argon2id")
 
 
-def _journal(context: _Context) -> Iterator[Finding]:
+def _journal_mode(context: _Context) -> Iterator[Finding]:
     mode = context.connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() if context.is_sqlite else "wal"
     if mode == "wal":
         yield Finding("journal mode", OK, "readers and writers don't wait for each other")
@@ -387,9 +489,11 @@ _CHECKS: tuple[Callable[[_Context], Iterator[Finding]], ...] = (
     _constraints,
     _query_plans,
     _seed,
-    _passwords,
-    _journal,
+    _default_passwords,
+    _journal_mode,
 )
+# What makes no sense, or can't be asked, before the schema is what the code expects.
+_AT_HEAD = (_drift, _constraints, _query_plans, _seed, _default_passwords)
 
 
 # -- what is looked at beside the snapshot ------------------------------------------------------------
@@ -400,9 +504,11 @@ def _locks(target: database.Target) -> Finding:
     if not _is_locked(target):
         return Finding("locks", OK, "no writer would wait")
     who = holders(target)
-    command = f"kill {who[0].pid}" if target.is_sqlite else f'psql -c "SELECT pg_terminate_backend({who[0].pid})"'
-    found = "; ".join(map(str, who)) or "somebody whose processes can't be seen from here"
-    return Finding("locks", WARN, found, command if who else "run the doctor as the user who runs them")
+    if not who:
+        found = "somebody whose processes can't be seen from here"
+        return Finding("locks", WARN, found, "run the doctor as the user who runs them")
+    command = f"kill {who[0].pid}" if target.is_sqlite else _sql(target, f"SELECT pg_terminate_backend({who[0].pid})")
+    return Finding("locks", WARN, "; ".join(map(str, who)), command)
 
 
 def _is_locked(target: database.Target) -> bool:
@@ -419,7 +525,7 @@ def _is_locked(target: database.Target) -> bool:
             return False
         return False
     try:
-        with database.reading(target) as connection:
+        with database.watching(target) as connection:
             return bool(connection.exec_driver_sql(_BLOCKERS).scalar_one())
     except PharmdbError:
         return False
@@ -443,11 +549,16 @@ def _room(target: database.Target) -> Finding:
     free = shutil.disk_usage(folder).free
     if free >= ROOM:
         return Finding("disk", OK, "more than 1 GiB free")
-    return Finding("disk", WARN, f"{free / 2**20:.0f} MiB free at {folder}", f"du -xh {folder} | sort -h | tail")
+    return Finding(
+        "disk", WARN, f"{free / 2**20:.0f} MiB free at {folder}", f"du -xh {shlex.quote(str(folder))} | sort -h | tail"
+    )
 
 
 def _newest_backup(target: database.Target) -> Finding:
-    entries = backups.of(target)
+    try:
+        entries = backups.of(target)
+    except PharmdbError as error:
+        return Finding("newest backup", FAIL, error.found, error.next)
     if not entries:
         return Finding("newest backup", WARN, "none", "pharmdb backup")
     newest = entries[0]

@@ -40,7 +40,9 @@ class Digest:
 @contextmanager
 def open_sqlite(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
     """A raw connection that keeps one snapshot and sees text as bytes."""
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=database.lock_timeout()
+    )
     connection.text_factory = bytes
     with closing(connection):
         yield connection
@@ -69,11 +71,14 @@ def _deadline() -> Any:
 
 
 def check_sqlite(path: Path) -> list[str]:
-    """What `PRAGMA integrity_check` finds; empty for a sound file."""
+    """What `PRAGMA integrity_check` finds; empty for a sound file. Raises sqlite3.Error where it can't be read."""
     try:
         with open_sqlite(path) as connection:
             lines = [row[0].decode() for row in connection.execute("PRAGMA integrity_check(5)")]
     except sqlite3.DatabaseError as error:
+        # A locked file, or one without permission, is not a damaged one.
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
         return [str(error)]
     return [] if lines == ["ok"] else lines
 
@@ -128,6 +133,12 @@ def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Con
         except WrittenSinceError:
             return False
     return True
+
+
+def turn_to_wal(path: Path) -> None:
+    """Raises sqlite3.OperationalError where somebody else uses the file just now."""
+    with open_sqlite(path, "rw") as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def data_version(connection: sqlite3.Connection) -> int:
@@ -312,6 +323,9 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
         statements: list[str] = []
         for raw in process.stdout:
             line = raw.decode()
+            while line.startswith("COPY ") and line.count('"') % 2:
+                # A name with a line break in it.
+                line += process.stdout.readline().decode()
             if line.startswith("COPY ") and line.endswith(" FROM stdin;\n"):
                 if statements:
                     yield "sql", "".join(statements), iter(())

@@ -181,7 +181,7 @@ def reading(target: Target) -> Iterator[Connection]:
 @contextmanager
 def watching(target: Target) -> Iterator[Connection]:
     """As `reading`, but without waiting for a schema change: to see who holds a lock, not what is in a table."""
-    with _transaction(target, _engine(target, write=False)) as connection:
+    with _transaction(target, write=False) as connection:
         yield connection
 
 
@@ -207,7 +207,7 @@ def writing(target: Target) -> Iterator[Connection]:
 
     On SQLite it begins IMMEDIATE: a transaction that reads first and then writes can't be locked out.
     """
-    with _transaction(target, _engine(target, write=True)) as connection:
+    with _transaction(target, write=True) as connection:
         yield connection
 
 
@@ -221,7 +221,7 @@ def changing_schema(target: Target) -> Iterator[Connection]:
     Raises PharmdbError if a row's owner is missing at the end; everything is then rolled back.
     """
     turn_to_wal = (lambda: _turn_to_wal(target.path)) if target.is_sqlite else None
-    with _transaction(target, _engine(target, write=True, schema=True), turn_to_wal) as connection:
+    with _transaction(target, write=True, schema=True, after=turn_to_wal) as connection:
         if not target.is_sqlite:
             take_advisory_lock(connection)
         yield connection
@@ -340,11 +340,17 @@ def _postgresql_engine(target: Target, *, write: bool) -> Engine:
 
 
 @contextmanager
-def _transaction(target: Target, engine: Engine, after: Callable[[], None] | None = None) -> Iterator[Connection]:
+def _transaction(
+    target: Target, *, write: bool, schema: bool = False, after: Callable[[], None] | None = None
+) -> Iterator[Connection]:
     creating = target.is_sqlite and not target.path.exists()
+    engine = _engine(target, write=write, schema=schema)
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection:
+            connection.begin()
             yield connection
+            if write:
+                connection.commit()
         if after is not None:
             after()
     except (exc.DBAPIError, sqlite3.Error) as error:

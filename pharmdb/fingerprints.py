@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, String, Text, cast, collate, select
+from sqlalchemy import Connection, Select, String, Text, cast, collate, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from pharmdb.models import (
@@ -94,13 +94,12 @@ def _lines(connection: Connection, model: type, key: _Columns, rest: _Columns, s
     for _, equals in groupby(rows, natural_key):
         # Rows with the same natural key have no order of their own: the text of the line gives one.
         yield from sorted(
-            json.dumps([f(value) for f, value in zip(canonical, row, strict=True)], separators=(",", ":"))
-            for row in equals
+            _encode([f(value) if f else value for f, value in zip(canonical, row, strict=True)]) for row in equals
         )
 
 
 def _statement(connection: Connection, model: type, key: _Columns, columns: _Columns) -> Select[Any]:
-    selected = [cast(c, Text) if c.type is DOCUMENT else c for c in columns]
+    selected = [_as_text(connection, c) for c in columns]
     statement = select(*selected).select_from(model)
     if model is not User:
         owner = DatasetOverride.created_by_id if model is DatasetOverride else model.user_id  # type: ignore[attr-defined]
@@ -109,29 +108,36 @@ def _statement(connection: Connection, model: type, key: _Columns, columns: _Col
     return statement.order_by(*(collate(c, byte_order) if isinstance(c.type, String) else c for c in key))
 
 
-def _canonical(column: InstrumentedAttribute[Any]) -> Callable[[Any], Any]:
+def _as_text(connection: Connection, column: InstrumentedAttribute[Any]) -> Any:
+    """Times and documents as the database's own text: making Python objects of a million of them takes long."""
+    if column.type is DOCUMENT:
+        return cast(column, Text)
     if isinstance(column.type, UTCDateTime):
-        return _time
+        if connection.dialect.name == "sqlite":
+            return func.replace(cast(column, Text), " ", "T") + "Z"
+        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"', type_=Text)
+    return column
+
+
+def _canonical(column: InstrumentedAttribute[Any]) -> Callable[[Any], Any] | None:
     if column.type is DOCUMENT or column is DatasetOverride.json_text:
         return canonical_json
     if column.type is DOUBLE:
         return lambda value: value + 0.0  # SQLite has no -0.0
-    return lambda value: value
+    return None
 
 
-def _time(value: datetime | None) -> str | None:
-    if value is None:
-        return None
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
+@lru_cache(maxsize=4096)
 def canonical_json(text: str | None) -> str | None:
     """JSON with sorted keys, no white space, ASCII, and each number in one form: 1.0, 1e0 and 1 are 1."""
     if text is None:
         return None
-    value = json.loads(text, parse_float=_number, parse_int=_number)
+    value = _decode(text)
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return _encode(value)
     except TypeError:  # an _Exact in it
         return _dump(value)
 
@@ -171,3 +177,6 @@ def _number(text: str) -> int | float | _Exact:
     if len(significant) <= 15 and abs(exponent) < 290:
         return float(text)
     return _Exact(f"{'-' * sign}{significant}E{exponent}")
+
+
+_decode = json.JSONDecoder(parse_float=_number, parse_int=_number).decode

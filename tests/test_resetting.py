@@ -26,7 +26,7 @@ from pharmdb.errors import LockedError, ProtectedError, SeedError, UnavailableEr
 from pharmdb.models import MODELS
 
 KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
-OURS = {model.__tablename__ for model in MODELS} | {"alembic_version", "pharmdb_environment"}
+OURS = {model.__tablename__ for model in MODELS} | {"alembic_version", "pharmdb_environment", "pharmdb_revisions"}
 
 
 @pytest.fixture(autouse=True)
@@ -443,6 +443,7 @@ def test_the_report_lists_what_was_destroyed_with_its_rows(seeded: str) -> None:
         ("table", "dataset_overrides"): 0,
         ("table", "extra"): 3,
         ("table", "pharmdb_environment"): 1,
+        ("table", "pharmdb_revisions"): 3,
         ("table", "progress_by_tag"): 4,
         ("table", "spaced_repetition_items"): 0,
         ("table", "user_settings"): 2,
