@@ -5,16 +5,19 @@ Run by the bare `alembic` command it opens its own, under the same locks and wit
 
 from typing import Any, Literal
 
+import sqlalchemy as sa
 from alembic import context
 from sqlalchemy import JSON, Connection, TypeDecorator
 
 from pharmdb import database, revisions
 from pharmdb.drift import COMPARISON
-from pharmdb.models import UTCDateTime
+from pharmdb.models import SQLITE_NOW, UTCDateTime, utcnow
 
 
 def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
     """Revisions are frozen: they name the types of SQLAlchemy, never those of pharmdb.models."""
+    if kind == "server_default" and isinstance(item, sa.DefaultClause) and isinstance(item.arg, utcnow):
+        return f'sa.text("({SQLITE_NOW})" if op.get_bind().dialect.name == "sqlite" else "now()")'
     if kind != "type":
         return False
     if isinstance(item, JSON):
@@ -25,6 +28,11 @@ def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[Fal
     if isinstance(item, TypeDecorator):
         return "sa.Boolean().with_variant(sa.Integer(), 'sqlite')"
     return False
+
+
+def include_object(item: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:
+    """A table that is no model's is somebody else's: a revision never drops it. Drift names it all the same."""
+    return not (type_ == "table" and reflected and compare_to is None)
 
 
 def migrate(connection: Connection) -> None:
@@ -41,6 +49,7 @@ def migrate(connection: Connection) -> None:
         transactional_ddl=True,
         render_as_batch=True,
         render_item=render_item,
+        include_object=include_object,
         **COMPARISON,
     )
     with context.begin_transaction():

@@ -213,7 +213,8 @@ def _connect_arguments(connection: Connection, target: database.Target) -> tuple
     # SQLAlchemy's own, which libpq does not know.
     options.pop("context", None)
     password = options.pop("password", None)
-    environment = dict(os.environ)
+    # As our own connections; whatever the database or the user prefers.
+    environment = dict(os.environ) | {"PGTZ": "UTC"}
     if password is not None:
         environment["PGPASSWORD"] = str(password)
     return make_conninfo(**options), environment
@@ -236,7 +237,9 @@ def _client_failed(program: str, stderr: str) -> BackupError:
 
 
 def digest_postgresql(connection: Connection) -> Digest:
-    """Over the rows of each table as COPY writes them, whatever their order."""
+    """Over the rows of each table as COPY writes them, whatever their order; with pg_dump's own settings."""
+    for setting in ("datestyle = 'ISO'", "intervalstyle = 'postgres'", "extra_float_digits = 3", "timezone = 'UTC'"):
+        connection.exec_driver_sql(f"SET LOCAL {setting}")
     tables = connection.exec_driver_sql(
         "SELECT relname, quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class "
         "JOIN pg_namespace ON pg_namespace.oid = relnamespace "

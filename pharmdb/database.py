@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL
 
-from pharmdb.errors import LockedError, ParameterError, PharmdbError, ProtectedError, UnavailableError
+from pharmdb.errors import LockedError, ParameterError, PharmdbError, ProtectedError, RevisionError, UnavailableError
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_URL = "sqlite:///data/pharm.db"
@@ -108,11 +109,26 @@ class Target:
             path = self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path
             # A path that holds %20 is written so that the URL can be typed again.
             return "sqlite:///" + re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path))
-        host = self.url.host or self.url.query.get("host") or self.url.query.get("service") or "(libpq default)"
-        port = f":{self.url.port}" if self.url.port else ""
-        return f"postgresql://{host}{port}/{self.name}"
+        query = {key: value for key, value in self.url.query.items() if not _is_secret(key)}
+        shown = URL.create(
+            "postgresql", self.url.username, None, self.url.host, self.url.port, self.url.database, query
+        )
+        return shown.render_as_string()
 
     __repr__ = __str__
+
+
+def command(target: Target, text: str) -> str:
+    """A pharmdb command as it works when typed: with --database-url, where PHARMDB_URL does not name the target."""
+    try:
+        own = globals()["target"]() == target
+    except ParameterError:
+        own = False
+    return text if own else f"{text} --database-url {shlex.quote(str(target))}"
+
+
+def _is_secret(key: str) -> bool:
+    return "password" in key.lower() or "secret" in key.lower()
 
 
 def target(database_url: str = "") -> Target:
@@ -145,7 +161,7 @@ def target(database_url: str = "") -> Target:
         raise ParameterError(
             expected=expected, found=f"{source} with an @ in its password", next=f"write %40 for it in {source}"
         )
-    if database_url and (url.password is not None or "password" in url.query):
+    if database_url and (url.password is not None or any(map(_is_secret, url.query))):
         raise ParameterError(
             expected="a database_url without a password: parameters are written into the run file",
             found="a database_url that holds one",
@@ -286,7 +302,8 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
             connection.execute("PRAGMA query_only = ON")
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    # hide_parameters: an error's text never holds a value of a row, which may be a password's hash.
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -325,6 +342,7 @@ def _postgresql_engine(target: Target, *, write: bool) -> Engine:
     engine = create_engine(
         target.url.difference_update_query(["options"]),
         poolclass=NullPool,
+        hide_parameters=True,
         connect_args={"options": options, "connect_timeout": 10, "application_name": "pharmdb"},
     )
     if not write:
@@ -391,10 +409,10 @@ def _explain_sqlite(target: Target, text: str, missing: bool) -> PharmdbError | 
         if path.is_dir():
             found, advice = f"{path} is a folder", "name a file in database_url"
         elif not path.parent.exists():
-            found, advice = f"the folder {path.parent} does not exist", f"mkdir -p {path.parent}"
+            found, advice = f"the folder {path.parent} does not exist", f"mkdir -p {shlex.quote(str(path.parent))}"
         elif missing:
             found = f"no file {path}"
-            advice = f"pharmdb reset{_option(target)}   (makes it), or correct the path"
+            advice = command(target, "pharmdb reset")
         else:
             found, advice = f"no permission for {path}", f"ls -l {path}"
         return UnavailableError(expected=f"a database at {target}", found=found, next=advice)
@@ -402,17 +420,25 @@ def _explain_sqlite(target: Target, text: str, missing: bool) -> PharmdbError | 
         return UnavailableError(
             expected=f"an SQLite database at {target}",
             found=text,
-            next=f"move the file away (mv {path} {path}.damaged), then pharmdb reset{_option(target)}",
+            next=command(target, "pharmdb restore"),
         )
     if "readonly" in text or "read-only" in text:
         return UnavailableError(
             expected=f"to write to {target}", found=f"it is read-only ({text})", next=f"chmod u+w {path}"
         )
+    if "no such table" in text or "no such column" in text:
+        return _torn_schema(target, text)
     if "full" in text or "disk I/O error" in text:
         return UnavailableError(
             expected=f"room to write to {target}", found=text, next=f"free space on the disk of {path.parent}"
         )
     return None
+
+
+def _torn_schema(target: Target, found: str) -> RevisionError:
+    return RevisionError(
+        expected=f"the tables of {target} to be there", found=found, next=command(target, "pharmdb doctor")
+    )
 
 
 def _explain_postgresql(target: Target, origin: BaseException, text: str) -> PharmdbError | None:
@@ -421,6 +447,22 @@ def _explain_postgresql(target: Target, origin: BaseException, text: str) -> Pha
     first = text.splitlines()[0] if text else type(origin).__name__
     if isinstance(origin, errors.LockNotAvailable | errors.DeadlockDetected):
         return _locked(target, f"a lock in {target}")
+    if isinstance(origin, errors.UndefinedTable):
+        return _torn_schema(target, first)
+    if isinstance(origin, errors.DependentObjectsStillExist):
+        return ProtectedError(
+            expected="nothing to hang on what is dropped",
+            found=" ".join(text.split()),
+            unchanged="everything was rolled back",
+            next="drop what it names yourself, then run the same command again",
+        )
+    if (getattr(origin, "sqlstate", None) or "").startswith(("57P", "08")):
+        return UnavailableError(
+            expected=f"{target} to stay connected",
+            found=first,
+            unchanged="what was under way was rolled back",
+            next="run the same command again, once the server answers",
+        )
     if isinstance(origin, errors.InvalidSchemaName):
         return UnavailableError(
             expected=f"a schema in {target} that the search path names", found=first, next="CREATE SCHEMA public"
@@ -429,7 +471,7 @@ def _explain_postgresql(target: Target, origin: BaseException, text: str) -> Pha
         return UnavailableError(
             expected=f"the rights for this in {target}",
             found=first,
-            next=f"as the owner: GRANT ALL ON SCHEMA public TO {target.url.username or 'the user'}",
+            next="connect as the owner, or let the owner GRANT what is missing",
         )
     if isinstance(origin, errors.ReadOnlySqlTransaction):
         return UnavailableError(expected=f"to write to {target}", found=first, next="use a database that takes writes")
@@ -444,10 +486,6 @@ def _explain_postgresql(target: Target, origin: BaseException, text: str) -> Pha
     else:
         return None
     return UnavailableError(expected=f"an answer from {target}", found=found, next=advice)
-
-
-def _option(target: Target) -> str:
-    return "" if str(target) == DEFAULT_URL else f" --database-url {target}"
 
 
 def is_local(connection: Connection) -> bool:
@@ -505,11 +543,15 @@ def stamp_environment(connection: Connection) -> None:
         connection.execute(_stamp.insert().values(id=1, name=name))
 
 
-def refuse_production(connection: Connection, verb: str, advice: str) -> None:
-    """Raises ProtectedError where PHARMDB_ENV or the database itself says production."""
-    if environment(connection) != "production":
-        return
-    source = "PHARMDB_ENV" if configured_environment() == "production" else "the database itself"
-    raise ProtectedError(
-        expected=f"a development or test database to {verb}", found=f"{source} says production", next=advice
-    )
+def refuse_production(connection: Connection | None, verb: str) -> None:
+    """Raises ProtectedError where PHARMDB_ENV or, given its connection, the database itself says production."""
+    expected = f"a development or test database to {verb}"
+    if configured_environment() == "production":
+        raise ProtectedError(expected=expected, found="PHARMDB_ENV says production", next="unset PHARMDB_ENV")
+    if connection is not None and environment(connection) == "production":
+        raise ProtectedError(
+            expected=expected,
+            found="the database itself says production",
+            next="point PHARMDB_URL at another database; if this one is a mere copy: "
+            "UPDATE pharmdb_environment SET name = 'development'",
+        )

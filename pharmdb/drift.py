@@ -28,6 +28,9 @@ def _compare_default(
     """True where the defaults differ; None leaves it to Alembic."""
     if model_default is not None and isinstance(model_default.arg, utcnow):
         return _normal(found or "") != _normal(str(model_default.arg.compile(dialect=context.dialect)))
+    if model_default is not None and isinstance(model_default.arg, str):
+        literal = model_default.arg.replace("'", "''")
+        expected = f"'{literal}'"
     return _normal(found or "") != _normal(expected or "")
 
 

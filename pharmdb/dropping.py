@@ -35,14 +35,23 @@ _POSTGRESQL_OBJECTS = """
 _OUTSIDE = """
     WITH others AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
                        AND oid <> current_schema()::regnamespace),
-         relations AS (SELECT oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM others) AND relkind <> 'i')
-    SELECT pg_describe_object(classid, objid, objsubid)
+         relations AS (SELECT oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM others))
+    SELECT classid::int, objid::int, objsubid, pg_describe_object(classid, objid, objsubid)
       FROM (SELECT 'pg_class'::regclass, attrelid, attnum::int FROM pg_attribute
              WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 AND NOT attisdropped
             UNION ALL SELECT 'pg_class'::regclass, oid, 0 FROM relations
             UNION ALL SELECT 'pg_attrdef'::regclass, oid, 0 FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM relations)
             UNION ALL SELECT 'pg_trigger'::regclass, oid, 0 FROM pg_trigger
                        WHERE tgrelid IN (SELECT oid FROM relations) AND NOT tgisinternal
+            UNION ALL SELECT 'pg_rewrite'::regclass, oid, 0 FROM pg_rewrite
+                       WHERE ev_class IN (SELECT oid FROM relations)
+            UNION ALL SELECT 'pg_policy'::regclass, oid, 0 FROM pg_policy WHERE polrelid IN (SELECT oid FROM relations)
+            UNION ALL SELECT 'pg_event_trigger'::regclass, oid, 0 FROM pg_event_trigger
+            UNION ALL SELECT 'pg_publication_rel'::regclass, oid, 0 FROM pg_publication_rel
+            UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, 0 FROM pg_statistic_ext
+                       WHERE stxnamespace IN (SELECT oid FROM others)
+            UNION ALL SELECT 'pg_operator'::regclass, oid, 0 FROM pg_operator
+                       WHERE oprnamespace IN (SELECT oid FROM others)
             UNION ALL SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_constraint
                        WHERE connamespace IN (SELECT oid FROM others)
             UNION ALL SELECT 'pg_proc'::regclass, oid, 0 FROM pg_proc WHERE pronamespace IN (SELECT oid FROM others)
@@ -54,12 +63,12 @@ _OUTSIDE = """
 
 def objects(connection: Connection) -> list[tuple[str, str, int | None]]:
     """Everything that would be dropped, as (kind, name, rows), sorted; only a table has rows."""
-    return [(kind, name, _count(connection, name) if kind == "table" else None) for kind, name in _names(connection)]
+    return [(kind, name, _count(connection, name) if kind == "table" else None) for kind, name in names(connection)]
 
 
 def tables(connection: Connection) -> list[str]:
     """The names of the tables that would be dropped."""
-    return [name for kind, name in _names(connection) if kind == "table"]
+    return [name for kind, name in names(connection) if kind == "table"]
 
 
 def drop_everything(connection: Connection) -> None:
@@ -78,7 +87,8 @@ def _count(connection: Connection, table: str) -> int:
     return int(connection.exec_driver_sql(f"SELECT count(*) FROM {quoted}").scalar_one())
 
 
-def _names(connection: Connection) -> list[tuple[str, str]]:
+def names(connection: Connection) -> list[tuple[str, str]]:
+    """Everything that would be dropped, as (kind, name), sorted."""
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql(
             "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' "
@@ -105,12 +115,13 @@ def _drop_sqlite(connection: Connection) -> None:
 
 
 def _drop_postgresql(connection: Connection) -> None:
-    outside = set(connection.exec_driver_sql(_OUTSIDE).scalars())
+    outside = _outside(connection)
     for kind, quoted, _ in list(connection.exec_driver_sql(_POSTGRESQL_OBJECTS)):
         kind = "routine" if kind in ("aggregate", "function", "procedure") else kind
         escaped = quoted.replace("%", "%%")
         connection.exec_driver_sql(f"DROP {kind} IF EXISTS {escaped} CASCADE")
-    lost = sorted(outside - set(connection.exec_driver_sql(_OUTSIDE).scalars()))
+    left = _outside(connection)
+    lost = sorted(text for key, text in outside.items() if key not in left)
     if lost:
         raise ProtectedError(
             expected="nothing in other schemas to hang on what is dropped",
@@ -118,3 +129,8 @@ def _drop_postgresql(connection: Connection) -> None:
             unchanged="everything was rolled back",
             next="drop these yourself, then run the same command again",
         )
+
+
+def _outside(connection: Connection) -> dict[tuple[int, int, int], str]:
+    """What is in other schemas, by its number; its description depends on the search path."""
+    return {(c, o, s): text for c, o, s, text in connection.exec_driver_sql(_OUTSIDE)}

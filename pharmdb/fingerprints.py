@@ -18,6 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from pharmdb.models import (
     DOCUMENT,
     DOUBLE,
+    MODELS,
     Attempt,
     Bookmark,
     DatasetOverride,
@@ -64,7 +65,6 @@ _CONTENT: tuple[tuple[_Columns, _Columns], ...] = (
         ),
     ),
 )
-_MODELS = (User, UserSettings, Bookmark, Attempt, ProgressByTag, SpacedRepetitionItem, DatasetOverride)
 # What renews itself is left out of the seed fingerprint.
 _RENEWED = {"created_at", "updated_at", "last_attempt_at"}
 
@@ -77,7 +77,7 @@ def fingerprint(connection: Connection, *, seed: bool = False) -> str:
     from the same files then have the same fingerprint. Rows are streamed; memory does not grow with them.
     """
     digest = hashlib.sha256()
-    for model, (key, rest) in zip(_MODELS, _CONTENT, strict=True):
+    for model, (key, rest) in zip(MODELS, _CONTENT, strict=True):
         digest.update(f"{model.__tablename__}\n".encode())
         for line in _lines(connection, model, key, rest, seed):
             digest.update(line.encode() + b"\n")

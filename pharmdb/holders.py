@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,10 +45,15 @@ def holders(target: database.Target) -> list[Holder]:
             return [
                 Holder(row.pid, f"{row.usename}, {row.application_name or 'no name'}", f"{row.state}: {query}", since)
                 for row in connection.exec_driver_sql(_SESSIONS)
-                for query, since in [(" ".join((row.query or "").split()), row.since.astimezone(UTC))]
+                for query, since in [(_without_values(row.query or ""), row.since.astimezone(UTC))]
             ]
     except PharmdbError:
         return []
+
+
+def _without_values(query: str) -> str:
+    """What a session does, and not with what: a literal may be a password."""
+    return re.sub(r"'(?:[^']|'')*'?", "'…'", " ".join(query.split()))
 
 
 def _processes(path: Path) -> list[Holder]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import command
+from alembic.operations.ops import DropColumnOp
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
@@ -29,7 +30,8 @@ class MigrateReport:
 
     `applied`: order (int64), revision, direction, description. `history`: revision, file, description, state
     (applied, current or pending), oldest first. `drift`: see pharmdb.drift. `rejected`: source_table, reason,
-    rows (int64): what this run moved to upgrade_rejects. `written`: the new revision's file, or "".
+    rows (int64): what this run moved to upgrade_rejects. `written`: the new revision's file, or "". `dropped`: the
+    columns that it drops, for which it was not applied.
     `backup`: taken before a downgrade, else None.
     """
 
@@ -37,6 +39,7 @@ class MigrateReport:
     before: str | None
     after: str | None
     written: str
+    dropped: tuple[str, ...]
     message: str
     steps: tuple[tuple[int, str, str, str], ...]
     backup: backups.Backup | None
@@ -72,39 +75,40 @@ class MigrateReport:
     @property
     def changed(self) -> str:
         done = f"{len(self.steps)} revisions applied"
-        if self.message:
-            done = f"wrote {self.written}, " + done if self.written else "no difference: no revision written, " + done
-        return done
+        if not self.message:
+            return done
+        if self.dropped:
+            return f"wrote {self.written}, not applied: it drops {', '.join(self.dropped)}"
+        if self.differences:
+            done += f"; {len(self.differences)} differences must be written by hand"
+        elif not self.written:
+            return f"no difference: no revision written, {done}"
+        return f"wrote {self.written}, {done}" if self.written else f"no revision written, {done}"
 
     @property
     def outcome(self) -> pd.DataFrame:
-        """One row: ok, changed, revision, drift (the number of differences), next."""
-        pending = sum(state == "pending" for *_, state in self.chain)
-        return reports.table(
-            [
-                (
-                    True,
-                    self.changed,
-                    self.after or "base",
-                    len(self.differences),
-                    "pharmdb migrate" if pending else "pharmdb seed",
-                )
-            ],
-            {"ok": "bool", "changed": "str", "revision": "str", "drift": "int64", "next": "str"},
-        )
+        """One row: ok, changed, revision, drift (the number of differences), next.
+
+        ok is False where a message was given and its revision could not make database and models the same.
+        """
+        ok = not (self.message and self.differences and not self.dropped)
+        pending = any(state == "pending" for *_, state in self.chain)
+        next_ = "pharmdb migrate" if pending else "pharmdb seed" if ok else "write the rest of the revision by hand"
+        row = (ok, self.changed, self.after or "base", len(self.differences), next_)
+        columns = {"ok": "bool", "changed": "str", "revision": "str", "drift": "int64", "next": "str"}
+        return reports.table([row], columns)
 
 
 def migrate(database_url: str = "", *, revision: str = "head", message: str = "", backup: bool = True) -> MigrateReport:
     """Brings the schema to a revision, up or down, in one transaction; makes the SQLite file if there is none.
 
-    With a message, the models' differences from the database are first written as a new revision, and applied. Before
-    a downgrade the database is backed up, unless `backup` is False.
+    With a message, the models' differences from the database are first written as a new revision, and applied; one
+    that drops a column is only written, because it may be a column that was renamed. Before a downgrade the database
+    is backed up, unless `backup` is False.
 
     Raises RevisionError for a revision, database or history that can't be migrated, ParameterError for a message that
     is no plain line, LockedError, UnavailableError.
     """
-    from pharmdb import drift
-
     # Papermill makes a number of what looks like one.
     revision = str(revision)
     if message and not re.fullmatch(r"(?=.*[^\W_])[\w ,.:()+-]{1,80}", message):
@@ -120,47 +124,61 @@ def migrate(database_url: str = "", *, revision: str = "head", message: str = ""
             next=f'pharmdb migrate --message "{message}"',
         )
     target = database.target(database_url)
-    with database.changing_schema(target) as connection:
-        if message:
-            database.refuse_production(
-                connection, "write a revision from", "write it against a development database, then migrate this one"
-            )
-        revisions.require_known(connection, target)
-        before = revisions.current_revision(connection)
-        rejected_before = _rejects(connection)
-        taken = None
-        with _explained(revision):
-            if backup and _is_downgrade(connection, revision):
-                database.hold_still(connection)
-                taken = backups.take(connection, target)
-            _go_to(connection, revision)
-        written = _write_revision(connection, message) if message else None
-        after = revisions.current_revision(connection)
-        database.stamp_environment(connection)
-        script = ScriptDirectory.from_config(revisions.config())
-        return MigrateReport(
-            target=str(target),
-            before=before,
-            after=after,
-            written=str(written.relative_to(database.ROOT)) if written else "",
-            message=message,
-            steps=tuple(_steps(script, before, after)),
-            backup=taken,
-            chain=tuple(_history(script, after)),
-            differences=tuple(drift.differences(connection)),
-            rejects=tuple((*key, n) for key, n in sorted((_rejects(connection) - rejected_before).items())),
-        )
+    written: list[Path] = []
+    try:
+        with database.changing_schema(target) as connection:
+            return _migrate(connection, target, revision, message, backup, written)
+    except BaseException:
+        # All or nothing: a file that can't be applied would stop every later migration and reset.
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _migrate(
+    connection: Connection, target: database.Target, revision: str, message: str, backup: bool, written: list[Path]
+) -> MigrateReport:
+    from pharmdb import drift
+
+    if message:
+        database.refuse_production(connection, "write a revision from")
+    revisions.require_known(connection, target)
+    before = revisions.current_revision(connection)
+    rejected_before = _rejects(connection)
+    taken = None
+    with _explained(target, revision):
+        if backup and _is_downgrade(connection, revision):
+            database.hold_still(connection)
+            taken = backups.take(connection, target)
+        _go_to(connection, revision)
+    dropped = _write_revision(connection, message, written) if message else ()
+    after = revisions.current_revision(connection)
+    database.stamp_environment(connection)
+    script = ScriptDirectory.from_config(revisions.config())
+    return MigrateReport(
+        target=str(target),
+        before=before,
+        after=after,
+        written=str(written[0].relative_to(database.ROOT)) if written else "",
+        dropped=dropped,
+        message=message,
+        steps=tuple(_steps(script, before, after)),
+        backup=taken,
+        chain=tuple(_history(script, after)),
+        differences=tuple(drift.differences(connection)),
+        rejects=tuple((*key, n) for key, n in sorted((_rejects(connection) - rejected_before).items())),
+    )
 
 
 @contextmanager
-def _explained(revision: str) -> Iterator[None]:
+def _explained(target: database.Target, revision: str) -> Iterator[None]:
     try:
         yield
     except CommandError as error:
         raise RevisionError(
             expected="a revision of migrations/versions, head, base, +N or -N",
             found=f"{revision!r}: {error}",
-            next="pharmdb migrate   (its history table lists the revisions)",
+            next=database.command(target, "pharmdb migrate"),
         ) from error
 
 
@@ -187,15 +205,19 @@ def _is_downgrade(connection: Connection, revision: str) -> bool:
     return wanted is not None and wanted.revision in ancestors and wanted.revision != current
 
 
-def _write_revision(connection: Connection, message: str) -> Path | None:
-    """Writes and applies a revision for the models' differences; None where there is none."""
-
+def _write_revision(connection: Connection, message: str, written: list[Path]) -> tuple[str, ...]:
+    """Writes a revision for the models' differences, if there is one, and applies it unless it drops columns: those."""
     settings = revisions.config(connection)
     slug = "_".join(re.findall(r"\w+", message)).lower()
     name = f"{datetime.now(UTC):%Y%m%d}_{slug}.py"
+    dropped: list[str] = []
 
     def check(context: Any, revision: Any, directives: list[Any]) -> None:
-        if directives[0].upgrade_ops.is_empty():
+        changes = directives[0].upgrade_ops
+        dropped.extend(
+            f"{change.table_name}.{change.column_name}" for change in _flat(changes) if isinstance(change, DropColumnOp)
+        )
+        if changes.is_empty():
             directives.clear()
         elif (Path(ScriptDirectory.from_config(settings).versions) / name).exists():
             # Alembic would write over it.
@@ -207,14 +229,17 @@ def _write_revision(connection: Connection, message: str) -> Path | None:
 
     script = command.revision(settings, message, autogenerate=True, process_revision_directives=check)
     if script is None or isinstance(script, list):
-        return None
-    try:
+        return ()
+    written.append(Path(script.path))
+    if not dropped:
         revisions.upgrade(connection)
-    except BaseException:
-        # All or nothing: a file that can't be applied would stop every later migration and reset.
-        Path(script.path).unlink()
-        raise
-    return Path(script.path)
+    return tuple(dropped)
+
+
+def _flat(change: Any) -> Iterator[Any]:
+    yield change
+    for inner in getattr(change, "ops", ()):
+        yield from _flat(inner)
 
 
 def _steps(script: ScriptDirectory, before: str | None, after: str | None) -> list[tuple[int, str, str, str]]:

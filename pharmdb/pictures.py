@@ -117,7 +117,7 @@ def _box(axes: Axes, entity: Entity, left: float, top: float) -> None:
     axes.add_patch(Rectangle((left, top), _WIDTH, 1, facecolor="#d9e6f2", edgecolor="#333333"))
     axes.text(left + _WIDTH / 2, top + 0.5, entity.name, ha="center", va="center", fontsize=8.5, weight="bold")
     for row, (name, marks) in enumerate(entity.columns, start=1):
-        axes.text(left + 0.3, top + row + 0.5, name, va="center", fontsize=7.5)
+        axes.text(left + 0.3, top + row + 0.5, name, va="center", fontsize=7.5, parse_math=False)
         axes.text(left + _WIDTH - 0.3, top + row + 0.5, marks, ha="right", va="center", fontsize=6.5, color="#555555")
 
 
@@ -142,7 +142,7 @@ def progress(data: pd.DataFrame) -> Picture:
         rows = range(len(labels))
         axes.barh(rows, correct, color=CORRECT, label="correct")
         axes.barh(rows, wrong, left=correct, color=WRONG, hatch="//", edgecolor="white", label="wrong")
-        axes.set_yticks(rows, labels)
+        axes.set_yticks(rows, labels, parse_math=False)
         axes.invert_yaxis()
         axes.set_xlim(0, max(1, *(c + w for c, w in zip(correct, wrong, strict=True)), 1) * 1.05)
         _whole_numbers(axes.xaxis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,7 @@ def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, see
     UnavailableError; the database is then what it was.
     """
     target = database.target(database_url)
-    if database.configured_environment() == "production":
-        raise _production("PHARMDB_ENV")
+    database.refuse_production(None, "reset")
     seed = seeding.read(seed_dir)
     # Before the lock is taken, because hashing is slow on purpose.
     hashes = seeding.hash_passwords(seed, {})
@@ -80,32 +80,25 @@ def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, see
         return ResetReport(str(target), revisions.current_revision(connection) or "", tuple(destroyed), taken, seeded)
 
 
-def _production(source: str) -> ProtectedError:
-    return ProtectedError(
-        expected="a development or test database to reset",
-        found=f"{source} says production",
-        next="unset PHARMDB_ENV"
-        if source == "PHARMDB_ENV"
-        else "point PHARMDB_URL at another database; if this one is a mere copy: "
-        "UPDATE pharmdb_environment SET name = 'development'",
-    )
-
-
 def _guard(connection: Connection, target: database.Target, confirm: str) -> None:
-    if database.environment(connection) == "production":
-        raise _production("the database itself")
-    # Alembic's own table alone says nothing, and holds nothing.
-    tables = [name for name in dropping.tables(connection) if name != "alembic_version"]
+    database.refuse_production(connection, "reset")
+    name = target.name
+    if not target.is_sqlite:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+    tables = dropping.tables(connection)
+    # Alembic's own table alone says nothing, and holds nothing; nor does a type.
+    others = [n for kind, n in dropping.names(connection) if kind not in ("type", "domain") and n != "alembic_version"]
     reason = ""
     if not database.is_local(connection):
         reason = "a server that is not on this machine"
-    elif tables and not _is_ours(connection, tables):
-        reason = f"another program's tables: {', '.join(tables[:8])}"
-    if reason and str(confirm) != target.name:
+    elif others and not _is_ours(connection, tables):
+        reason = f"another program's {'tables' if tables else 'objects'}: {', '.join((tables or others)[:8])}"
+    # A name that is wrong is never ignored: whoever gave it meant another database.
+    if (reason or confirm) and str(confirm) != name:
         raise ProtectedError(
-            expected=f"confirm={target.name}, to destroy all of it",
-            found=f"{reason}; confirm={confirm!r}",
-            next=f"check that PHARMDB_URL is right; then pharmdb reset --confirm {target.name}",
+            expected=f"confirm={name}, to destroy all of it",
+            found=f"{reason or 'a database that needs no confirm'}; confirm={confirm!r}",
+            next=database.command(target, f"pharmdb reset --confirm {shlex.quote(name)}"),
         )
 
 

@@ -53,7 +53,7 @@ def head(script: ScriptDirectory | None = None) -> str:
     return heads[0]
 
 
-def require_known(connection: Connection, target: database.Target | str) -> None:
+def require_known(connection: Connection, target: database.Target) -> None:
     """Raises RevisionError for a database newer than the code, or with tables that no revision made."""
     script = ScriptDirectory.from_config(config())
     known = {revision.revision for revision in script.walk_revisions()}
@@ -71,7 +71,8 @@ def require_known(connection: Connection, target: database.Target | str) -> None
             raise RevisionError(
                 expected=f"{target} empty, or at a revision of pharmdb",
                 found=f"{len(tables)} table(s) that no revision made: {', '.join(sorted(tables)[:8])}",
-                next="set PHARMDB_URL to another database; or, if all that this one holds may go: pharmdb reset",
+                next="set PHARMDB_URL to another database; or, if all that this one holds may go: "
+                + database.command(target, "pharmdb reset"),
             )
 
 
@@ -83,7 +84,7 @@ def require_head(connection: Connection, target: database.Target) -> None:
         raise RevisionError(
             expected=f"{target} at revision {newest}",
             found=f"revision {current}" if current else "no revision: the database is empty",
-            next="pharmdb migrate",
+            next=database.command(target, "pharmdb migrate"),
         )
 
 

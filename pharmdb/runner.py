@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pharmdb.errors import mask
 
@@ -60,7 +61,8 @@ def _text(value: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError("not UTF-8") from None
-    if mask(value) != value:
+    plain = unquote(value)
+    if mask(plain) != plain or re.search(r"://[^/?#]*:.*@", plain):
         # Papermill would write it into the run file, so it is refused before there is one.
         raise argparse.ArgumentTypeError(
             "a URL that holds a password is written into run files and process lists; "
@@ -136,7 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print("\n\n".join(text for text in shown if text))
     print(f"\nThe run is in {_shown(run)}")
-    return 0
+    return 0 if _says_ok(shown[-1]) else 1
+
+
+def _says_ok(outcome: str) -> bool:
+    """Whether the outcome row, if there is one, begins with a true `ok`."""
+    header, *rows = outcome.splitlines()
+    return header.split()[:1] != ["ok"] or (bool(rows) and rows[0].split()[1:2] == ["True"])
 
 
 def _print_until_failure(run: Path) -> None:

@@ -145,10 +145,10 @@ def test_a_password_in_the_environment_is_used_and_never_shown(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("url", "text", "name"),
     [
-        ("postgresql://user@host/db", "postgresql://host/db", "db"),
-        ("postgresql+psycopg://user@host:5433/db", "postgresql://host:5433/db", "db"),
-        ("postgresql:///db?host=/run/pg", "postgresql:///run/pg/db", "db"),
-        ("postgresql://?service=learners&dbname=db", "postgresql://learners/db", "db"),
+        ("postgresql://user@host/db", "postgresql://user@host/db", "db"),
+        ("postgresql+psycopg://user@host:5433/db", "postgresql://user@host:5433/db", "db"),
+        ("postgresql:///db?host=/run/pg", "postgresql:///db?host=%2Frun%2Fpg", "db"),
+        ("postgresql://?service=learners&dbname=db", "postgresql://?dbname=db&service=learners", "db"),
     ],
 )
 def test_both_spellings_of_postgresql_mean_psycopg(url: str, text: str, name: str) -> None:
@@ -442,9 +442,9 @@ def test_the_stricter_of_the_setting_and_the_stamp_counts_and_is_remembered(
         assert database.environment(connection) == expected
         if expected == "production":
             with pytest.raises(ProtectedError, match="the database itself says production"):
-                database.refuse_production(connection, "do this", "advice")
+                database.refuse_production(connection, "do this")
         else:
-            database.refuse_production(connection, "do this", "advice")
+            database.refuse_production(connection, "do this")
 
 
 def test_migrating_never_makes_a_production_database_anything_else(migrated: str, monkeypatch: Any) -> None:

@@ -26,7 +26,7 @@ from raw import ANN, OWNERS, TABLES, insert
 import pharmdb
 from pharmdb import database, drift, revisions
 from pharmdb.errors import ParameterError, ProtectedError, RevisionError
-from pharmdb.models import Base
+from pharmdb.models import Base, Bookmark
 
 OLD = "8f1c2a6d4b10"
 HARDENED = "5a3d81e7f92c"
@@ -676,3 +676,106 @@ def test_the_bare_alembic_command_refuses_another_programs_database_too(empty: s
     assert done.returncode != 0
     assert "invoices" in done.stderr
     assert raw.everything(empty) == before
+
+
+def test_a_message_never_drops_a_table_that_is_no_models(seeded: str, scripts: Path, models: sa.MetaData) -> None:
+    with raw.session(seeded) as session:
+        session.execute("CREATE TABLE notes (text VARCHAR(20))")
+        session.execute("INSERT INTO notes VALUES ('keep me')")
+    add_note(models)
+    report = pharmdb.migrate(seeded, message="add note")
+    assert [difference[:3] for difference in report.differences] == [("table", "notes", "notes")]
+    with raw.session(seeded) as session:
+        assert [tuple(row) for row in session.execute("SELECT text FROM notes")] == [("keep me",)]
+
+
+def test_a_revision_that_drops_a_column_is_written_and_not_applied(
+    old: str, scripts: Path, models: sa.MetaData
+) -> None:
+    pharmdb.migrate(old)
+    with raw.session(old) as session:
+        session.execute("ALTER TABLE bookmarks ADD COLUMN note VARCHAR(20)" if "postgresql" in old else NOTE)
+    report = pharmdb.migrate(old, message="rename note")
+    assert report.dropped == ("bookmarks.note",)
+    assert len(new_files(scripts)) == 1
+    assert report.after == HEAD
+    with raw.session(old) as session:
+        session.execute("SELECT note FROM bookmarks")
+
+
+NOTE = "ALTER TABLE bookmarks ADD COLUMN note TEXT"
+
+
+def test_a_revision_that_fails_after_it_was_written_leaves_no_file(
+    migrated: str, scripts: Path, models: sa.MetaData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = raw.everything(migrated)
+    add_note(models)
+    monkeypatch.setattr(database, "stamp_environment", lambda connection: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pharmdb.migrate(migrated, message="add note")
+    assert new_files(scripts) == []
+    assert raw.everything(migrated) == before
+
+
+def test_a_check_that_autogenerate_does_not_see_is_no_silent_success(migrated: str, scripts: Path) -> None:
+    table: Any = Bookmark.__table__
+    check = sa.CheckConstraint("length(entity_id) > 0", name="entity_id")
+    table.append_constraint(check)
+    try:
+        report = pharmdb.migrate(migrated, message="check entity")
+    finally:
+        table.constraints.discard(check)
+    assert report.outcome["ok"].tolist() == [False]
+    assert "1 differences must be written by hand" in report.changed
+
+
+def test_production_never_goes_back_to_base(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHARMDB_ENV", "production")
+    pharmdb.migrate(old)
+    before = raw.everything(old)
+    with pytest.raises(ProtectedError):
+        pharmdb.migrate(old, revision="base")
+    assert raw.everything(old) == before
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_documents_keep_every_digit_on_the_way_down_and_up(migrated: str) -> None:
+    with raw.session(migrated) as session:
+        raw.fill(session)
+        for document in ("12345678901234567890", "0.1234567890123456789", "1e999"):
+            session.execute(raw.insert("attempts", answers=f"'{document}'"))
+    before = rows(migrated)
+    pharmdb.migrate(migrated, revision="-2")
+    pharmdb.migrate(migrated)
+    assert rows(migrated) == before
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_an_infinite_score_is_set_aside(old: str) -> None:
+    pharmdb.migrate(old, revision=REVISIONS[0])
+    with raw.session(old) as session:
+        session.execute(raw.insert("attempts", score="9e999"))
+    report = pharmdb.migrate(old)
+    assert [(table, count) for table, _, count in report.rejects] == [("attempts", 1)]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_a_view_and_a_trigger_come_through_the_rebuild(migrated: str) -> None:
+    with raw.session(migrated) as session:
+        session.execute("CREATE VIEW addresses AS SELECT email FROM users")
+        session.execute("CREATE TRIGGER t AFTER INSERT ON bookmarks BEGIN SELECT 1; END")
+    before = schema(migrated)
+    pharmdb.migrate(migrated, revision="-2")
+    pharmdb.migrate(migrated)
+    assert schema(migrated) == before
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_a_column_that_no_revision_knows_is_never_dropped_silently(migrated: str) -> None:
+    with raw.session(migrated) as session:
+        session.execute(NOTE)
+    before = raw.everything(migrated)
+    with pytest.raises(RevisionError, match="note"):
+        pharmdb.migrate(migrated, revision="-2")
+    assert raw.everything(migrated) == before

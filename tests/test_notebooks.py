@@ -109,7 +109,7 @@ def test_a_notebook_keeps_the_house_style(path: Path) -> None:
 
 RUNS = [
     ("sqlite", "reset", {}, {"ok": "True", "fingerprint": KNOWN_GOOD}),
-    ("postgresql", "reset", {"confirm": "not needed here"}, {"ok": "True", "fingerprint": KNOWN_GOOD}),
+    ("postgresql", "reset", {"backup": False}, {"ok": "True", "fingerprint": KNOWN_GOOD}),
     ("sqlite", "seed", {"seed_dir": "data/seed"}, {"ok": "True", "changed": "0 rows created, 4 updated"}),
     ("postgresql", "migrate", {"revision": "-1"}, {"changed": "1 revisions applied", "next": "pharmdb migrate"}),
     ("sqlite", "migrate", {"message": "x"}, {"changed": "no difference: no revision written, 0 revisions applied"}),

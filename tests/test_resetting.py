@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -881,3 +882,83 @@ def test_the_rights_on_the_schema_survive(databases: Databases) -> None:
     assert "analyst=UC" in before[0][0]
     pharmdb.reset(url)
     assert ask(url, rights) == before
+
+
+def test_a_wrong_name_is_never_ignored(seeded: str) -> None:
+    """Whoever confirms another name means another database."""
+    before = schema_and_rows(seeded)
+    with pytest.raises(ProtectedError, match="needs no confirm"):
+        pharmdb.reset(seeded, confirm="invoices.db")
+    assert schema_and_rows(seeded) == before
+
+
+def test_the_next_command_names_the_database_that_was_meant(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(empty, "CREATE TABLE invoices (id INTEGER)")
+    with pytest.raises(ProtectedError) as caught:
+        pharmdb.reset(empty)
+    assert "--database-url" in caught.value.next
+    monkeypatch.setenv("PHARMDB_URL", empty)
+    with pytest.raises(ProtectedError) as caught:
+        pharmdb.reset()
+    assert "--database-url" not in caught.value.next
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE MATERIALIZED VIEW totals AS SELECT 1 AS one",
+        "CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "CREATE VIEW v AS SELECT 1 AS one",
+    ],
+)
+def test_what_another_program_made_is_no_less_its_own_without_a_table(empty: str, statement: str) -> None:
+    run(empty, statement)
+    with pytest.raises(ProtectedError, match="another program's objects"):
+        pharmdb.reset(empty)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE UNIQUE INDEX i ON other.t (public.f(a))",
+        "CREATE POLICY p ON other.t USING (public.f(a) > 0)",
+    ],
+)
+def test_an_index_or_policy_elsewhere_is_not_taken_along(seeded: str, statement: str) -> None:
+    run(
+        seeded,
+        "CREATE FUNCTION f(a integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT a'",
+        "CREATE SCHEMA other",
+        "CREATE TABLE other.t (a integer)",
+        statement,
+    )
+    with pytest.raises(ProtectedError, match="in other schemas"):
+        pharmdb.reset(seeded)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_a_reader_that_starts_during_a_reset_sees_the_new_rows(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot taken while it waits for the tables would show them without rows."""
+    seen: list[int] = []
+    target = database.target(seeded)
+
+    def read() -> None:
+        with database.reading(target) as connection:
+            seen.append(connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one())
+
+    reader = Thread(target=read)
+    apply = seeding.apply
+
+    def apply_later(*arguments: Any) -> Any:
+        reader.start()
+        with database.watching(target) as connection:
+            while not connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar_one():
+                pass
+        return apply(*arguments)
+
+    monkeypatch.setattr(seeding, "apply", apply_later)
+    pharmdb.reset(seeded)
+    reader.join()
+    assert seen == [2]

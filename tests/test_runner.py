@@ -123,7 +123,17 @@ def test_unknown_names_and_malformed_values_are_refused_before_anything_runs(pro
     assert not (project / "runs").exists()
 
 
-@pytest.mark.parametrize("url", ["postgresql://ann:canary@db/x", "postgresql://db/x?password=canary"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:canary@db/x",
+        "postgresql://db/x?password=canary",
+        "postgresql://ann@corp:canary@db/x",
+        "postgresql://ann:a canary@db/x",
+        "postgresql://db/x?pass%77ord=canary",
+        "postgresql://db/x?sslpassword=canary",
+    ],
+)
 def test_a_password_in_an_option_reaches_no_run_file(
     project: Path, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
@@ -224,3 +234,10 @@ def test_an_interrupted_run_says_so(project: Path, capsys: pytest.CaptureFixture
     status = runner.main(["long"])
     assert status in (1, 130)
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ok", "status"), [("True", 0), ("False", 1)])
+def test_the_exit_status_is_what_the_outcome_says(project: Path, ok: str, status: int) -> None:
+    outcome = f"import pandas as pd; pd.DataFrame([{{'ok': {ok}, 'changed': 'x'}}])"
+    write(project, "verb", ECHO, outcome)
+    assert runner.main(["verb"]) == status

@@ -703,7 +703,7 @@ def test_a_schema_that_is_not_at_head_is_refused(empty: str, revision: str) -> N
     before = raw.everything(empty)
     with pytest.raises(RevisionError) as caught:
         pharmdb.seed(empty)
-    assert caught.value.next == "pharmdb migrate"
+    assert caught.value.next.startswith("pharmdb migrate")
     assert raw.everything(empty) == before
 
 

@@ -14,13 +14,16 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from pharmdb import database
+
 revision = "8f1c2a6d4b10"
 down_revision = None
 branch_labels = None
 depends_on = None
 
 BIGINT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-DOCUMENT = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+# SQLite would make numbers of what a column declared JSON holds, and lose their digits.
+DOCUMENT = sa.JSON().with_variant(postgresql.JSONB(), "postgresql").with_variant(sa.TEXT(), "sqlite")
 TIME = sa.TIMESTAMP(timezone=True).with_variant(sa.DATETIME(), "sqlite")
 
 
@@ -112,14 +115,21 @@ def upgrade() -> None:
     )
 
 
+TABLES = (
+    "dataset_overrides",
+    "spaced_repetition_items",
+    "progress_by_tag",
+    "attempts",
+    "bookmarks",
+    "user_settings",
+    "users",
+)
+
+
 def downgrade() -> None:
-    for name in (
-        "dataset_overrides",
-        "spaced_repetition_items",
-        "progress_by_tag",
-        "attempts",
-        "bookmarks",
-        "user_settings",
-        "users",
-    ):
+    """Takes the tables away with their rows; never in production."""
+    rows = " UNION ALL ".join(f"SELECT 1 WHERE EXISTS (SELECT 1 FROM {name})" for name in TABLES)
+    if op.get_bind().exec_driver_sql(rows).first():
+        database.refuse_production(op.get_bind(), "take the tables from")
+    for name in TABLES:
         op.drop_table(name)

@@ -17,6 +17,8 @@ from typing import Any
 
 from alembic import op
 
+from pharmdb.errors import RevisionError
+
 revision = "5a3d81e7f92c"
 down_revision = "8f1c2a6d4b10"
 branch_labels = None
@@ -93,7 +95,7 @@ LOOSE_TYPES = {
     "integer": "INTEGER",
     "boolean": "BOOLEAN",
     "real": "DOUBLE",
-    "json": "JSON",
+    "json": "TEXT",
     "time": "DATETIME",
 }
 SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
@@ -226,7 +228,9 @@ def _repair_and_reject(sqlite: bool) -> None:
 def _reject(table: str, condition: str, reason: str) -> None:
     if _is_sqlite():
         row = ", ".join(
-            f"'{column}', CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE {column} END"
+            # JSON has no bytes and no infinity.
+            f"'{column}', CASE WHEN typeof({column}) = 'blob' THEN hex({column}) "
+            f"WHEN abs({column}) > 1.7e308 THEN CAST({column} AS TEXT) ELSE {column} END"
             for column in ("id", *TABLES[table])
         )
         row, mark = f"json_object({row})", "?"
@@ -310,8 +314,6 @@ def _register_functions() -> None:
 def _check_types(table: str) -> None:
     """What a STRICT table takes; a time in another form is rewritten first."""
     types = {"owner": "'integer'", "integer": "'integer'", "boolean": "'integer'", "real": "'real', 'integer'"}
-    # A column that is declared JSON holds the document 42 as a number; the TEXT column makes text of it.
-    types["json"] = "'text', 'integer', 'real'"
     for column, (kind, _) in TABLES[table].items():
         kind, empty = kind.rstrip("?"), f"{column} IS NOT NULL AND " if kind.endswith("?") else ""
         if kind == "time":
@@ -349,12 +351,24 @@ def _rebuild(table: str, strict: bool) -> None:
             cascade = " ON DELETE CASCADE" if strict else ""
             lines.append(f"CONSTRAINT fk_{table}_{column}_users FOREIGN KEY ({column}) REFERENCES users (id){cascade}")
     columns = ", ".join(("id", *TABLES[table]))
-    indexes = _run("SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", (table,))
+    extra = {row[1] for row in _run(f"PRAGMA table_info({table})")} - {"id", *TABLES[table]}
+    if extra:
+        raise RevisionError(
+            expected=f"{table} with the columns that this revision knows",
+            found=f"more: {', '.join(sorted(extra))}",
+            unchanged="everything was rolled back",
+            next="move what they hold to a table of its own and drop them, then run the same command again",
+        )
+    kept = "type IN ('index', 'trigger') AND sql IS NOT NULL"
+    others = _run(f"SELECT sql FROM sqlite_master WHERE tbl_name = ? AND {kept}", (table,))
     _run(f"CREATE TABLE _new_{table} (\n\t" + ",\n\t".join(lines) + f"\n){' STRICT' if strict else ''}")
     _run(f"INSERT INTO _new_{table} ({columns}) SELECT {columns} FROM {table}")
     _run(f"DROP TABLE {table}")
+    # A view that names the table would else stop the renaming.
+    _run("PRAGMA legacy_alter_table = ON")
     _run(f"ALTER TABLE _new_{table} RENAME TO {table}")
-    for (sql,) in indexes:
+    _run("PRAGMA legacy_alter_table = OFF")
+    for (sql,) in others:
         _run(sql)
 
 
