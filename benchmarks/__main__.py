@@ -15,6 +15,7 @@ from unittest import mock
 import nbformat
 
 import pharmdb
+from benchmarks import reliability
 from benchmarks.timing import Result, alternate
 from pharmdb import database, seeding
 
@@ -29,7 +30,10 @@ def whole_processes(folder: Path) -> list[Result]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("")])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "empty.ipynb")
-    environment = os.environ | {"PHARMDB_URL": f"sqlite:///{folder / 'process.db'}"}
+    environment = os.environ | {
+        "PHARMDB_URL": f"sqlite:///{folder / 'process.db'}",
+        "PHARMDB_BACKUPS": str(folder / "backups"),
+    }
 
     def run(*command: object) -> None:
         subprocess.run(
@@ -57,10 +61,11 @@ def in_process_reset(folder: Path) -> Result:
     """A reset over raw sqlite3 with the same DDL and rows, opened and committed alike; password hashing apart."""
     url = f"sqlite:///{folder / 'ours.db'}"
     peer = folder / "peer.db"
-    pharmdb.reset(url)
+    pharmdb.reset(url, backup=False)
     hashes = seeding.hash_passwords(seeding.read(), {})
     with mock.patch.object(seeding, "hash_passwords", return_value=hashes):
-        statements = _written_by(lambda: pharmdb.reset(url))
+        # The raw peer takes no backup, so neither do we.
+        statements = _written_by(lambda: pharmdb.reset(url, backup=False))
 
         def raw() -> None:
             connection = sqlite3.connect(peer, isolation_level=None)
@@ -77,7 +82,7 @@ def in_process_reset(folder: Path) -> Result:
         # The peer starts from the same database, so that it too has something to drop.
         with sqlite3.connect(url.removeprefix("sqlite:///")) as source, sqlite3.connect(peer) as copy:
             source.backup(copy)
-        ours, raws = alternate(RESET_ROUNDS, lambda: pharmdb.reset(url), raw)
+        ours, raws = alternate(RESET_ROUNDS, lambda: pharmdb.reset(url, backup=False), raw)
     return Result("reset in one process, without hashing", ours, "raw `sqlite3`, same DDL and rows", raws, 5)
 
 
@@ -110,11 +115,11 @@ def imports() -> Result:
 def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
-        results = [*whole_processes(folder), in_process_reset(folder), imports()]
+        lines = list(map(str, [*whole_processes(folder), in_process_reset(folder), imports()]))
+        lines += reliability.main(folder)
     print("| work | pharmdb: median (quartiles) | peer | peer: median (quartiles) | ratio | target | |")
     print("|---|---|---|---|---|---|---|")
-    for result in results:
-        print(result)
+    print("\n".join(lines))
     versions = ", ".join(f"{name} {version(name)}" for name in ("sqlalchemy", "alembic", "papermill", "pandas"))
     print(
         f"\n{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "

@@ -477,7 +477,7 @@ def _explain_postgresql(target: Target, origin: BaseException, text: str) -> Pha
         return UnavailableError(expected=f"to write to {target}", found=first, next="use a database that takes writes")
     if isinstance(origin, errors.DiskFull):
         return UnavailableError(expected=f"room to write to {target}", found=first, next="free space on the server")
-    if "password" in text:
+    if "password" in text and isinstance(origin, errors.OperationalError):
         found, advice = first, "correct the password in PHARMDB_URL or ~/.pgpass"
     elif "does not exist" in text and "database" in text:
         found, advice = first, f"createdb {target.name}"

@@ -12,14 +12,15 @@ from pharmdb import database
 from pharmdb.errors import PharmdbError, mask
 
 _SESSIONS = """
-    SELECT DISTINCT activity.pid, usename, application_name, state, left(query, 120) AS query,
+    SELECT activity.pid, usename, application_name, state, left(query, 120) AS query,
            coalesce(xact_start, backend_start) AS since
       FROM pg_stat_activity AS activity
       JOIN pg_locks ON pg_locks.pid = activity.pid AND granted
       LEFT JOIN pg_class ON pg_class.oid = relation
      WHERE datname = current_database() AND activity.pid <> pg_backend_pid()
        AND (locktype = 'advisory' OR relnamespace = current_schema()::regnamespace)
-     ORDER BY since
+     GROUP BY activity.pid, usename, application_name, state, query, since
+     ORDER BY bool_and(mode IN ('AccessShareLock', 'RowShareLock')), since
 """
 
 
@@ -37,7 +38,7 @@ class Holder:
 
 
 def holders(target: database.Target) -> list[Holder]:
-    """Everybody else who may hold a lock, longest first; empty where that can't be found out."""
+    """Everybody else who may hold a lock: writers first, then the longest; empty where that can't be found out."""
     if target.is_sqlite:
         return _processes(target.path)
     try:
@@ -70,4 +71,15 @@ def _processes(path: Path) -> list[Holder]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             # Gone meanwhile, or another user's: its files can't be seen.
             continue
-    return sorted(found, key=lambda holder: holder.since)
+    writers = _writers(names)
+    return sorted(found, key=lambda holder: (holder.pid not in writers, holder.since))
+
+
+def _writers(names: set[str]) -> set[int]:
+    """Who has a write lock on one of these files, as Linux tells it; elsewhere nobody."""
+    try:
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return set()
+    inodes = {str(os.stat(name).st_ino) for name in names if os.path.exists(name)}
+    return {int(lock[4]) for lock in locks if lock[3] == "WRITE" and lock[5].rpartition(":")[2] in inodes}
