@@ -39,6 +39,9 @@ class Backup:
     name: str
     taken_at: str
     database: str
+    # Which database it was, and the backup for whose restore it was taken, or "".
+    target: str = field(repr=False)
+    before_restore_of: str = field(repr=False)
     dialect: str
     revision: str
     environment: str
@@ -124,8 +127,12 @@ def _table(entries: list[Backup]) -> pd.DataFrame:
 
 def of(target: database.Target) -> list[Backup]:
     """The backups of one database, newest first."""
-    dialect = "sqlite" if target.is_sqlite else "postgresql"
-    return [entry for entry in known() if (entry.database, entry.dialect) == (target.name, dialect)]
+    dialect = _dialect(target)
+    return [entry for entry in known() if (entry.target, entry.dialect) == (target.identity, dialect)]
+
+
+def _dialect(target: database.Target) -> str:
+    return "sqlite" if target.is_sqlite else "postgresql"
 
 
 def known() -> list[Backup]:
@@ -143,11 +150,12 @@ def known() -> list[Backup]:
     return found
 
 
-def take(connection: Connection, target: database.Target, *, keep: str = "") -> Backup | None:
+def take(connection: Connection, target: database.Target, *, before_restore_of: str = "") -> Backup | None:
     """Takes and verifies a backup of what the connection's database holds; None where there is no table.
 
     Within a write transaction that has changed nothing yet the backup is exactly what the transaction will change:
-    nobody else can write. `keep` names a backup that making room must not remove.
+    nobody else can write. `before_restore_of` names the backup that is about to replace this content: making room
+    must not remove it.
 
     Raises BackupError, UnavailableError or LockedError; no part of a backup is then left behind.
     """
@@ -170,6 +178,8 @@ def take(connection: Connection, target: database.Target, *, keep: str = "") -> 
             name=name,
             taken_at=taken_at.isoformat(),
             database=target.name,
+            target=target.identity,
+            before_restore_of=before_restore_of,
             dialect=connection.dialect.name,
             revision=revision,
             environment=database.environment(connection),
@@ -180,7 +190,7 @@ def take(connection: Connection, target: database.Target, *, keep: str = "") -> 
             size=partial.stat().st_size,
         )
         _publish(partial, entry)
-    _make_room(entry, keep)
+    _make_room(entry)
     return entry
 
 
@@ -316,11 +326,11 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_room(newest: Backup, keep: str) -> None:
+def _make_room(newest: Backup) -> None:
     """Of each database the newest backups are kept; the one just verified is among them."""
-    same = [b for b in known() if (b.database, b.dialect) == (newest.database, newest.dialect)]
+    same = [b for b in known() if (b.target, b.dialect) == (newest.target, newest.dialect)]
     for old in same[KEPT:]:
-        if old.name != keep:
+        if old.name != newest.before_restore_of:
             Path(f"{old.path}.json").unlink(missing_ok=True)
             old.path.unlink(missing_ok=True)
 
@@ -372,7 +382,8 @@ class RestoreReport:
 def restore(database_url: str = "", *, backup: str = "") -> RestoreReport:
     """Brings a backup back, after backing up what it replaces; the schema stays at the backup's revision.
 
-    `backup` is a name from list_backups; empty: the newest of this database. In one transaction: others see
+    `backup` is a name from list_backups; empty: the newest of this database that
+    no restore took. In one transaction: others see
     the old database or the restored one.
 
     Raises BackupError where there is no such backup or it isn't what its manifest says, ProtectedError for another
@@ -388,7 +399,12 @@ def restore(database_url: str = "", *, backup: str = "") -> RestoreReport:
 
 def _choose(target: database.Target, name: str) -> Backup:
     own = of(target)
-    entries = [b for b in own if name in ("", b.id, b.name)]
+    if name:
+        same = (target.name, _dialect(target))
+        entries = [b for b in known() if name in (b.id, b.name) and (b.database, b.dialect) == same]
+    else:
+        # What a restore set aside is not what the next one is to bring back: said twice, it does the same twice.
+        entries = [b for b in own if not b.before_restore_of] or own
     if not entries:
         names = ", ".join(b.id for b in own) or "none"
         raise BackupError(
@@ -443,7 +459,7 @@ def _restore_sqlite(target: database.Target, chosen: Backup) -> Backup | None:
             seen = copies.data_version(monitor)
             with database.reading(target) as connection:
                 _refuse_other_environment(connection, chosen)
-                before = take(connection, target, keep=chosen.name)
+                before = take(connection, target, before_restore_of=chosen.name)
             if copies.load_sqlite(chosen.path, target.path, seen, monitor):
                 return before
     raise copies.locked_error(target)
@@ -467,7 +483,7 @@ def _restore_postgresql(target: database.Target, chosen: Backup) -> Backup | Non
     with database.changing_schema(target) as connection:
         _refuse_other_environment(connection, chosen)
         database.hold_still(connection)
-        before = take(connection, target, keep=chosen.name)
+        before = take(connection, target, before_restore_of=chosen.name)
         dropping.drop_everything(connection)
         copies.load_postgresql(connection, chosen.path)
         if copies.digest_postgresql(connection).sha256 != chosen.digest:

@@ -192,7 +192,7 @@ def copy_postgresql(connection: Connection, target: database.Target, copy: Path)
     program = client("pg_dump", server_version(connection))
     snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
-    arguments, environment = _connect_arguments(connection, target)
+    arguments, environment = connect_arguments(connection, target)
     quoted = schema if schema.startswith('"') else f'"{schema}"'
     _run(
         [
@@ -205,7 +205,7 @@ def copy_postgresql(connection: Connection, target: database.Target, copy: Path)
     return digest_postgresql(connection)
 
 
-def _connect_arguments(connection: Connection, target: database.Target) -> tuple[str, dict[str, str]]:
+def connect_arguments(connection: Connection, target: database.Target) -> tuple[str, dict[str, str]]:
     """A libpq string without the password, and the environment that holds it: command lines are public."""
     from psycopg.conninfo import make_conninfo
 
@@ -310,11 +310,15 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
     Raises BackupError where pg_restore can't read it.
     """
     program = client("pg_restore", server)
+    # What each kind of entry is introduced by; the text of a function may look like anything else.
+    entry = re.compile(r"-- (?:Data for )?Name: .*; Type: ([A-Z ]+); Schema: ")
     # Settings that would undo our own timeouts, the schema that is there already, and psql's own commands.
-    left_out = re.compile(
-        r"SET (statement_timeout|lock_timeout|idle_in_transaction_session_timeout|transaction_timeout) |"
-        r"CREATE SCHEMA |COMMENT ON SCHEMA |\\(un)?restrict "
-    )
+    left_out = {
+        "": re.compile(r"SET (statement|lock|idle_in_transaction_session|transaction)_timeout |\\restrict "),
+        "SCHEMA": re.compile(r"CREATE SCHEMA "),
+        "COMMENT": re.compile(r"COMMENT ON SCHEMA "),
+    }
+    kind = ""
     with subprocess.Popen(
         [program, "--file=-", "--no-owner", str(copy)],
         stdin=subprocess.DEVNULL,
@@ -326,15 +330,18 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
         statements: list[str] = []
         for raw in process.stdout:
             line = raw.decode()
-            while line.startswith("COPY ") and line.count('"') % 2:
+            introduced = entry.match(line)
+            kind = introduced.group(1) if introduced else kind
+            copies = kind == "TABLE DATA" and line.startswith("COPY ")
+            while copies and line.count('"') % 2:
                 # A name with a line break in it.
                 line += process.stdout.readline().decode()
-            if line.startswith("COPY ") and line.endswith(" FROM stdin;\n"):
+            if copies and line.endswith(" FROM stdin;\n"):
                 if statements:
                     yield "sql", "".join(statements), iter(())
                     statements = []
                 yield "copy", line, _rows(process.stdout)
-            elif not left_out.match(line):
+            elif not (kind in left_out and left_out[kind].match(line)) and not line.startswith("\\unrestrict "):
                 statements.append(line)
         if statements:
             yield "sql", "".join(statements), iter(())

@@ -104,6 +104,14 @@ class Target:
         """The database's name, as `confirm` takes it: the file's name on SQLite."""
         return self.path.name if self.is_sqlite else str(self.url.database or self.url.query.get("dbname", "?"))
 
+    @property
+    def identity(self) -> str:
+        """Which database it is, whoever connects to it."""
+        if self.is_sqlite:
+            return str(self)
+        host = self.url.host or self.url.query.get("host") or self.url.query.get("service") or ""
+        return f"postgresql://{host}:{self.url.port or 5432}/{self.name}"
+
     def __str__(self) -> str:
         if self.is_sqlite:
             path = self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path
@@ -371,7 +379,8 @@ def _transaction(
                 connection.commit()
         if after is not None:
             after()
-    except (exc.DBAPIError, sqlite3.Error) as error:
+    except (exc.DBAPIError, sqlite3.Error, UnicodeDecodeError) as error:
+        # A damaged schema is quoted in messages that Python can't decode.
         known = explain(target, error, missing=creating)
         if known is None:
             raise
@@ -416,7 +425,7 @@ def _explain_sqlite(target: Target, text: str, missing: bool) -> PharmdbError | 
         else:
             found, advice = f"no permission for {path}", f"ls -l {path}"
         return UnavailableError(expected=f"a database at {target}", found=found, next=advice)
-    if "not a database" in text or "malformed" in text:
+    if "not a database" in text or "malformed" in text or "decode" in text:
         return UnavailableError(
             expected=f"an SQLite database at {target}",
             found=text,
