@@ -18,7 +18,7 @@ from benchmarks.timing import Result, alternate
 from pharmdb import copies, database
 
 ATTEMPTS = 1_000_000
-ROUNDS = 3
+ROUNDS = 2
 WRITERS = 8
 UPSERTS = 200
 
