@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
+from sqlalchemy.schema import CreateTable
 
 from pharmdb import database
 from pharmdb.errors import RevisionError
@@ -97,7 +98,7 @@ def record_step(connection: Connection, step: Any) -> None:
     """Remembers what a revision's file said when it was applied; env.py calls it for every step."""
     if step.is_stamp:
         return
-    _applied.create(connection, checkfirst=True)
+    connection.execute(CreateTable(_applied, if_not_exists=True))
     revision = step.up_revision
     connection.execute(_applied.delete().where(_applied.c.revision == revision.revision))
     if step.is_upgrade:

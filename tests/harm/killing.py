@@ -9,6 +9,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 ROUNDS = int(os.environ.get("PHARMDB_HARM_ROUNDS") or 3)
@@ -79,7 +80,9 @@ class Stable:
         child, pipe = self.start(verb, url, options)
         # This waits for the instant, or for the work to be done before.
         pipe.poll(instant)
-        os.kill(child.pid, signal.SIGKILL)
+        # Done and gone at that very moment: then this kill did no harm, and doesn't count.
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
         child.join(PATIENCE)
         assert child.exitcode is not None
         try:
