@@ -65,6 +65,15 @@ class Backup:
     def rows(self) -> int:
         return sum(self.tables.values())
 
+    @property
+    def contents(self) -> pd.DataFrame:
+        """table (str), rows (int64)."""
+        return _contents(self.tables)
+
+
+def _contents(tables: dict[str, int]) -> pd.DataFrame:
+    return reports.table(list(tables.items()), {"table": "str", "rows": "int64"})
+
 
 @dataclass(frozen=True)
 class BackupReport:
@@ -76,7 +85,7 @@ class BackupReport:
 
     @property
     def tables(self) -> pd.DataFrame:
-        return reports.table(list(self.backup.tables.items()), {"table": "str", "rows": "int64"})
+        return self.backup.contents
 
     @property
     def backups(self) -> pd.DataFrame:
@@ -358,12 +367,11 @@ class RestoreReport:
 
     @property
     def restored(self) -> pd.DataFrame:
-        return reports.table(list(self.backup.tables.items()), {"table": "str", "rows": "int64"})
+        return self.backup.contents
 
     @property
     def replaced(self) -> pd.DataFrame:
-        rows = list(self.before.tables.items()) if self.before else []
-        return reports.table(rows, {"table": "str", "rows": "int64"})
+        return _contents(self.before.tables if self.before else {})
 
     @property
     def backups(self) -> pd.DataFrame:
