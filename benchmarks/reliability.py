@@ -90,11 +90,12 @@ def _upserts(url: str, queue: Any) -> None:
     """One writer through pharmdb; sends the seconds of each upsert."""
     target = database.target(url)
     seconds = []
-    for _ in range(UPSERTS):
-        begin = time.perf_counter()
-        with database.writing(target) as connection:
-            connection.exec_driver_sql(_UPSERT)
-        seconds.append(time.perf_counter() - begin)
+    with database.keeping(target) as transaction:
+        for _ in range(UPSERTS):
+            begin = time.perf_counter()
+            with transaction() as connection:
+                connection.exec_driver_sql(_UPSERT)
+            seconds.append(time.perf_counter() - begin)
     queue.put(seconds)
 
 

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from math import ceil
@@ -20,7 +20,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, inspect
 
 from pharmdb import copies, database, dropping, reports, revisions
-from pharmdb.errors import BackupError, PharmdbError, ProtectedError
+from pharmdb.errors import BackupError, PharmdbError, ProtectedError, RevisionError, UnavailableError
 from pharmdb.fingerprints import fingerprint
 from pharmdb.models import MODELS
 
@@ -97,7 +97,7 @@ class BackupReport:
             ok=True,
             changed=f"{self.backup.rows} rows backed up and verified",
             fingerprint=self.backup.fingerprint,
-            next="pharmdb restore",
+            next=database.command(self.target, "pharmdb restore"),
         )
 
 
@@ -115,7 +115,9 @@ def backup(database_url: str = "") -> BackupReport:
     with database.reading(target) as connection:
         taken = take(connection, target)
     if taken is None:
-        raise BackupError(expected=f"something in {target}", found="no table", next="pharmdb reset")
+        raise BackupError(
+            expected=f"something in {target}", found="no table", next=database.command(target, "pharmdb reset")
+        )
     return BackupReport(str(target), taken, of(target))
 
 
@@ -178,10 +180,9 @@ def take(connection: Connection, target: database.Target, *, before_restore_of: 
     name += SUFFIXES[connection.dialect.name]
     with _partial(name) as partial:
         if target.is_sqlite:
-            digest = copies.copy_sqlite(target.path, partial)
-            mark = _verify_sqlite(partial, digest)
+            digest, mark = _copy(target, partial)
         else:
-            with _explained(target):
+            with database.explaining(target):
                 digest, mark = _dump(target, partial)
         entry = Backup(
             name=name,
@@ -201,20 +202,6 @@ def take(connection: Connection, target: database.Target, *, before_restore_of: 
         _publish(partial, entry)
     _make_room(entry)
     return entry
-
-
-@contextmanager
-def _explained(target: database.Target) -> Iterator[None]:
-    """The errors of connections that are not SQLAlchemy's, as typed ones."""
-    from psycopg import Error
-
-    try:
-        yield
-    except (sqlite3.Error, Error) as error:
-        known = database.explain(target, error)
-        if known is None:
-            raise
-        raise known from error
 
 
 @contextmanager
@@ -261,23 +248,24 @@ def _failed(error: Exception) -> PharmdbError:
     )
 
 
-def _verify_sqlite(copy: Path, source: copies.Digest) -> str:
-    """Checks integrity and content of a copy, in two threads; gives its fingerprint."""
-    # The integrity check leaves the interpreter free meanwhile.
-    with ThreadPoolExecutor(1) as pool:
-        check = pool.submit(copies.check_sqlite, copy)
-        with copies.open_sqlite(copy) as connection:
-            same = copies.digest_sqlite(connection) == source
+def _copy(target: database.Target, copy: Path) -> tuple[copies.Digest, str]:
+    """Copies one snapshot, compares the copy with it, checks its integrity, and gives its fingerprint."""
+    with copies.snapshot_sqlite(target.path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
+        copies.copy_sqlite(snapshot, copy)
+        # SQLite leaves the interpreter free meanwhile.
+        compared = pool.submit(copies.compare_sqlite, snapshot)
+        checked = pool.submit(copies.check_sqlite, copy)
         with database.reading(_as_target(copy)) as reader:
             mark = _fingerprint(reader)
-        faults = check.result()
-    if faults or not same:
+        faults = checked.result() or compared.result()
+        rows = {} if faults else copies.count_sqlite(snapshot)
+    if faults:
         raise BackupError(
             expected="a sound database to back up",
-            found="; ".join(faults) or "a copy that differs from its source",
-            next=f"pharmdb restore   (the newest good backup); {copies.NO_BACKUP}",
+            found="; ".join(faults),
+            next=f"{database.command(target, 'pharmdb restore')}   (the newest good backup); {copies.NO_BACKUP}",
         )
-    return mark
+    return copies.Digest(rows, ""), mark
 
 
 def _as_target(path: Path) -> database.Target:
@@ -290,8 +278,9 @@ def _dump(target: database.Target, copy: Path) -> tuple[copies.Digest, str]:
     """Dumps from one snapshot of a connection of its own, and compares what the dump holds with what that saw."""
     with database.reading(target) as reader:
         server = copies.server_version(reader)
-        source = copies.copy_postgresql(reader, target, copy)
-        mark = _fingerprint(reader)
+        with copies.dumping(reader, target, copy):
+            source = copies.digest_postgresql(reader)
+            mark = _fingerprint(reader)
     if copies.digest_dump(copy, server) != source:
         raise BackupError(
             expected="a dump with the rows of its source",
@@ -383,7 +372,7 @@ class RestoreReport:
             ok=True,
             changed=f"{self.backup.rows} rows brought back",
             fingerprint=self.fingerprint,
-            next="pharmdb migrate" if self.behind else "pharmdb inspect",
+            next=database.command(self.target, "pharmdb migrate" if self.behind else "pharmdb inspect"),
         )
 
 
@@ -399,7 +388,7 @@ def restore(database_url: str = "", *, backup: str = "") -> RestoreReport:
     """
     target = database.target(database_url)
     chosen = _choose(target, str(backup))
-    with _explained(target):
+    with database.explaining(target):
         verify(chosen)
         before = _restore_sqlite(target, chosen) if target.is_sqlite else _restore_postgresql(target, chosen)
     return RestoreReport(str(target), chosen, before, chosen.revision != revisions.head(), of(target))
@@ -419,7 +408,7 @@ def _choose(target: database.Target, name: str) -> Backup:
             expected=f"a backup {name!r} of {target.name} in {folder()}" if name else f"a backup of {target.name}",
             found=f"in {folder()}: {names}",
             unchanged="the database",
-            next=f"pharmdb restore --backup {own[0].id}" if own else "pharmdb reset",
+            next=database.command(target, f"pharmdb restore --backup {own[0].id}" if own else "pharmdb reset"),
         )
     return entries[0]
 
@@ -441,7 +430,11 @@ def verify(chosen: Backup) -> None:
 
 
 def _refuse_other_environment(connection: Connection, chosen: Backup) -> None:
-    if database.environment(connection) == "production" != chosen.environment:
+    _refuse_environment(database.environment(connection), chosen)
+
+
+def _refuse_environment(environment: str, chosen: Backup) -> None:
+    if environment == "production" != chosen.environment:
         raise ProtectedError(
             expected="a backup of production for a production database",
             found=f"{chosen.name}, of {chosen.environment}",
@@ -452,7 +445,7 @@ def _refuse_other_environment(connection: Connection, chosen: Backup) -> None:
 def _restore_sqlite(target: database.Target, chosen: Backup) -> Backup | None:
     if not target.path.exists():
         copies.load_sqlite(chosen.path, target.path, None, None)
-        copies.turn_to_wal(target.path)
+        database.turn_to_wal(target.path)
         return None
     if copies.check_sqlite(target.path):
         _replace_damaged(target, chosen)
@@ -461,7 +454,7 @@ def _restore_sqlite(target: database.Target, chosen: Backup) -> Backup | None:
     with database.reading(target) as connection:
         _refuse_other_environment(connection, chosen)
     # Without WAL nobody could look whether the database has changed while it is locked.
-    copies.turn_to_wal(target.path)
+    database.turn_to_wal(target.path)
     for _ in range(TRIES):
         with copies.open_sqlite(target.path) as monitor:
             seen = copies.data_version(monitor)
@@ -475,6 +468,7 @@ def _restore_sqlite(target: database.Target, chosen: Backup) -> Backup | None:
 
 def _replace_damaged(target: database.Target, chosen: Backup) -> None:
     """A file that no SQLite can read has no transactions; it is set aside, whole, and a new one takes its place."""
+    _refuse_damaged_production(target, chosen)
     aside = f"{target.path}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     fresh = target.path.with_name(f".{target.path.name}.{os.getpid()}.partial")
     shutil.copyfile(chosen.path, fresh)
@@ -485,6 +479,14 @@ def _replace_damaged(target: database.Target, chosen: Backup) -> None:
             part.rename(f"{aside}{end}")
     fresh.rename(target.path)
     _sync(target.path.parent)
+
+
+def _refuse_damaged_production(target: database.Target, chosen: Backup) -> None:
+    """As _refuse_other_environment; where the file is too damaged to say what it is, PHARMDB_ENV alone counts."""
+    environment = database.configured_environment()
+    with suppress(UnavailableError, RevisionError), database.watching(target) as connection:
+        environment = database.environment(connection)
+    _refuse_environment(environment, chosen)
 
 
 def _restore_postgresql(target: database.Target, chosen: Backup) -> Backup | None:

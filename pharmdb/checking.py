@@ -51,8 +51,6 @@ class CheckReport:
 
     target: str
     findings: tuple[Finding, ...]
-    # The options of a command that is to work on the same database.
-    options: str = ""
 
     @property
     def checks(self) -> pd.DataFrame:
@@ -74,12 +72,12 @@ class CheckReport:
                 unchanged="nothing was written; the doctor only looks",
                 next=failed[0].remedy,
             )
-        remedies = [finding.remedy for finding in self.findings if finding.state == WARN]
+        remedies = [finding.remedy for finding in self.findings if finding.state == WARN and finding.remedy]
         row = (
             True,
             len(self.findings),
             self.count(WARN),
-            remedies[0] if remedies else f"pharmdb inspect{self.options}",
+            remedies[0] if remedies else database.command(self.target, "pharmdb inspect"),
         )
         return reports.table([row], {"ok": "bool", "checks": "int64", "warnings": "int64", "next": "str"})
 
@@ -101,12 +99,12 @@ def check(database_url: str = "") -> CheckReport:
     except PharmdbError as error:
         findings = [Finding("answers", FAIL, f"{type(error).__name__}: {error.found}", _mend(target, error))]
     findings += [_locks(target), _room(target), _newest_backup(target), _versions()]
-    options = f" --database-url {shlex.quote(database_url)}" if database_url else ""
+    options = database.command(target, "")
     addressed = (
         replace(finding, remedy=_COMMAND.sub(lambda command: command.group() + options, finding.remedy))
         for finding in findings
     )
-    return CheckReport(str(target), tuple(addressed), options)
+    return CheckReport(str(target), tuple(addressed))
 
 
 def _failed(findings: list[Finding], check: str) -> bool:
@@ -460,14 +458,19 @@ def _rows(connection: Connection) -> int:
 
 
 def _default_passwords(context: _Context) -> Iterator[Finding]:
+    seeded: list[str] = []
     # Where the files of the seed are faulty, the check of the seed has told.
     with suppress(SeedError):
-        yield _known_passwords(context, {row["email"]: row["password"] for row in seeding.read().users})
+        known = {row["email"]: row["password"] for row in seeding.read().users}
+        seeded = list(known)
+        yield _known_passwords(context, known)
     weak = select(func.count()).where(User.password_hash.not_like("$argon2id$%"), User.password_hash != "!")
     count = context.connection.scalar(weak)
     if count:
+        # Nobody but its user knows the password of another account.
+        ours = context.connection.scalar(weak.where(User.email.in_(seeded)))
         found = f"{count} not argon2id; each is renewed when its user logs in"
-        yield Finding("password hashes", WARN, found, "pharmdb seed")
+        yield Finding("password hashes", WARN, found, "pharmdb seed" if ours else "")
     else:
         yield Finding("password hashes", OK, "all argon2id")
 

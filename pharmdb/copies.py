@@ -26,37 +26,41 @@ from pharmdb.errors import BackupError, LockedError, UnavailableError
 NO_BACKUP = "or, to go on without a backup: the same command with --no-backup"
 
 
-@dataclass(frozen=True)
-class Digest:
-    """The rows of each table, and a SHA-256 over schema and rows; equal for a copy and its source only."""
-
-    rows: dict[str, int]
-    sha256: str
-
-
 # -- SQLite -----------------------------------------------------------------------------------------
 
 
 @contextmanager
 def open_sqlite(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
-    """A raw connection that keeps one snapshot and sees text as bytes."""
+    """A raw connection that sees text as bytes; another thread may use it, one at a time."""
     connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=database.lock_timeout()
+        f"file:{quote(str(path))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=database.lock_timeout(),
+        check_same_thread=False,
     )
     connection.text_factory = bytes
     with closing(connection):
         yield connection
 
 
-def copy_sqlite(source: Path, copy: Path) -> Digest:
-    """Copies a snapshot by the online backup API while others write, and gives the digest of that snapshot."""
-    with open_sqlite(source) as original, open_sqlite(copy, "rwc") as target:
-        original.execute("BEGIN")
-        digest = digest_sqlite(original)
-        original.backup(target, progress=_deadline())
+@contextmanager
+def snapshot_sqlite(source: Path, copy: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that keeps one snapshot of the source, and has the copy attached as `copy`."""
+    with open_sqlite(source) as connection:
+        connection.execute("ATTACH ? AS copy", (f"file:{quote(str(copy))}?mode=ro",))
+        connection.execute("BEGIN")
+        # The snapshot begins with the first look.
+        connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()
+        yield connection
+
+
+def copy_sqlite(snapshot: sqlite3.Connection, copy: Path) -> None:
+    """Copies a snapshot by the online backup API while others write."""
+    with open_sqlite(copy, "rwc") as target:
+        snapshot.backup(target, progress=_deadline())
         # The copy is one file: no -wal beside it that could be lost.
         target.execute("PRAGMA journal_mode = DELETE")
-    return digest
 
 
 def _deadline() -> Any:
@@ -83,24 +87,46 @@ def check_sqlite(path: Path) -> list[str]:
     return [] if lines == ["ok"] else lines
 
 
-def digest_sqlite(connection: sqlite3.Connection) -> Digest:
-    """Over the schema and every row in the order of the file; a copy by the backup API has the same order."""
-    sha = hashlib.sha256()
-    rows: dict[str, int] = {}
-    schema = list(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"))
-    for entry in schema:
-        sha.update(repr(entry).encode())
-    for kind, name, _, sql in schema:
-        if kind != b"table" or (sql or b"").upper().startswith(b"CREATE VIRTUAL"):
-            continue
-        table = name.decode()
-        quoted = table.replace('"', '""')
-        rows[table] = 0
-        sha.update(name)
-        for row in connection.execute(f'SELECT * FROM "{quoted}"'):
-            sha.update(repr(row).encode())
-            rows[table] += 1
-    return Digest({t: n for t, n in rows.items() if not t.startswith("sqlite_")}, sha.hexdigest())
+def compare_sqlite(snapshot: sqlite3.Connection) -> list[str]:
+    """Where schema or rows of the attached copy differ from the snapshot; empty for a true copy."""
+    entries = "SELECT type, name, tbl_name, sql FROM {}.sqlite_master"
+    one_way, other = (
+        entries.format(x) + " EXCEPT " + entries.format(y) for x, y in (("main", "copy"), ("copy", "main"))
+    )
+    found = ["a copy that differs: another schema"] if [*snapshot.execute(one_way), *snapshot.execute(other)] else []
+    for name, has_rowid in _tables(snapshot) if not found else ():
+        table = _quoted(name)
+        columns = [row[1].decode() for row in snapshot.execute(f"PRAGMA main.table_info({table})")]
+        key = [next(c for c in ("_rowid_", "rowid", "oid") if c not in columns)] if has_rowid else columns
+        same = " AND ".join(f"a.{_quoted(column)} IS b.{_quoted(column)}" for column in columns)
+        joined = " AND ".join(f"a.{_quoted(column)} IS b.{_quoted(column)}" for column in key)
+        different = snapshot.execute(
+            f"SELECT EXISTS (SELECT 1 FROM main.{table} AS a LEFT JOIN copy.{table} AS b ON {joined} "
+            f"WHERE NOT ({same})) OR (SELECT count(*) FROM main.{table}) <> (SELECT count(*) FROM copy.{table})"
+        ).fetchone()
+        if different[0]:
+            found.append(f"a copy that differs: other rows in {name}")
+    return found
+
+
+def count_sqlite(snapshot: sqlite3.Connection) -> dict[str, int]:
+    """The rows of each table."""
+    return {
+        name: snapshot.execute(f"SELECT count(*) FROM main.{_quoted(name)}").fetchone()[0]
+        for name, _ in _tables(snapshot)
+        if not name.startswith("sqlite_")
+    }
+
+
+def _tables(snapshot: sqlite3.Connection) -> list[tuple[str, bool]]:
+    """Name of each table that stores rows, and whether they have a rowid."""
+    rows = snapshot.execute("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name")
+    kept = ("sqlite_schema", "sqlite_temp_schema")
+    return [(n.decode(), not wr) for n, kind, wr in rows if kind in (b"table", b"shadow") and n.decode() not in kept]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Connection | None) -> bool:
@@ -133,12 +159,6 @@ def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Con
         except WrittenSinceError:
             return False
     return True
-
-
-def turn_to_wal(path: Path) -> None:
-    """Raises sqlite3.OperationalError where somebody else uses the file just now."""
-    with open_sqlite(path, "rw") as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def data_version(connection: sqlite3.Connection) -> int:
@@ -187,22 +207,41 @@ def server_version(connection: Connection) -> int:
     return int(driver.info.server_version) // 10_000
 
 
-def copy_postgresql(connection: Connection, target: database.Target, copy: Path) -> Digest:
-    """Dumps the schema as the given snapshot sees it (`pg_dump -Fc`), and gives the digest of that snapshot."""
+@dataclass(frozen=True)
+class Digest:
+    """The rows of each table, and a SHA-256 over all of them; equal for a dump and its source."""
+
+    rows: dict[str, int]
+    sha256: str
+
+
+@contextmanager
+def dumping(connection: Connection, target: database.Target, copy: Path) -> Iterator[None]:
+    """Dumps the schema as the given snapshot sees it (`pg_dump -Fc`), beside what the caller does meanwhile.
+
+    Raises BackupError at the end where pg_dump has failed.
+    """
     program = client("pg_dump", server_version(connection))
     snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
     arguments, environment = connect_arguments(connection, target)
     quoted = schema if schema.startswith('"') else f'"{schema}"'
-    _run(
-        [
-            *(program, "--format=custom", "--no-owner", f"--schema={quoted}", f"--snapshot={snapshot}"),
-            *(f"--lock-wait-timeout={int(database.lock_timeout() * 1000)}", "--no-password"),
-            *(f"--file={copy}", f"--dbname={arguments}"),
-        ],
-        environment,
-    )
-    return digest_postgresql(connection)
+    command = [
+        *(program, "--format=custom", "--no-owner", f"--schema={quoted}", f"--snapshot={snapshot}"),
+        *(f"--lock-wait-timeout={int(database.lock_timeout() * 1000)}", "--no-password"),
+        *(f"--file={copy}", f"--dbname={arguments}"),
+    ]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield
+        except BaseException:
+            process.kill()
+            raise
+        _, errors = process.communicate()
+    if process.returncode:
+        raise _client_failed(program, errors)
 
 
 def connect_arguments(connection: Connection, target: database.Target) -> tuple[str, dict[str, str]]:
@@ -220,14 +259,6 @@ def connect_arguments(connection: Connection, target: database.Target) -> tuple[
     return make_conninfo(**options), environment
 
 
-def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
-    result = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        raise _client_failed(command[0], result.stderr)
-
-
 def _client_failed(program: str, stderr: str) -> BackupError:
     return BackupError(
         expected=f"{Path(program).name} to succeed",
@@ -237,8 +268,9 @@ def _client_failed(program: str, stderr: str) -> BackupError:
 
 
 def digest_postgresql(connection: Connection) -> Digest:
-    """Over the rows of each table as COPY writes them, whatever their order; with pg_dump's own settings."""
-    for setting in ("datestyle = 'ISO'", "intervalstyle = 'postgres'", "extra_float_digits = 3", "timezone = 'UTC'"):
+    """Over the rows of each table as COPY writes them, in the order of the table; with pg_dump's own settings."""
+    settings = ("datestyle = 'ISO'", "intervalstyle = 'postgres'", "extra_float_digits = 3", "timezone = 'UTC'")
+    for setting in (*settings, "synchronize_seqscans = off"):
         connection.exec_driver_sql(f"SET LOCAL {setting}")
     tables = connection.exec_driver_sql(
         "SELECT relname, quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class "
@@ -247,24 +279,24 @@ def digest_postgresql(connection: Connection) -> Digest:
         "WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e') ORDER BY 2"
     )
     driver: Any = connection.connection.dbapi_connection
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[int, str]] = {}
     names: dict[str, str] = {}
     for name, quoted in list(tables):
         names[quoted] = name
         with driver.cursor() as cursor, cursor.copy(f"COPY {quoted} TO STDOUT") as rows:
-            found[quoted] = _sum(_lines(rows))
+            found[quoted] = _hash(rows)
     return _digest(found, names)
 
 
 def digest_dump(copy: Path, server: int) -> Digest:
     """The same digest, read from a dump: every byte of it is decompressed and parsed."""
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[int, str]] = {}
     names: dict[str, str] = {}
     for kind, text, rows in read_dump(copy, server):
         if kind == "copy":
             quoted = _copied_table(text)
             names[quoted] = _unquote(quoted)
-            found[quoted] = _sum(rows)
+            found[quoted] = _hash(rows)
     return _digest(found, names)
 
 
@@ -281,24 +313,19 @@ def _unquote(qualified: str) -> str:
     return (found.group(1) or found.group(2)).replace('""', '"')
 
 
-def _lines(chunks: Iterable[Any]) -> Iterator[bytes]:
-    rest = b""
+def _hash(chunks: Iterable[Any]) -> tuple[int, str]:
+    """How many lines, and the hash of all of them."""
+    sha = hashlib.sha256()
+    count = 0
     for chunk in chunks:
-        *lines, rest = (rest + bytes(chunk)).split(b"\n")
-        yield from lines
+        sha.update(chunk)
+        # Within a value a line break is written as \\n.
+        count += bytes(chunk).count(b"\n")
+    return count, sha.hexdigest()
 
 
-def _sum(lines: Iterable[bytes]) -> tuple[int, int]:
-    """How many lines, and the sum of their hashes: the same in any order."""
-    count = total = 0
-    for line in lines:
-        count += 1
-        total += int.from_bytes(hashlib.sha256(line).digest(), "big")
-    return count, total
-
-
-def _digest(found: dict[str, tuple[int, int]], names: dict[str, str]) -> Digest:
-    text = repr(sorted((table, count, total % 2**256) for table, (count, total) in found.items()))
+def _digest(found: dict[str, tuple[int, str]], names: dict[str, str]) -> Digest:
+    text = repr(sorted((table, *counted) for table, counted in found.items()))
     return Digest(
         {names[table]: count for table, (count, _) in sorted(found.items())}, hashlib.sha256(text.encode()).hexdigest()
     )
@@ -351,10 +378,17 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
 
 
 def _rows(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines up to the end mark, many at a time."""
+    lines: list[bytes] = []
     for line in stream:
         if line == b"\\.\n":
-            return
-        yield line.removesuffix(b"\n")
+            break
+        lines.append(line)
+        if len(lines) == 1000:
+            yield b"".join(lines)
+            lines = []
+    if lines:
+        yield b"".join(lines)
 
 
 def load_postgresql(connection: Connection, copy: Path) -> None:
@@ -366,8 +400,8 @@ def load_postgresql(connection: Connection, copy: Path) -> None:
                 cursor.execute(text)
                 continue
             with cursor.copy(text) as target:
-                for row in rows:
-                    target.write(row + b"\n")
+                for lines in rows:
+                    target.write(lines)
         # The dump empties the search path for itself.
         cursor.execute("RESET search_path")
 

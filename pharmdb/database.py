@@ -6,9 +6,10 @@ import os
 import re
 import shlex
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
@@ -126,10 +127,10 @@ class Target:
     __repr__ = __str__
 
 
-def command(target: Target, text: str) -> str:
+def command(target: Target | str, text: str) -> str:
     """A pharmdb command as it works when typed: with --database-url, where PHARMDB_URL does not name the target."""
     try:
-        own = globals()["target"]() == target
+        own = str(globals()["target"]()) == str(target)
     except ParameterError:
         own = False
     return text if own else f"{text} --database-url {shlex.quote(str(target))}"
@@ -236,6 +237,39 @@ def writing(target: Target) -> Iterator[Connection]:
 
 
 @contextmanager
+def keeping(target: Target) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
+    """As many write transactions as the caller begins, one after the other, over one connection.
+
+    Gives what `writing` is for one: `with keeping(target) as transaction: with transaction() as connection: …`.
+    """
+    engine = _engine(target, write=True)
+    with explaining(target), engine.connect() as kept:
+        file = _file(target)
+
+        @contextmanager
+        def transaction() -> Iterator[Connection]:
+            nonlocal kept, file
+            if file != _file(target):
+                # Another file has its name now; what is written to the old one would be lost.
+                kept.close()
+                kept, file = engine.connect(), _file(target)
+            with explaining(target), kept.begin():
+                yield kept
+
+        try:
+            yield transaction
+        finally:
+            kept.close()
+
+
+def _file(target: Target) -> tuple[int, int] | None:
+    if not target.is_sqlite or not target.path.exists():
+        return None
+    found = target.path.stat()
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
 def changing_schema(target: Target) -> Iterator[Connection]:
     """One write transaction that may change the schema; makes the SQLite file if there is none.
 
@@ -244,12 +278,16 @@ def changing_schema(target: Target) -> Iterator[Connection]:
 
     Raises PharmdbError if a row's owner is missing at the end; everything is then rolled back.
     """
-    turn_to_wal = (lambda: _turn_to_wal(target.path)) if target.is_sqlite else None
-    with _transaction(target, write=True, schema=True, after=turn_to_wal) as connection:
+    with _transaction(target, write=True, schema=True) as connection:
         if not target.is_sqlite:
             take_advisory_lock(connection)
         yield connection
         check_foreign_keys(connection)
+    if target.is_sqlite:
+        # An older file is turned to WAL once it is ours: one that was refused keeps its every byte. Where somebody
+        # reads just now, the next change of the schema tries again.
+        with suppress(sqlite3.OperationalError):
+            turn_to_wal(target.path)
 
 
 def check_foreign_keys(connection: Connection) -> None:
@@ -320,11 +358,9 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
     return engine
 
 
-def _turn_to_wal(path: Path) -> None:
-    """An older file is turned to WAL once it is ours: one that was refused keeps its every byte."""
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=0)
-    # Where somebody reads just now, the next change of the schema tries again.
-    with closing(connection), suppress(sqlite3.OperationalError):
+def turn_to_wal(path: Path) -> None:
+    """Raises sqlite3.OperationalError where somebody else uses the file just now."""
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=0)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
@@ -366,27 +402,32 @@ def _postgresql_engine(target: Target, *, write: bool) -> Engine:
 
 
 @contextmanager
-def _transaction(
-    target: Target, *, write: bool, schema: bool = False, after: Callable[[], None] | None = None
-) -> Iterator[Connection]:
-    creating = target.is_sqlite and not target.path.exists()
-    engine = _engine(target, write=write, schema=schema)
+def _transaction(target: Target, *, write: bool, schema: bool = False) -> Iterator[Connection]:
+    with explaining(target), _engine(target, write=write, schema=schema).connect() as connection:
+        connection.begin()
+        yield connection
+        if write:
+            connection.commit()
+
+
+@contextmanager
+def explaining(target: Target) -> Iterator[None]:
+    """The drivers' errors as typed ones, where the cause is known."""
+    missing = target.is_sqlite and not target.path.exists()
     try:
-        with engine.connect() as connection:
-            connection.begin()
-            yield connection
-            if write:
-                connection.commit()
-        if after is not None:
-            after()
-    except (exc.DBAPIError, sqlite3.Error, UnicodeDecodeError) as error:
-        # A damaged schema is quoted in messages that Python can't decode.
-        known = explain(target, error, missing=creating)
+        yield
+    except _driver_errors() as error:
+        known = explain(target, error, missing=missing)
         if known is None:
             raise
         raise known from error
-    finally:
-        engine.dispose()
+
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    # A damaged schema is quoted in messages that Python can't decode.
+    found: tuple[type[Exception], ...] = (exc.DBAPIError, sqlite3.Error, UnicodeDecodeError)
+    # Where nobody has imported psycopg, none of its errors can come.
+    return (*found, sys.modules["psycopg"].Error) if "psycopg" in sys.modules else found
 
 
 def explain(target: Target, error: Exception, *, missing: bool = False) -> PharmdbError | None:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from sqlalchemy import Connection, Select, String, Text, cast, collate, func, select
@@ -88,14 +87,20 @@ def _lines(connection: Connection, model: type, key: _Columns, rest: _Columns, s
     if seed:
         key, rest = (tuple(c for c in part if c.key not in _RENEWED) for part in (key, rest))
     columns = (*key, *rest)
-    canonical = [_canonical(column) for column in columns]
+    writers = [_writer(column) for column in columns]
     rows = connection.execute(_statement(connection, model, key, columns), execution_options={"yield_per": 1000})
-    natural_key = itemgetter(*range(len(key)))
-    for _, equals in groupby(rows, natural_key):
+    width = len(key)
+    equals: list[str] = []
+    last = None
+    for row in rows:
         # Rows with the same natural key have no order of their own: the text of the line gives one.
-        yield from sorted(
-            _encode([f(value) if f else value for f, value in zip(canonical, row, strict=True)]) for row in equals
-        )
+        if row[:width] != last:
+            equals.sort()
+            yield from equals
+            equals = []
+            last = row[:width]
+        equals.append(f"[{','.join([write(value) for write, value in zip(writers, row, strict=True)])}]")
+    yield from sorted(equals)
 
 
 def _statement(connection: Connection, model: type, key: _Columns, columns: _Columns) -> Select[Any]:
@@ -119,18 +124,29 @@ def _as_text(connection: Connection, column: InstrumentedAttribute[Any]) -> Any:
     return column
 
 
-def _canonical(column: InstrumentedAttribute[Any]) -> Callable[[Any], Any] | None:
+def _writer(column: InstrumentedAttribute[Any]) -> Callable[[Any], str]:
+    """What makes JSON of the column's values; for one type at a time that takes a third of what json.dumps does."""
     if column.type is DOCUMENT or column is DatasetOverride.json_text:
-        return canonical_json
+        return _write_document
     if column.type is DOUBLE:
-        return lambda value: value + 0.0  # SQLite has no -0.0
-    return None
+        return lambda value: repr(value + 0.0)  # SQLite has no -0.0
+    if isinstance(column.type, (String, UTCDateTime)):
+        return _write_text
+    return _encode
+
+
+def _write_text(value: str | None) -> str:
+    return "null" if value is None else encode_basestring_ascii(value)
+
+
+@lru_cache(maxsize=4096)
+def _write_document(text: str | None) -> str:
+    return _write_text(canonical_json(text))
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-@lru_cache(maxsize=4096)
 def canonical_json(text: str | None) -> str | None:
     """JSON with sorted keys, no white space, ASCII, and each number in one form: 1.0, 1e0 and 1 are 1."""
     if text is None:

@@ -64,8 +64,9 @@ class Inspection:
     def outcome(self) -> pd.DataFrame:
         """One row: ok, changed, rows (int64, of all tables), user (found or not), next."""
         found = "found" if len(self.user) else "not found"
+        next_ = database.command(self.target, "pharmdb seed")
         return reports.table(
-            [(True, "nothing, read-only", int(self.tables["rows"].sum()), found, "pharmdb seed")],
+            [(True, "nothing, read-only", int(self.tables["rows"].sum()), found, next_)],
             {"ok": "bool", "changed": "str", "rows": "int64", "user": "str", "next": "str"},
         )
 

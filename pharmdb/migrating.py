@@ -94,6 +94,8 @@ class MigrateReport:
         ok = not (self.message and self.differences and not self.dropped)
         pending = any(state == "pending" for *_, state in self.chain)
         next_ = "pharmdb migrate" if pending else "pharmdb seed" if ok else "write the rest of the revision by hand"
+        if next_.startswith("pharmdb "):
+            next_ = database.command(self.target, next_)
         row = (ok, self.changed, self.after or "base", len(self.differences), next_)
         columns = {"ok": "bool", "changed": "str", "revision": "str", "drift": "int64", "next": "str"}
         return reports.table([row], columns)

@@ -42,7 +42,9 @@ class ResetReport:
     @property
     def way_back(self) -> str:
         """The command that brings back what was destroyed; "" without a backup."""
-        return f"pharmdb restore --backup {self.backup.id}" if self.backup else ""
+        if self.backup is None:
+            return ""
+        return database.command(self.target, f"pharmdb restore --backup {self.backup.id}")
 
     @property
     def outcome(self) -> pd.DataFrame:
@@ -50,7 +52,7 @@ class ResetReport:
             ok=True,
             changed=f"{len(MODELS)} tables anew, {self.seeded.changed}",
             fingerprint=self.fingerprint,
-            next="pharmdb inspect",
+            next=database.command(self.target, "pharmdb inspect"),
         )
 
 

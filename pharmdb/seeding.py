@@ -280,7 +280,12 @@ class SeedReport:
 
     @property
     def outcome(self) -> pd.DataFrame:
-        return reports.outcome(ok=True, changed=self.changed, fingerprint=self.fingerprint, next="pharmdb inspect")
+        return reports.outcome(
+            ok=True,
+            changed=self.changed,
+            fingerprint=self.fingerprint,
+            next=database.command(self.target, "pharmdb inspect"),
+        )
 
 
 def seed(database_url: str = "", *, seed_dir: str = "") -> SeedReport:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -113,13 +114,13 @@ def test_reset_then_restore_ends_in_the_state_from_before(filled: str) -> None:
     report = pharmdb.reset(filled)
     assert fingerprint(filled) != mark
     assert report.backup is not None
-    assert report.way_back == f"pharmdb restore --backup {report.backup.id}"
+    assert report.way_back.startswith(f"pharmdb restore --backup {report.backup.id} --database-url ")
     restored = pharmdb.restore(filled, backup=report.backup.id)
     assert fingerprint(filled) == mark == restored.fingerprint == report.backup.fingerprint
     assert everything(filled) == before
     with pharmdb.reading(pharmdb.target(filled)) as connection:
         assert drift.differences(connection) == []
-    assert restored.outcome["next"].item() == "pharmdb inspect"
+    assert restored.outcome["next"].item().startswith("pharmdb inspect")
 
 
 def test_the_newest_comes_back_where_none_is_named_and_a_named_one_where_it_is(filled: str) -> None:
@@ -254,7 +255,7 @@ def test_a_backup_of_an_older_revision_leaves_the_schema_old(empty: str) -> None
     pharmdb.migrate(empty)
     report = pharmdb.restore(empty, backup=taken.id)
     assert report.behind
-    assert report.outcome["next"].item() == "pharmdb migrate"
+    assert report.outcome["next"].item().startswith("pharmdb migrate")
     assert revision(empty) == OLD
     assert everything(empty) == before
     pharmdb.migrate(empty)
@@ -453,26 +454,26 @@ def test_a_copy_that_differs_is_no_backup_and_nothing_is_destroyed(
     if filled.startswith("sqlite"):
         copy = copies.copy_sqlite
 
-        def lossy(source: Path, target: Path) -> copies.Digest:
-            digest = copy(source, target)
+        def lossy(source: sqlite3.Connection, target: Path) -> None:
+            copy(source, target)
             with closing(sqlite3.connect(target)) as connection:
                 connection.execute("DELETE FROM bookmarks WHERE id = (SELECT min(id) FROM bookmarks)")
                 connection.commit()
-            return digest
 
         monkeypatch.setattr(copies, "copy_sqlite", lossy)
     else:
-        dump = copies.copy_postgresql
+        dumping = copies.dumping
 
-        def lossy_dump(connection: Any, target: database.Target, file: Path) -> copies.Digest:
-            digest = dump(connection, target, file)
+        @contextmanager
+        def lossy_dump(connection: Any, target: database.Target, file: Path) -> Iterator[None]:
+            with dumping(connection, target, file):
+                yield
             run(filled, "CREATE TABLE later (n int)")
-            with pharmdb.reading(target) as other:
-                dump(other, target, file)
+            with pharmdb.reading(target) as other, dumping(other, target, file):
+                pass
             run(filled, "DROP TABLE later")
-            return digest
 
-        monkeypatch.setattr(copies, "copy_postgresql", lossy_dump)
+        monkeypatch.setattr(copies, "dumping", lossy_dump)
     refuses(lambda: pharmdb.backup(filled), filled, BackupError, "differs")
     if filled.startswith("sqlite"):
         refuses(lambda: pharmdb.reset(filled), filled, BackupError, "differs")
@@ -484,12 +485,11 @@ def test_a_copy_that_is_not_sound_is_no_backup(databases: Databases, monkeypatch
     url = databases.seeded("sqlite")
     copy = copies.copy_sqlite
 
-    def damaging(source: Path, target: Path) -> copies.Digest:
-        digest = copy(source, target)
+    def damaging(source: sqlite3.Connection, target: Path) -> None:
+        copy(source, target)
         size = target.stat().st_size
         with target.open("r+b") as file:
             file.truncate(size - 4096)
-        return digest
 
     monkeypatch.setattr(copies, "copy_sqlite", damaging)
     for verb in (pharmdb.backup, pharmdb.reset):
@@ -499,15 +499,16 @@ def test_a_copy_that_is_not_sound_is_no_backup(databases: Databases, monkeypatch
 
 def test_a_dump_that_is_cut_is_no_backup(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     url = databases.seeded("postgresql")
-    dump = copies.copy_postgresql
+    dumping = copies.dumping
 
-    def cutting(connection: Any, target: database.Target, file: Path) -> copies.Digest:
-        digest = dump(connection, target, file)
+    @contextmanager
+    def cutting(connection: Any, target: database.Target, file: Path) -> Iterator[None]:
+        with dumping(connection, target, file):
+            yield
         with file.open("r+b") as opened:
             opened.truncate(file.stat().st_size - 2000)
-        return digest
 
-    monkeypatch.setattr(copies, "copy_postgresql", cutting)
+    monkeypatch.setattr(copies, "dumping", cutting)
     for verb in (pharmdb.backup, pharmdb.reset):
         refuses(lambda verb=verb: verb(url), url, BackupError, ".")
     assert files() == []
@@ -752,3 +753,73 @@ def test_somebody_who_writes_after_every_backup_stops_the_restore(
         pharmdb.restore(url, backup=first.id)
     assert_four_parts(error.value)
     assert ask(url, "SELECT count(*) FROM users WHERE email LIKE 'late%'") == [(times,)]
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        ("UPDATE plain SET note = NULL WHERE id = 2", ["plain"]),
+        ("UPDATE plain SET note = '1' WHERE id = 1", ["plain"]),
+        ("UPDATE plain SET note = 'a' || char(0) || 'c' WHERE id = 3", ["plain"]),
+        ("INSERT INTO plain VALUES (9, 'more')", ["plain"]),
+        ("DELETE FROM plain WHERE id = 1", ["plain"]),
+        ("UPDATE keyed SET n = 2", ["keyed"]),
+        ("DELETE FROM keyed; UPDATE plain SET note = 'z'", ["keyed", "plain"]),
+        ("CREATE INDEX added ON plain (note)", ["another schema"]),
+        ("SELECT 1", []),
+    ],
+)
+def test_each_difference_between_a_copy_and_its_source_is_seen(tmp_path: Path, harm: str, found: list[str]) -> None:
+    source, copy = tmp_path / "source.db", tmp_path / "copy.db"
+    with closing(sqlite3.connect(source)) as connection:
+        connection.executescript(
+            "CREATE TABLE plain (id INTEGER PRIMARY KEY, note);"
+            "CREATE TABLE keyed (word TEXT PRIMARY KEY, n INTEGER) WITHOUT ROWID;"
+            "INSERT INTO plain VALUES (1, 1), (2, ''), (3, 'a' || char(0) || 'b'); INSERT INTO keyed VALUES ('x', 1);"
+        )
+    copy.touch()
+    with copies.snapshot_sqlite(source, copy) as snapshot:
+        copies.copy_sqlite(snapshot, copy)
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.executescript(harm)
+        seen = copies.compare_sqlite(snapshot)
+        assert copies.count_sqlite(snapshot) == {"keyed": 1, "plain": 3}
+    assert [line.split(" in ")[-1].split(": ")[-1] for line in seen] == found
+
+
+def test_a_damaged_file_of_production_takes_no_other_environments_backup(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.seeded("sqlite")
+    pharmdb.backup(url)
+    run(url, "UPDATE pharmdb_environment SET name = 'production'")
+    damaged = raw.path(url).read_bytes()
+    page = damaged.rindex(b"arrhythmias") // 4096 * 4096
+    raw.path(url).write_bytes(damaged[:page] + b"\1" * 4096 + damaged[page + 4096 :])
+    assert copies.check_sqlite(raw.path(url))
+    refuses_bytes(url)
+    raw.path(url).write_bytes(b"garbage" * 1000)
+    monkeypatch.setenv("PHARMDB_ENV", "production")
+    refuses_bytes(url)
+    monkeypatch.delenv("PHARMDB_ENV")
+    pharmdb.restore(url)
+    assert pharmdb.check(url).count("fail") == 0
+
+
+def refuses_bytes(url: str) -> None:
+    before = raw.path(url).read_bytes()
+    with pytest.raises(ProtectedError):
+        pharmdb.restore(url)
+    assert raw.path(url).read_bytes() == before
+
+
+def test_every_report_names_the_database_in_its_next_command(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reports() -> list[str]:
+        found = [pharmdb.seed(seeded), pharmdb.backup(seeded), pharmdb.reset(seeded), pharmdb.restore(seeded)]
+        found += [pharmdb.migrate(seeded), pharmdb.inspect(seeded), pharmdb.check(seeded)]
+        return [str(report.outcome["next"].iloc[0]) for report in found] + [found[2].way_back]
+
+    for text in reports():
+        assert text.endswith(f"--database-url {shlex.quote(str(database.target(seeded)))}")
+    monkeypatch.setenv("PHARMDB_URL", seeded)
+    assert not any("--database-url" in text for text in reports())

@@ -793,7 +793,7 @@ def test_an_unusable_url_is_refused(url: str) -> None:
 
 def test_a_remedy_names_the_database_that_only_the_parameter_named(databases: Databases, dialect: str) -> None:
     url = databases.seeded(dialect)
-    option = f" --database-url {shlex.quote(url)}"
+    option = f" --database-url {shlex.quote(str(database.target(url)))}"
     report = pharmdb.check(url)
     assert report.findings[-2].remedy == f"pharmdb backup{option}"
     assert report.outcome["next"][0] == f"pharmdb backup{option}"

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import raw
+from conftest import Databases
+from sqlalchemy.exc import IntegrityError
 
 import pharmdb
 from pharmdb import database
@@ -480,3 +482,40 @@ def test_a_lock_timeout_that_is_no_time_is_refused(migrated: str, monkeypatch: p
     with pytest.raises(ParameterError, match="PHARMDB_LOCK_TIMEOUT") as error:
         pharmdb.migrate(migrated)
     assert has_four_parts(error)
+
+
+def test_many_transactions_over_one_connection_each_commit_or_roll_back(seeded: str) -> None:
+    target = database.target(seeded)
+    with database.keeping(target) as transaction:
+        with transaction() as connection:
+            connection.exec_driver_sql("UPDATE users SET role = 'ADMIN'")
+            driver = connection.connection.dbapi_connection
+        with pytest.raises(ZeroDivisionError), transaction() as connection:
+            print(1 / (connection.exec_driver_sql("DELETE FROM users").rowcount - 2))
+        with transaction() as connection:
+            assert connection.connection.dbapi_connection is driver
+            assert set(connection.exec_driver_sql("SELECT role FROM users").scalars()) == {"ADMIN"}
+    with database.reading(target) as connection:
+        assert set(connection.exec_driver_sql("SELECT role FROM users").scalars()) == {"ADMIN"}
+
+
+def test_a_kept_connection_follows_a_file_that_takes_the_place_of_its_own(databases: Databases, tmp_path: Path) -> None:
+    url, other = databases.seeded("sqlite"), databases.seeded("sqlite")
+    path = raw.path(url)
+    with database.keeping(database.target(url)) as transaction:
+        with transaction() as connection:
+            connection.exec_driver_sql("DELETE FROM progress_by_tag")
+        for end in ("", "-wal", "-shm"):
+            Path(f"{path}{end}").rename(f"{tmp_path}/aside.db{end}")
+        raw.path(other).rename(path)
+        with transaction() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM progress_by_tag").scalar_one() == 4
+            connection.exec_driver_sql("DELETE FROM bookmarks")
+
+
+def test_a_kept_connection_tells_a_broken_rule_and_goes_on(seeded: str) -> None:
+    with database.keeping(database.target(seeded)) as transaction:
+        with pytest.raises(IntegrityError), transaction() as connection:
+            connection.exec_driver_sql("UPDATE users SET role = 'NOBODY'")
+        with transaction() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one() == 2
