@@ -9,12 +9,12 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, inspect
@@ -183,7 +183,7 @@ def take(connection: Connection, target: database.Target, *, before_restore_of: 
             digest, mark = _copy(target, partial)
         else:
             with database.explaining(target):
-                digest, mark = _dump(target, partial)
+                digest, mark = _dump(target, partial, connection)
         entry = Backup(
             name=name,
             taken_at=taken_at.isoformat(),
@@ -274,9 +274,9 @@ def _as_target(path: Path) -> database.Target:
     return database.Target(URL.create("sqlite", database=str(path)))
 
 
-def _dump(target: database.Target, copy: Path) -> tuple[copies.Digest, str]:
-    """Dumps from one snapshot of a connection of its own, and compares what the dump holds with what that saw."""
-    with database.reading(target) as reader:
+def _dump(target: database.Target, copy: Path, connection: Connection) -> tuple[copies.Digest, str]:
+    """Dumps from one snapshot, and compares what the dump holds with what that saw."""
+    with _snapshot(target, connection) as reader:
         server = copies.server_version(reader)
         with copies.dumping(reader, target, copy):
             source = copies.digest_postgresql(reader)
@@ -288,6 +288,12 @@ def _dump(target: database.Target, copy: Path) -> tuple[copies.Digest, str]:
             next=f"run the same command again; {copies.NO_BACKUP}",
         )
     return source, mark
+
+
+def _snapshot(target: database.Target, connection: Connection) -> AbstractContextManager[Connection]:
+    """A reader's own snapshot serves; a writer's connection has none."""
+    driver: Any = connection.connection.driver_connection
+    return nullcontext(connection) if driver.read_only else database.reading(target)
 
 
 def _fingerprint(connection: Connection) -> str:

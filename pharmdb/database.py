@@ -48,7 +48,15 @@ STATEMENT_TIMEOUT = 1800
 # Schema changes and seeds exclude each other through this lock; the number is "pharmdb" in ASCII.
 ADVISORY_LOCK = int.from_bytes(b"pharmdb", "big")
 
-BOOKKEEPING_TABLES = ("alembic_version", "pharmdb_environment", "pharmdb_revisions", "upgrade_rejects")
+BOOKKEEPING_TABLES = (
+    "alembic_version",
+    "pharmdb_environment",
+    "pharmdb_revisions",
+    "pharmdb_upgrades",
+    "upgrade_rejects",
+)
+# Where a URL with a password may stand, instead of a parameter.
+SECRET_VARIABLES = {"database_url": "PHARMDB_URL", "source": "PHARMDB_SOURCE"}
 
 _stamp = Table(
     "pharmdb_environment",
@@ -146,8 +154,15 @@ def target(database_url: str = "") -> Target:
     Raises ParameterError for a URL that can't be used, and for a parameter that holds a password: parameters are
     written into run files.
     """
-    source = "database_url" if database_url else "PHARMDB_URL"
-    text = database_url or os.environ.get("PHARMDB_URL") or DEFAULT_URL
+    name = "database_url" if database_url else "PHARMDB_URL"
+    return named(name, database_url or os.environ.get("PHARMDB_URL") or DEFAULT_URL, secret=not database_url)
+
+
+def named(source: str, text: str, *, secret: bool) -> Target:
+    """The database of a URL; `source` says where it stands, and `secret` whether it may hold a password there.
+
+    Raises ParameterError.
+    """
     expected = "a URL like sqlite:///data/pharm.db or postgresql://user@host/database"
     if not isinstance(text, str):
         raise ParameterError(expected=expected, found=f"{source} of type {type(text).__name__}", next="pass a string")
@@ -170,11 +185,12 @@ def target(database_url: str = "") -> Target:
         raise ParameterError(
             expected=expected, found=f"{source} with an @ in its password", next=f"write %40 for it in {source}"
         )
-    if database_url and (url.password is not None or any(map(_is_secret, url.query))):
+    if not secret and (url.password is not None or any(map(_is_secret, url.query))):
+        variable = SECRET_VARIABLES[source]
         raise ParameterError(
-            expected="a database_url without a password: parameters are written into the run file",
-            found="a database_url that holds one",
-            next="export PHARMDB_URL=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
+            expected=f"a {source} without a password: parameters are written into the run file",
+            found=f"a {source} that holds one",
+            next=f"export {variable}=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
         )
     return Target(url.set(drivername="postgresql+psycopg"))
 
@@ -425,7 +441,7 @@ def explaining(target: Target) -> Iterator[None]:
 
 def _driver_errors() -> tuple[type[Exception], ...]:
     # A damaged schema is quoted in messages that Python can't decode.
-    found: tuple[type[Exception], ...] = (exc.DBAPIError, sqlite3.Error, UnicodeDecodeError)
+    found: tuple[type[Exception], ...] = (exc.DBAPIError, exc.NoSuchTableError, sqlite3.Error, UnicodeDecodeError)
     # Where nobody has imported psycopg, none of its errors can come.
     return (*found, sys.modules["psycopg"].Error) if "psycopg" in sys.modules else found
 
@@ -437,7 +453,11 @@ def explain(target: Target, error: Exception, *, missing: bool = False) -> Pharm
     """
     origin = getattr(error, "orig", None) or error
     text = str(origin).strip()
-    return _explain_sqlite(target, text, missing) if target.is_sqlite else _explain_postgresql(target, origin, text)
+    if not target.is_sqlite:
+        return _explain_postgresql(target, origin, text)
+    known = _explain_sqlite(target, text, missing)
+    odd = isinstance(origin, (sqlite3.OperationalError, exc.NoSuchTableError)) and "syntax error" not in text
+    return _torn_schema(target, text) if known is None and odd else known
 
 
 def _locked(target: Target, what: str) -> LockedError:
@@ -466,7 +486,7 @@ def _explain_sqlite(target: Target, text: str, missing: bool) -> PharmdbError | 
         else:
             found, advice = f"no permission for {path}", f"ls -l {path}"
         return UnavailableError(expected=f"a database at {target}", found=found, next=advice)
-    if "not a database" in text or "malformed" in text or "decode" in text:
+    if any(word in text for word in ("not a database", "malformed", "decode", "isoformat", "unsupported file format")):
         return UnavailableError(
             expected=f"an SQLite database at {target}",
             found=text,

@@ -129,19 +129,30 @@ def _writer(column: InstrumentedAttribute[Any]) -> Callable[[Any], str]:
     if column.type is DOCUMENT or column is DatasetOverride.json_text:
         return _write_document
     if column.type is DOUBLE:
-        return lambda value: repr(value + 0.0)  # SQLite has no -0.0
+        return _write_real
     if isinstance(column.type, (String, UTCDateTime)):
         return _write_text
     return _encode
 
 
-def _write_text(value: str | None) -> str:
-    return "null" if value is None else encode_basestring_ascii(value)
+def _write_text(value: Any) -> str:
+    if value is None:
+        return "null"
+    # In a damaged file a column can hold anything; that has a fingerprint of its own, too.
+    return encode_basestring_ascii(value if isinstance(value, str) else repr(value))
+
+
+def _write_real(value: Any) -> str:
+    # SQLite has no -0.0
+    return repr(value + 0.0) if isinstance(value, (int, float)) else _write_text(value)
 
 
 @lru_cache(maxsize=4096)
-def _write_document(text: str | None) -> str:
-    return _write_text(canonical_json(text))
+def _write_document(text: Any) -> str:
+    try:
+        return _write_text(canonical_json(text))
+    except (ValueError, TypeError):
+        return _write_text(text)
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Table, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from pharmdb import database, passwords, reports, revisions
-from pharmdb.errors import ProtectedError, SeedError
+from pharmdb.errors import ProtectedError, RevisionError, SeedError
 from pharmdb.fingerprints import fingerprint
 from pharmdb.models import ROLES, Base, ProgressByTag, User, UserSettings
 
@@ -363,7 +364,16 @@ def apply(connection: Connection, target: database.Target, rows: Seed, hashes: M
         keys: list[str],
         details: Iterable[str] | None = None,
     ) -> None:
-        existing, written = _upsert(connection, model.__table__, values, key, update)  # type: ignore[arg-type]
+        try:
+            existing, written = _upsert(connection, model.__table__, values, key, update)  # type: ignore[arg-type]
+        except IntegrityError as error:
+            # The rows were checked; so it is a rule that is not ours.
+            raise RevisionError(
+                expected=f"{model.__tablename__} with the rules of revision {revisions.head()}",
+                found=str(error.orig).splitlines()[0],
+                unchanged="everything was rolled back",
+                next=database.command(target, "pharmdb doctor"),
+            ) from error
         actions = []
         for value, name, detail in zip(values, keys, details or [""] * len(values), strict=True):
             id_ = tuple(value[column] for column in key)

@@ -887,3 +887,18 @@ def test_any_rows_in_any_state_give_the_same_result(
     assert again.fingerprint == report.fingerprint
     assert users(url) == found
     assert {row.user_id: row for row in _rows(url, UserSettings)} == languages
+
+
+def test_a_rule_that_is_not_ours_is_told_and_nothing_is_written(migrated: str) -> None:
+    with raw.session(migrated) as session:
+        if migrated.startswith("sqlite"):
+            session.execute(
+                "CREATE TRIGGER own BEFORE INSERT ON progress_by_tag BEGIN SELECT RAISE(ABORT, 'not today'); END"
+            )
+        else:
+            session.execute("ALTER TABLE progress_by_tag ADD CONSTRAINT own CHECK (tag <> 'asthma')")
+    before = raw.everything(migrated)
+    with pytest.raises(RevisionError, match=r"not today|own") as error:
+        pharmdb.seed(migrated)
+    assert error.value.next.startswith("pharmdb doctor")
+    assert raw.everything(migrated) == before

@@ -50,13 +50,13 @@ def _together(verb: str, url: str, folder: str, options: dict[str, Any]) -> Any:
     return len(report.steps) if verb == "migrate" else report.fingerprint
 
 
-def _increment(url: str) -> int:
+def _increment(url: str, times: int) -> int:
     target = pharmdb.target(url)
     _barrier.wait(60)
-    for _ in range(INCREMENTS):
+    for _ in range(times):
         with pharmdb.writing(target) as connection:
             connection.execute(sa.text("UPDATE progress_by_tag SET correct_count = correct_count + 1"))
-    return INCREMENTS
+    return times
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_every_increment_is_counted_and_a_reader_never_fails(crowd: ProcessPoolE
     reader = threading.Thread(target=watch)
     reader.start()
     try:
-        futures = [crowd.submit(_increment, seeded) for _ in range(PROCESSES)]
+        futures = [crowd.submit(_increment, seeded, INCREMENTS) for _ in range(PROCESSES)]
         assert [f.result(240) for f in futures] == [INCREMENTS] * PROCESSES
     finally:
         done.set()
