@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor backup restore lab test harm lint bench notebooks lock
+.PHONY: help reset seed migrate inspect doctor upgrade backup restore lab test harm lint bench notebooks lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ inspect: .venv/done ## tables, progress, history and pictures, in a run file
 
 doctor: .venv/done ## check everything, and name the remedy
 	@$(BIN)/pharmdb doctor
+
+upgrade: .venv/done ## an old Prisma database (PHARMDB_SOURCE) becomes the new one
+	@$(BIN)/pharmdb upgrade
 
 backup: .venv/done ## back the database up into data/backups
 	@$(BIN)/pharmdb backup

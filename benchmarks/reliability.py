@@ -13,7 +13,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 import pharmdb
+from benchmarks import upgrading
 from benchmarks.timing import Result, alternate
 from pharmdb import copies, database
 
@@ -135,6 +138,13 @@ def writers(folder: Path) -> str:
     )
 
 
+def _create(server: Any, name: str) -> str:
+    """An empty database on the test server, and its URL."""
+    with psycopg.connect(server.uri().replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return str(server.uri(name))
+
+
 def main(folder: Path) -> list[str]:
     """The lines of the table."""
     os.environ["PHARMDB_BACKUPS"] = str(folder / "backups")
@@ -145,6 +155,7 @@ def main(folder: Path) -> list[str]:
     server = Server()
     try:
         lines += [str(result) for result in postgresql_copies(folder, server.uri())]
+        lines += upgrading.main(folder, lambda name: _create(server, name))
     finally:
         server.close()
     return [*lines, writers(folder)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pharmdb.reports import wide_tables
     from pharmdb.resetting import reset
     from pharmdb.seeding import seed
+    from pharmdb.upgrading import upgrade
 
 _HOMES = {
     "PharmdbError": "errors",
@@ -35,6 +36,7 @@ _HOMES = {
     "restore": "backups",
     "seed": "seeding",
     "target": "database",
+    "upgrade": "upgrading",
     "wide_tables": "reports",
     "writing": "database",
 }
@@ -52,6 +54,7 @@ __all__ = [
     "restore",
     "seed",
     "target",
+    "upgrade",
     "wide_tables",
     "writing",
 ]

@@ -455,9 +455,9 @@ def explain(target: Target, error: Exception, *, missing: bool = False) -> Pharm
     text = str(origin).strip()
     if not target.is_sqlite:
         return _explain_postgresql(target, origin, text)
-    known = _explain_sqlite(target, text, missing)
-    odd = isinstance(origin, (sqlite3.OperationalError, exc.NoSuchTableError)) and "syntax error" not in text
-    return _torn_schema(target, text) if known is None and odd else known
+    # SQLite reads the schema's own text again and again; a damaged one fails in words like these.
+    torn = isinstance(origin, exc.NoSuchTableError) or re.search(r"unknown function|error in (index|table|view)", text)
+    return _explain_sqlite(target, text, missing) or (_torn_schema(target, text) if torn else None)
 
 
 def _locked(target: Target, what: str) -> LockedError:

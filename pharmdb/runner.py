@@ -176,6 +176,8 @@ def _execute(notebook: Path, run: Path, values: dict[str, Any]) -> Any:
         *paths,
         parameters=values,
         progress_bar=sys.stderr.isatty(),
+        # Where a verb takes long, its own progress bar comes through.
+        stderr_file=sys.stderr if sys.stderr.isatty() else None,
         kernel_manager_class="pharmdb.kernels.LocalKernelManager",
         shutdown_kernel="immediate",
     )

@@ -347,8 +347,13 @@ def refuse_known_passwords(connection: Connection, rows: Seed) -> None:
         )
 
 
-def apply(connection: Connection, target: database.Target, rows: Seed, hashes: Mapping[str, Password]) -> SeedReport:
-    """Upserts the rows inside the caller's transaction; looks again at a hash that changed since `hashes` was made."""
+def apply(
+    connection: Connection, target: database.Target, rows: Seed, hashes: Mapping[str, Password], mark: bool = True
+) -> SeedReport:
+    """Upserts the rows inside the caller's transaction; looks again at a hash that changed since `hashes` was made.
+
+    Without `mark` the report has no fingerprint, which takes a look at every row of the database.
+    """
     stored = _stored_hashes(connection, rows)
     if any(stored.get(email) != password.seen for email, password in hashes.items()):
         hashes = hash_passwords(rows, stored)
@@ -412,7 +417,7 @@ def apply(connection: Connection, target: database.Target, rows: Seed, hashes: M
         ("last_attempt_at",),
         [f"{row['user_email']} {'/'.join(row[name] for name in names)}" for row in rows.progress],
     )
-    return SeedReport(str(target), tuple(counts), tuple(operations), fingerprint(connection, seed=True))
+    return SeedReport(str(target), tuple(counts), tuple(operations), fingerprint(connection, seed=True) if mark else "")
 
 
 def _upsert(

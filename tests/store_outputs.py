@@ -13,12 +13,13 @@ from base64 import b64decode
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import legacy
 import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 # The order in which they are run, and tested: each finds the known-good database.
-ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore")
+ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "upgrade")
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "pyproject.toml")
 
 
@@ -33,6 +34,7 @@ def main() -> None:
             if name.startswith("PHARMDB_"):
                 del os.environ[name]
         os.environ["PYTHONPATH"] = str(copy)
+        os.environ["PHARMDB_SOURCE"] = str(legacy.sample(Path(folder)))
         subprocess.run([sys.executable, "-c", "import pharmdb; pharmdb.reset()"], check=True, cwd=copy)
         for name in ORDER:
             notebook = nbformat.read(copy / "notebooks" / f"{name}.ipynb", as_version=4)

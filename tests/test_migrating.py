@@ -106,6 +106,22 @@ def test_rows_written_at_head_come_through_step_by_step_down_and_up_again(databa
     assert differences(url) == []
 
 
+@pytest.mark.parametrize("start", REVISIONS[:-1])
+def test_rows_written_at_any_revision_come_to_head_whole(databases: Any, dialect: str, start: str) -> None:
+    url = at(databases.empty(dialect), start)
+    with raw.session(url) as session:
+        session.execute(insert("users", id="4242", email="'far@example.test'"))
+        session.execute(insert("attempts", id="98765", user_id="4242"))
+    before = rows(url)
+    report = pharmdb.migrate(url)
+    assert (report.before, report.after, report.rejects) == (start, HEAD, ())
+    assert rows(url) == before
+    assert differences(url) == []
+    findings = pharmdb.check(url).findings
+    assert [f for f in findings if f.state == "fail"] == []
+    assert pharmdb.migrate(url).steps == ()
+
+
 def test_down_to_base_leaves_nothing_and_up_again_is_the_same_schema(migrated: str, dialect: str) -> None:
     at_head = schema(migrated)
     pharmdb.migrate(migrated, revision="base")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import legacy
 import pytest
 from conftest import Databases
 from outcome import outcome_row
@@ -59,7 +60,10 @@ def test_every_notebook_is_in_the_order_of_the_tests() -> None:
     assert sorted(ORDER) == [path.stem for path in NOTEBOOKS]
 
 
-def test_the_stored_outputs_come_again_on_both_databases(seeded: str, tmp_path: Path) -> None:
+def test_the_stored_outputs_come_again_on_both_databases(
+    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHARMDB_SOURCE", str(legacy.sample(tmp_path)))
     notebooks = [ROOT / "notebooks" / f"{name}.ipynb" for name in ORDER]
     result = nbval(*notebooks, url=seeded, cwd=tmp_path)
     cells = sum(len(code_cells(load(path))) for path in notebooks)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import legacy
 import pytest
 from postgres import SUPERUSER, Server
 from test_project import ROOT, tracked
@@ -27,6 +28,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
     (folder / ".venv").symlink_to(sys.prefix)
+    # The chapter on upgrades begins with an old file.
+    legacy.sample(folder)
     os.utime(folder / "requirements.lock", (0, 0))
     os.utime(folder / "pyproject.toml", (0, 0))
     return folder
@@ -59,13 +62,17 @@ def test_a_block_of_the_readme_runs(project: Path, environment: dict[str, str], 
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    if "make reset" in text:
-        assert README.split("```text\n")[1].split("```")[0] in result.stdout
+    shown = {"make reset": 1, "pharmdb upgrade": 2}
+    for command_shown, place in shown.items():
+        if command_shown in text:
+            assert README.split("```text\n")[place].split("```")[0] in result.stdout
 
 
 def test_what_is_not_run_needs_what_is_not_here() -> None:
     others = [text for kind, text in BLOCKS if kind not in ("sh", "python")]
-    assert [re.search(r"conda|make test|ok  .*changed", text) is not None for text in others] == [True] * len(others)
+    assert [re.search(r"conda|make test|ok  .*changed|source_checksum", text) is not None for text in others] == [
+        True
+    ] * len(others)
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:

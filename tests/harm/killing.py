@@ -27,6 +27,7 @@ _PRELOADED = [
     "pharmdb.migrating",
     "pharmdb.models",
     "pharmdb.resetting",
+    "pharmdb.upgrading",
     "psutil",
     "psycopg",
     "sqlalchemy.dialects.postgresql.psycopg",

@@ -47,6 +47,12 @@ def old_revision(url: str) -> None:
         raw.fill(session)
 
 
+def constrained_revision(url: str) -> None:
+    pharmdb.migrate(url, revision="5a3d81e7f92c")
+    with raw.session(url) as session:
+        raw.fill(session)
+
+
 def full(url: str) -> None:
     """The seed, rows in every table, and enough of them that no step is over in a moment."""
     pharmdb.reset(url, backup=False)
@@ -87,6 +93,7 @@ CASES = {
     "reset": Case("reset", full, marked),
     "seed": Case("seed", migrated, marked),
     "migrate up": Case("migrate", old_revision, everything),
+    "migrate up from the constraints": Case("migrate", constrained_revision, everything),
     "migrate down": Case("migrate", full, everything, {"revision": "base"}),
     "restore": Case("restore", full_with_a_backup, everything),
     "backup": Case("backup", full, everything, changes=False),

@@ -1,0 +1,26 @@
+"""Many rows into one table: `executemany` on the driver's connection for SQLite, COPY for PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+
+def insert(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Inserts the rows inside the caller's transaction, without holding them all.
+
+    Values are as the database stores them: times as text in the column's form, documents as their text. The table's
+    rules hold as for any other writer.
+    """
+    quote = connection.dialect.identifier_preparer.quote
+    names = ", ".join(map(quote, columns))
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        driver.executemany(f"INSERT INTO {quote(table)} ({names}) VALUES ({marks})", rows)
+        return
+    with driver.cursor() as cursor, cursor.copy(f"COPY {quote(table)} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)

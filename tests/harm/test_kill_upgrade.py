@@ -1,0 +1,183 @@
+"""kill -9 at random instants of an upgrade: the target as before or complete, the source untouched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import killing
+import legacy
+import psycopg
+import pytest
+import raw
+from conftest import Databases, dsn
+from legacy import row
+from psycopg import sql
+
+import pharmdb
+from pharmdb import backups, database, passwords, revisions
+
+_hash = cache(passwords.hash_password)
+ATTEMPTS = 20_000 if killing.THOROUGH else 3_000
+
+
+@pytest.fixture(autouse=True)
+def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "hash_password", _hash)
+
+
+@pytest.fixture(scope="module")
+def stable(tmp_path_factory: pytest.TempPathFactory) -> killing.Stable:
+    made = killing.Stable({p: _hash(p) for p in ("Password123!", "AdminPassword123!")})
+    folder = tmp_path_factory.mktemp("warm")
+    source = legacy.make(f"sqlite:///{folder / 'dev.db'}", 4, legacy.clean("sqlite"))
+    # The first child waits for the imports; a duration measured with it would be far too long.
+    made.duration("upgrade", source, {"database_url": f"sqlite:///{folder / 'warm.db'}"})
+    return made
+
+
+@dataclass(frozen=True)
+class Case:
+    source: str
+    target: str
+    # "nothing", "known-good" or "work": what the target holds before.
+    before: str
+
+
+CASES = [
+    Case("sqlite", "sqlite", "nothing"),
+    Case("sqlite", "postgresql", "known-good"),
+    Case("postgresql", "sqlite", "work"),
+    Case("postgresql", "postgresql", "work"),
+]
+
+
+class Scene:
+    """A source, and a target that is put up again before each kill."""
+
+    def __init__(self, case: Case, databases: Databases, server: Callable[[], Any], folder: Path) -> None:
+        self.case, self.folder, self.server = case, folder, server
+        rows = legacy.dirty(case.source)
+        rows += [row("attempts", 100_000 + n, answers=legacy.twice(f'{{"n": {n}}}')) for n in range(ATTEMPTS)]
+        self.source = databases.empty(case.source)
+        if case.source == "sqlite":
+            (folder / "old").mkdir()
+            self.source = f"sqlite:///{folder / 'old' / 'dev.db'}"
+        legacy.make(self.source, 3, rows)
+        template = databases.empty(case.target) if case.before == "nothing" else databases.seeded(case.target)
+        if case.before == "work":
+            with raw.session(template) as session:
+                raw.fill(session)
+        self.template = template
+        self.name = f"killed_{case.source}_{case.before}".replace("-", "_")
+        self.url = f"sqlite:///{folder / 'new.db'}" if case.target == "sqlite" else server().uri(self.name)
+        confirm = {"confirm": pharmdb.target(self.url).name} if case.before == "work" else {}
+        self.options = {"database_url": self.url, **confirm}
+        self.untouched = self.source_state()
+
+    def source_state(self) -> Any:
+        if self.case.source == "sqlite":
+            return {p.name: hashlib.sha256(p.read_bytes()).digest() for p in (self.folder / "old").iterdir()}
+        with psycopg.connect(dsn(self.source)) as connection:
+            names = [f'"{name}"' for name in (*legacy.OLD.values(), "_prisma_migrations")]
+            return {n: sorted(connection.execute(f"SELECT t::text FROM {n} t").fetchall()) for n in names}
+
+    def _sql(self, statement: str, *names: str) -> None:
+        with psycopg.connect(dsn(self.server().uri()), autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def put_up(self) -> None:
+        shutil.rmtree(backups.folder(), ignore_errors=True)
+        if self.case.target == "sqlite":
+            for end in ("", "-wal", "-shm", "-journal"):
+                (self.folder / f"new.db{end}").unlink(missing_ok=True)
+            if raw.path(self.template).exists():
+                shutil.copyfile(raw.path(self.template), self.folder / "new.db")
+            return
+        self._sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)
+        name = psycopg.conninfo.conninfo_to_dict(dsn(self.template))["dbname"]
+        self._sql("CREATE DATABASE {} TEMPLATE {}", self.name, name)
+
+    def wait(self) -> None:
+        """Until the server has noticed that the killed client is gone."""
+        if self.case.target == "postgresql":
+            with raw.session(self.url) as session, raw.transaction(session):
+                session.execute("SET LOCAL lock_timeout = '60s'")
+                session.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
+
+    def state(self) -> Any:
+        """All that the target holds, without what differs from run to run: times and hashes of the seed."""
+        if self.case.target == "sqlite" and not raw.path(self.url).exists():
+            return None
+        with raw.session(self.url) as session:
+            names = raw.tables(session)
+            if not names:
+                return None
+            rejects = []
+            if "upgrade_rejects" in names:
+                found = session.execute("SELECT source_table, source_id, reason FROM upgrade_rejects").fetchall()
+                rejects = sorted(found)
+            rows = [session.execute(f"SELECT id, {owner} FROM {table} ORDER BY 1").fetchall() for table, owner in OWNED]
+        with pharmdb.reading(pharmdb.target(self.url)) as connection:
+            mark = pharmdb.fingerprint(connection, seed=True)
+            return names, revisions.current_revision(connection), mark, rejects, rows
+
+    def assert_sound(self, message: str) -> None:
+        with raw.session(self.url) as session:
+            assert [name for name in raw.tables(session) if name.startswith("_")] == [], message
+            if self.case.target == "sqlite":
+                assert session.execute("PRAGMA integrity_check").fetchall() == [("ok",)], message
+                assert session.execute("PRAGMA foreign_key_check").fetchall() == [], message
+        for entry in backups.known():
+            backups.verify(entry)
+        listed = {name for entry in backups.known() for name in (entry.name, f"{entry.name}.json")}
+        assert set(os.listdir(backups.folder())) == listed, message
+
+
+OWNED = (("users", "email"), ("attempts", "user_id"), ("bookmarks", "user_id"), ("dataset_overrides", "name"))
+
+
+@pytest.fixture
+def scene(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(request.param, databases, lambda: request.getfixturevalue("server"), tmp_path)
+    yield made
+    if made.case.target == "postgresql":
+        made._sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", made.name)
+
+
+@pytest.mark.parametrize("scene", CASES, ids=lambda c: f"{c.source} to {c.target} with {c.before}", indirect=True)
+def test_a_kill_leaves_the_target_as_before_or_complete_and_the_next_run_completes(
+    scene: Scene, stable: killing.Stable, request: pytest.FixtureRequest
+) -> None:
+    message = killing.said(request.node.name)
+    numbers = killing.dice(request.node.name)
+    scene.put_up()
+    old = scene.state()
+    duration = stable.duration("upgrade", scene.source, scene.options)
+    new = scene.state()
+    assert new != old
+    assert len(new[3]) > 30
+    inside, seen = [], []
+    for instant in killing.instants(numbers, duration, inside):
+        scene.put_up()
+        if stable.kill("upgrade", scene.source, scene.options, instant):
+            inside.append(instant)
+        scene.wait()
+        where = f"killed after {instant:.4f} of {duration:.4f} s; {message}"
+        found = scene.state()
+        assert found in (old, new), where
+        assert scene.source_state() == scene.untouched, where
+        seen.append(found == new)
+        report = pharmdb.upgrade(scene.source, **scene.options)
+        assert report.nothing_left == (found == new), where
+        assert scene.state() == new, where
+        assert scene.source_state() == scene.untouched, where
+        scene.assert_sound(where)
+    assert inside, f"no kill fell inside the work of {duration:.4f} s; {message}"
+    print(f"{len(inside)} of {len(seen)} kills inside {duration:.3f} s, {sum(seen)} saw the new state; {message}")
