@@ -1,0 +1,139 @@
+"""The documented queries as plain rows, at nearly the driver's speed.
+
+SQLAlchemy makes the SQL once for each database; after that a call goes straight to the driver's cursor, and only the
+columns that need it are converted. The connection is one of database.reading, writing or keeping.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Select, bindparam, select, tuple_
+
+from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, User, UTCDateTime
+
+# A named tuple with the query's columns.
+Row = Any
+
+
+class _Prepared:
+    """One statement with named parameters, compiled at its first use on each database."""
+
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+        self._statement = statement
+        self._compiled: dict[str, tuple[str, Callable[[dict[str, Any]], Any], Callable[[Any], Row]]] = {}
+
+    def rows(self, connection: Connection, **values: Any) -> list[Row]:
+        """The rows; UTCDateTime values are aware, documents are decoded."""
+        name = connection.dialect.name
+        if name not in self._compiled:
+            self._compiled[name] = self._compile(connection)
+        sql, arrange, make = self._compiled[name]
+        driver: Any = connection.connection.driver_connection
+        return [make(row) for row in driver.execute(sql, arrange(values)).fetchall()]
+
+    def _compile(self, connection: Connection) -> tuple[str, Callable[[dict[str, Any]], Any], Callable[[Any], Row]]:
+        dialect = connection.dialect
+        compiled: Any = self._statement.compile(dialect=dialect)
+        fixed = {name: value for name, value in compiled.params.items() if value is not None}
+        binds: dict[str, BindParameter[Any]] = compiled.binds
+        converted = [
+            (name, convert)
+            for name, bind in binds.items()
+            if (convert := bind.type.bind_processor(dialect)) is not None
+        ]
+
+        def convert_all(values: dict[str, Any]) -> dict[str, Any]:
+            found = fixed | values
+            for name, convert in converted:
+                found[name] = convert(found[name])
+            return found
+
+        order = compiled.positiontup
+        arrange = convert_all if order is None else lambda values: list(map(convert_all(values).__getitem__, order))
+        # A query's columns are its row's fields, whatever they are; a type checker can't know them.
+        kind: Any = namedtuple("Row", [column.key for column in self._statement.selected_columns])  # type: ignore[misc]
+        decoders = [
+            (place, decode)
+            for place, column in enumerate(self._statement.selected_columns)
+            if (decode := _decoder(column.type, dialect)) is not None
+        ]
+
+        def make(row: Any) -> Row:
+            found = list(row)
+            for place, decode in decoders:
+                if found[place] is not None:
+                    found[place] = decode(found[place])
+            return kind._make(found)
+
+        return str(compiled), arrange, make
+
+
+def _decoder(type_: Any, dialect: Any) -> Callable[[Any], Any] | None:
+    """What makes a Python value of the driver's; psycopg makes documents and times itself."""
+    if dialect.name == "postgresql" and not isinstance(type_, UTCDateTime):
+        return None
+    found: Callable[[Any], Any] | None = type_.dialect_impl(dialect).result_processor(dialect, None)
+    return found
+
+
+_attempts = Attempt.__table__
+_items = SpacedRepetitionItem.__table__
+_progress = ProgressByTag.__table__
+
+_history = (
+    select(*_attempts.columns)
+    .where(_attempts.c.user_id == bindparam("user_id"))
+    .order_by(_attempts.c.created_at.desc(), _attempts.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_USER_BY_EMAIL = _Prepared(
+    select(User.id, User.email, User.role, User.created_at).where(User.email == bindparam("email"))
+)
+_NEWEST = _Prepared(_history)
+_OLDER = _Prepared(
+    _history.where(
+        tuple_(_attempts.c.created_at, _attempts.c.id)
+        < tuple_(bindparam("created_at", type_=UTCDateTime()), bindparam("id", type_=_attempts.c.id.type))
+    )
+)
+_PROGRESS_BY_KEY = _Prepared(
+    select(*_progress.columns).where(
+        *(_progress.c[name] == bindparam(name) for name in ("user_id", "module", "course_block", "tag"))
+    )
+)
+_DUE = _Prepared(
+    select(*_items.columns)
+    .where(_items.c.user_id == bindparam("user_id"), _items.c.next_review_at <= bindparam("at"))
+    .order_by(_items.c.next_review_at, _items.c.id)
+    .limit(bindparam("limit"))
+)
+
+
+def user_by_email(connection: Connection, email: str) -> Row | None:
+    """The user with this e-mail, in any case: id, email, role, created_at; None where there is none."""
+    found = _USER_BY_EMAIL.rows(connection, email=email.strip().lower())
+    return found[0] if found else None
+
+
+def attempt_history(
+    connection: Connection, user_id: int, *, limit: int = 50, before: tuple[datetime, int] | None = None
+) -> list[Row]:
+    """A user's attempts, newest first, all columns; `before` is (created_at, id) of the last row already seen."""
+    if before is None:
+        return _NEWEST.rows(connection, user_id=user_id, limit=limit)
+    return _OLDER.rows(connection, user_id=user_id, limit=limit, created_at=before[0], id=before[1])
+
+
+def progress_by_key(connection: Connection, user_id: int, module: str, course_block: str, tag: str) -> Row | None:
+    """One progress row by its natural key, all columns; None where there is none."""
+    found = _PROGRESS_BY_KEY.rows(connection, user_id=user_id, module=module, course_block=course_block, tag=tag)
+    return found[0] if found else None
+
+
+def due_reviews(connection: Connection, user_id: int, at: datetime, *, limit: int = 50) -> list[Row]:
+    """A user's review items that are due at a time, longest due first, all columns."""
+    return _DUE.rows(connection, user_id=user_id, at=at, limit=limit)
