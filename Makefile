@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor backup restore lab test harm lint bench notebooks lock
+.PHONY: help reset seed migrate inspect doctor backup restore studio lab test harm lint bench notebooks lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ backup: .venv/done ## back the database up into data/backups
 
 restore: .venv/done ## bring the newest backup back
 	@$(BIN)/pharmdb restore
+
+studio: .venv/done ## browse and edit the database at http://localhost:5555
+	@$(BIN)/python -m pharmdb.studio.serving
 
 lab: .venv/done ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pharmdb.reports import wide_tables
     from pharmdb.resetting import reset
     from pharmdb.seeding import seed
+    from pharmdb.studio.widget import studio
 
 _HOMES = {
     "PharmdbError": "errors",
@@ -34,6 +35,7 @@ _HOMES = {
     "reset": "resetting",
     "restore": "backups",
     "seed": "seeding",
+    "studio": "studio.widget",
     "target": "database",
     "wide_tables": "reports",
     "writing": "database",
@@ -51,6 +53,7 @@ __all__ = [
     "reset",
     "restore",
     "seed",
+    "studio",
     "target",
     "wide_tables",
     "writing",
