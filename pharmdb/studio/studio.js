@@ -11,6 +11,7 @@ const KIND_NAMES = {
   text: "text", integer: "whole number", number: "number", boolean: "true or false", datetime: "time, UTC", date: "date",
   enum: "one of a list", json: "JSON", bytes: "bytes", raw: "other", any: "any", password: "password",
 };
+const SHORT_NAMES = { integer: "integer", boolean: "boolean", enum: "list", datetime: "UTC time" };
 const WORDS = ["SELECT", "FROM", "WHERE", "JOIN", "GROUP BY", "ORDER BY", "LIMIT", "COUNT(*)", "DISTINCT", "BETWEEN"];
 let views = 0;
 
@@ -102,15 +103,16 @@ class Studio {
     this.timer = setInterval(() => this.watch(), 1000);
     this.onHash = () => { if (location.hash !== this.hash) this.fromAddress(); };
     window.addEventListener("hashchange", this.onHash);
-    this.onLeave = (event) => { if (this.changes.length) event.preventDefault(); };
-    window.addEventListener("beforeunload", this.onLeave);
+    // Voilà ends the kernel at this event, also when the person then chooses to stay.
+    this.onLeave = (event) => { if (this.changes.length) { event.preventDefault(); event.stopImmediatePropagation(); } };
+    window.addEventListener("beforeunload", this.onLeave, true);
     this.begin();
   }
 
   close() {
     clearInterval(this.timer);
     window.removeEventListener("hashchange", this.onHash);
-    window.removeEventListener("beforeunload", this.onLeave);
+    window.removeEventListener("beforeunload", this.onLeave, true);
     this.model.off("msg:custom", this.onMessage);
   }
 
@@ -244,6 +246,11 @@ class Studio {
     this.status = h("p", { class: "ph-status", "data-testid": "status" });
     this.grid = h("table", { role: "grid", "aria-multiselectable": "true", class: "ph-grid" });
     this.grid.addEventListener("keydown", (event) => this.gridKey(event));
+    // A screen reader moves the focus by itself.
+    this.grid.addEventListener("focusin", (event) => {
+      const at = event.target.at;
+      if (at && (at.r !== this.active.r || at.c !== this.active.c)) { this.active = { ...at }; this.anchor = null; this.mark(); }
+    });
     this.grid.addEventListener("copy", (event) => this.copy(event));
     this.grid.addEventListener("paste", (event) => this.paste(event));
     this.grid.addEventListener("mousedown", (event) => this.gridMouse(event));
@@ -508,15 +515,15 @@ class Studio {
   }
 
   width(column) {
-    const usual = { integer: 90, boolean: 80, datetime: 200, date: 110, number: 90, json: 260, password: 120, enum: 110 };
-    return this.layout().widths[column.name] ?? Math.max(usual[column.kind] ?? 180, column.name.length * 9 + 34);
+    const usual = { integer: 90, boolean: 80, datetime: 200, date: 110, number: 90, json: 260, password: 130, enum: 110 };
+    return this.layout().widths[column.name] ?? Math.max(usual[column.kind] ?? 220, column.name.length * 9 + 34);
   }
 
   resize(column, by) { this.layout().widths[column.name] = Math.max(NARROWEST, this.width(column) + by); this.keepLayout(); }
 
   move(column, by) {
-    const { order } = this.layout();
     const shown = this.visibleColumns().map((c) => c.name);
+    const { order } = this.layout();
     const to = shown[shown.indexOf(column.name) + by];
     if (!to) return;
     order.splice(order.indexOf(column.name), 1);
@@ -630,7 +637,7 @@ class Studio {
       role: "columnheader", scope: "col", title: hint, draggable: "true",
       class: left === null ? "" : "ph-pinned", style: left === null ? undefined : `left:${left}px`,
       "aria-sort": at < 0 ? "none" : down ? "descending" : "ascending",
-    }, h("span", { class: "ph-name" }, column.name + order), h("span", { class: "ph-kind" }, `${column.key ? "🔑 " : ""}${KIND_NAMES[column.kind]}`), grip);
+    }, h("span", { class: "ph-name" }, column.name + order), h("span", { class: "ph-kind" }, `${column.key ? "key, " : column.references ? "→ " : ""}${SHORT_NAMES[column.kind] ?? KIND_NAMES[column.kind]}`), grip);
     cell.addEventListener("click", (event) => { if (event.target !== grip) this.sortBy(column, event.shiftKey); });
     cell.addEventListener("dragstart", (event) => { if (this.resizing) event.preventDefault(); else event.dataTransfer.setData("text/x-pharmdb-column", column.name); });
     cell.addEventListener("dragover", (event) => event.preventDefault());
@@ -1294,8 +1301,7 @@ class Studio {
 
   buildSQL(id) {
     this.sql = h("textarea", {
-      id: id("statement"), rows: "6", spellcheck: "false", role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false",
-      "aria-controls": id("words"), "aria-haspopup": "listbox",
+      id: id("statement"), rows: "6", spellcheck: "false", "aria-autocomplete": "list", "aria-controls": id("words"),
       oninput: () => this.suggest(), onkeydown: (event) => this.sqlKey(event), onblur: () => this.closeWords(),
     });
     this.words = h("ul", { role: "listbox", id: id("words"), "aria-label": "Tables and columns", class: "ph-words", hidden: true });
@@ -1352,13 +1358,11 @@ class Studio {
     this.choice = 0;
     this.words.replaceChildren(...found.map((name, n) => h("li", { role: "option", id: this.id(`word-${n}`), "aria-selected": String(n === 0), onmousedown: (event) => { event.preventDefault(); this.choice = n; this.complete(); } }, name)));
     this.words.hidden = false;
-    this.sql.setAttribute("aria-expanded", "true");
     this.sql.setAttribute("aria-activedescendant", this.id("word-0"));
   }
 
   closeWords() {
     this.words.hidden = true;
-    this.sql.setAttribute("aria-expanded", "false");
     this.sql.removeAttribute("aria-activedescendant");
   }
 
