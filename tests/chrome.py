@@ -67,7 +67,7 @@ def watched(browser: Browser, host: str, **options: Any) -> Iterator[BrowserCont
     context.on("page", page)
     yield context
     context.close()
-    assert faults == []
+    assert not faults, faults
 
 
 def _direct(url: str, model: str, log: Path) -> Any:

@@ -54,8 +54,9 @@ class Server(Voila):
     """Voilà, which answers to this machine's own names alone, for its static files too."""
 
     def listen(self) -> None:
-        elsewhere = HostMatches(rf"(?!(localhost|{ADDRESS.replace('.', '[.]')})$)")
-        self.app.default_router.rules.insert(0, Rule(elsewhere, [(r".*", _Refused)]))
+        elsewhere = HostMatches(rf"(?!(localhost|{ADDRESS.replace('.', '[.]')})$).*")
+        router = self.app.default_router
+        router.rules.insert(0, router.process_rule(Rule(elsewhere, [(r".*", _Refused)])))
         super().listen()
 
 

@@ -125,11 +125,16 @@ class Studio {
     });
     promise.id = id;
     this.busy();
-    this.model.send({ ...data, op, id });
+    this.send({ ...data, op, id });
     return promise;
   }
 
-  tell(op, data = {}) { this.model.send({ ...data, op, id: `${this.view}:${op}` }); }
+  tell(op, data = {}) { this.send({ ...data, op, id: `${this.view}:${op}` }); }
+
+  send(message) {
+    // Without a connection this throws; `watch` then finds the silence, and says so.
+    try { this.model.send(message); } catch (error) { console.warn(error); }
+  }
 
   receive(message, buffers) {
     if (!String(message.id).startsWith(`${this.view}:`)) return;

@@ -594,10 +594,12 @@ def test_the_schema_is_drawn(tabs: Tabs, seeded: str) -> None:
 
 def test_a_kernel_that_is_gone_is_noticed_and_nothing_staged_is_lost(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded)
+    page.clock.install()
     edit(page, 0, "email", "staged@pharmtrainer.test")
     page.evaluate("window.dead = true")
     page.get_by_role("button", name="Save all").click()
-    expect(page.get_by_role("alert").first).to_contain_text("1 staged change kept in this page", timeout=15_000)
+    page.clock.run_for(15_000)
+    expect(page.get_by_role("alert").first).to_contain_text("1 staged change kept in this page")
     expect(page.locator(".ph-studio")).to_have_attribute("data-busy", "0")
     page.reload()
     ready(page)
