@@ -60,7 +60,9 @@ def watched(browser: Browser, host: str, **options: Any) -> Iterator[BrowserCont
 
     def page(page: Page) -> None:
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("websocket", lambda ws: None if ws.url.startswith(host.replace("http", "ws")) else faults.append(ws.url))
+        page.on(
+            "websocket", lambda ws: None if ws.url.startswith(host.replace("http", "ws")) else faults.append(ws.url)
+        )
         page.on("dialog", lambda dialog: dialog.accept())
 
     context.on("request", request)
@@ -154,13 +156,15 @@ def fill(url: str, rows: int = ROWS) -> None:
     """Attempts of two users, made by the database itself."""
     target = database.target(url)
     form = "%Y-%m-%d %H:%M:%f000"
-    time = "to_timestamp(1780000000 + n)" if not target.is_sqlite else f"strftime('{form}', 1780000000 + n, 'unixepoch')"
+    time = (
+        "to_timestamp(1780000000 + n)" if not target.is_sqlite else f"strftime('{form}', 1780000000 + n, 'unixepoch')"
+    )
     document = """'{"choice": "b"}'""" + ("" if target.is_sqlite else "::jsonb")
     numbers = f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})"
     statement = (
         f"{numbers} INSERT INTO attempts (user_id, entity_type, entity_id, answers, score, feedback, created_at) "
-        f"SELECT 1 + n - n / 2 * 2, 'question', 'q' || (n - n / 400 * 400), {document}, n - n / 101 * 101, NULL, {time} "
-        "FROM numbers"
+        f"SELECT 1 + n - n / 2 * 2, 'question', 'q' || (n - n / 400 * 400), {document}, n - n / 101 * 101, NULL, "
+        f"{time} FROM numbers"
     )
     with database.writing(target) as connection:
         connection.exec_driver_sql(statement.replace("%", "%%") if not target.is_sqlite else statement)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Callable(ModuleType):
-    """`pharmdb.studio(…)` is the verb; Python also puts this package under that name, once a module of it is imported."""
+    """`pharmdb.studio(…)` is the verb; Python puts this package under the same name, once it is imported."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         from pharmdb.studio.widget import studio

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -43,6 +43,8 @@ OPERATORS = ("=", "≠", "<", "≤", ">", "≥", "between", "contains", "in", "i
 _DIGEST_KEY = secrets.token_bytes(32)
 
 Cell = str | None | dict[str, Any]
+
+_ONE: ColumnElement[int] = literal_column("1")
 
 
 @dataclass(frozen=True)
@@ -165,13 +167,13 @@ def _has_earlier(session: Session, table: Table, order: list[_Part], view: View,
     if view.direction == "after":
         return True
     before = _beyond(order, _place(order, first), True, False)
-    statement = select(literal_column("1")).select_from(table.clause).where(condition(table, view), before).limit(1)
+    statement = select(_ONE).select_from(table.clause).where(condition(table, view), before).limit(1)
     return bool(session.rows(statement))
 
 
 def count(session: Session, table: Table, view: View) -> Count:
     """Up to 10,000 rows are counted; PostgreSQL's own estimate is taken for a whole table with more."""
-    inner = select(literal_column("1")).select_from(table.clause).where(condition(table, view)).limit(COUNT_CAP + 1)
+    inner = select(_ONE).select_from(table.clause).where(condition(table, view)).limit(COUNT_CAP + 1)
     row = session.first(select(func.count()).select_from(inner.subquery()))
     found = int(row[0]) if row else 0
     if found <= COUNT_CAP:
@@ -225,7 +227,7 @@ def _compared(found: Column, each: Filter) -> ColumnElement[bool]:
     if each.operator == "in":
         return raw.in_([found.bound(found.parsed(item)) for item in each.items])
     value = found.bound(found.parsed(each.value))
-    operators = {
+    operators: dict[str, Callable[[], ColumnElement[bool]]] = {
         "=": lambda: raw == value,
         "≠": lambda: raw.is_distinct_from(value),
         "<": lambda: raw < value,
@@ -265,14 +267,16 @@ class _Part:
             return self.raw.is_not(None) if value is None else self.raw < self.bound(value)
         if value is None:
             return false()
-        greater = self.raw > self.bound(value)
+        greater: ColumnElement[bool] = self.raw > self.bound(value)
         return or_(greater, self.raw.is_(None)) if self.nullable else greater
 
     def not_behind(self, value: Any, backwards: bool) -> ColumnElement[bool]:
         """A range on the first column alone, which an index can serve; true where there is none."""
         if self.nullable or value is None:
             return true()
-        return self.raw <= self.bound(value) if self.descending != backwards else self.raw >= self.bound(value)
+        descending = self.descending != backwards
+        bounded: ColumnElement[bool] = self.raw <= self.bound(value) if descending else self.raw >= self.bound(value)
+        return bounded
 
 
 def _order(table: Table, view: View) -> list[_Part]:

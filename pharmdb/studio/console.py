@@ -7,8 +7,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ PRAGMAS = (
 # A statement that only reads can still call these.
 _HARMFUL = re.compile(
     r"\b(pg_(terminate|cancel)_backend|pg_(read|ls|stat|write|file)\w*|pg_(reload|rotate|switch|promote|create|drop|replication)\w*"
-    r"|pg_(try_)?advisory_\w+|pg_sleep\w*_forever|lo_\w+|dblink\w*|set_config|query_to_xml\w*|table_to_xml\w*"
+    r"|pg_(try_)?advisory_\w+|pg_sleep\w*_forever|lo_\w+|dblink\w*|set_config|\w+_to_xml\w*|ts_stat|ts_rewrite"
     r"|load_extension|writefile|readfile|fts3_tokenizer|edit)\s*\(",
     re.IGNORECASE,
 )
@@ -69,6 +70,11 @@ class Cancel:
             if self._interrupt is not None:
                 self._interrupt()
 
+    def check(self) -> None:
+        """Raises PharmdbError once it was called: for the pauses between statements."""
+        if self.reason:
+            raise _cancelled(self.reason)
+
     @contextmanager
     def over(self, connection: Connection, seconds: float = 0) -> Iterator[None]:
         """Whatever the connection does in this block can be cancelled, and is, after `seconds`."""
@@ -76,8 +82,7 @@ class Cancel:
         interrupt = driver.interrupt if isinstance(driver, sqlite3.Connection) else driver.cancel_safe
         timer = threading.Timer(seconds, self, [f"timed out after {seconds:g} s"]) if seconds else None
         with self._lock:
-            if self.reason:
-                raise _cancelled(self.reason)
+            self.check()
             self._interrupt = interrupt
         if timer:
             timer.daemon = True
@@ -122,8 +127,7 @@ def run(
     first = check(statement, sqlite=target.is_sqlite, unlocked=unlocked)
     writes = unlocked and not plan and (first in WRITING or (first == "WITH" and _names(statement) & set(WRITING)))
     statement = statement.strip().rstrip(";")
-    opened = database.writing(target) if writes else database.reading(target)
-    with opened as connection:
+    with _opened(target, bool(writes)) as connection:
         browsing.prepare(connection)
         driver: Any = connection.connection.dbapi_connection
         began = time.perf_counter()
@@ -136,7 +140,7 @@ def run(
         except PharmdbError as error:
             journal.add(statement, (), None, (time.perf_counter() - began) * 1000, error.found)
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises for a statement is told as a sentence
+        except Exception as error:
             found = str(error).strip()
             journal.add(statement, (), None, (time.perf_counter() - began) * 1000, found.partition("\n")[0])
             raise PharmdbError(
@@ -149,6 +153,22 @@ def run(
         editing.log_statement(target, statement, result.changed, "saved", log)
     journal.add(statement, (), len(result.rows) if result.columns else result.changed, ms)
     return Result(result.columns, result.rows, result.more, result.changed, round(ms, 2), result.plan)
+
+
+@contextmanager
+def _opened(target: database.Target, writes: bool) -> Iterator[Connection]:
+    """A transaction for one statement. One that only reads is rolled back, whatever it was."""
+    if writes or target.is_sqlite:
+        with database.writing(target) if writes else database.reading(target) as connection:
+            yield connection
+        return
+    with suppress(_RolledBackError), database.writing(target) as connection:
+        yield connection
+        raise _RolledBackError
+
+
+class _RolledBackError(Exception):
+    """Ends a transaction that only reads."""
 
 
 def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
@@ -167,7 +187,9 @@ def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
         first = "SELECT"
     allowed = (*READING, *WRITING) if unlocked else READING
     if first not in allowed:
-        change = "; the schema is changed by revisions alone" if first in ("CREATE", "ALTER", "DROP", "TRUNCATE") else ""
+        change = (
+            "; the schema is changed by revisions alone" if first in ("CREATE", "ALTER", "DROP", "TRUNCATE") else ""
+        )
         raise ProtectedError(
             expected=f"a statement that begins with {', '.join(allowed)}",
             found=f"{first}{change}",
@@ -267,6 +289,8 @@ def _run_postgresql(driver: Any, statement: str, plan: bool, writes: bool, secon
     from psycopg.postgres import types
     from psycopg.types.string import TextLoader
 
+    if not writes:
+        _without_secrets(driver, statement)
     driver.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000) + 1000}")
     first = statement.lstrip().split(None, 1)[0].upper()
     by_cursor = not plan and not writes and first in ("SELECT", "WITH", "VALUES", "TABLE")
@@ -297,6 +321,40 @@ def _run_postgresql(driver: Any, statement: str, plan: bool, writes: bool, secon
         ]
         changed = cursor.rowcount if writes else None
         return Result(names, rows, len(found) > ROWS_SHOWN, changed, 0)
+
+
+def _without_secrets(driver: Any, statement: str) -> None:
+    """Makes the transaction read-only, after a view without its secrets has taken the place of each table with some.
+
+    Names without a schema find temporary views first; names with one are refused.
+    """
+    from psycopg import sql
+
+    rows = driver.execute(
+        "SELECT relname, attname, format_type(atttypid, atttypmod) FROM pg_class JOIN pg_attribute ON attrelid = oid "
+        "WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm') "
+        "AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum"
+    ).fetchall()
+    tables = {table for table, name, _ in rows if is_secret(name)}
+    words = [m[0].strip('"').lower() for m in _TOKEN.finditer(statement) if m.lastgroup not in ("comment", "space")]
+    qualified = {word for before, word in pairwise(words) if before == "." and word in tables}
+    if qualified or re.search(r'\bU&"', statement, re.IGNORECASE):
+        raise ProtectedError(
+            expected="a table that holds secrets to be named without its schema",
+            found=", ".join(sorted(qualified)) or 'a name in U&"…"',
+            next="leave the schema out",
+        )
+    for table in tables:
+        columns = sql.SQL(", ").join(
+            sql.SQL("NULL::{} AS {}").format(sql.SQL(type_), sql.Identifier(name))
+            if is_secret(name)
+            else sql.Identifier(name)
+            for found, name, type_ in rows
+            if found == table
+        )
+        view = sql.SQL("CREATE TEMPORARY VIEW {0} AS SELECT {1} FROM {0}").format(sql.Identifier(table), columns)
+        driver.execute(view)
+    driver.execute("SET TRANSACTION READ ONLY")
 
 
 def _shown_text(name: str, value: Any, boolean: bool) -> str | None:

@@ -261,9 +261,7 @@ def _explained(
     return list(new)[:1], f"the database refuses this: {text.partition(chr(10))[0]}"
 
 
-def _missing_parent(
-    session: Session, table: Table, change: Change, new: dict[str, Any]
-) -> tuple[list[str], str]:
+def _missing_parent(session: Session, table: Table, change: Change, new: dict[str, Any]) -> tuple[list[str], str]:
     if change.kind == "delete":
         tables = ", ".join(sorted({c.table for c in table.children if c.on_delete in ("NO ACTION", "RESTRICT")}))
         return [], f"rows of {tables} still refer to this one; delete them first"
@@ -272,7 +270,8 @@ def _missing_parent(
             continue
         own = table.columns[name]
         raw: ColumnElement[Any] = column(referred)
-        statement = select(literal_column("1")).select_from(sql_table(parent)).where(raw == own.bound(new[name]))
+        one: ColumnElement[int] = literal_column("1")
+        statement = select(one).select_from(sql_table(parent)).where(raw == own.bound(new[name]))
         if session.first(statement.limit(1)) is None:
             return [name], f"there is no row of {parent} with {referred} = {change.values.get(name)}"
     return list(table.foreign), "the row that this one refers to does not exist"
@@ -295,9 +294,7 @@ class Cascade:
     rows: int
 
 
-def cascades(
-    session: Session, tables: Catalogue, table: Table, keys: Sequence[Sequence[str | None]]
-) -> list[Cascade]:
+def cascades(session: Session, tables: Catalogue, table: Table, keys: Sequence[Sequence[str | None]]) -> list[Cascade]:
     """What the deletion of these rows takes along, counted, at every depth; tables without such a row are left out."""
     found: list[Cascade] = []
     _reach(session, tables, table, or_(*(browsing.named(table, key) for key in keys)), (table.name,), found)
@@ -313,7 +310,8 @@ def _reach(
     found: list[Cascade],
 ) -> None:
     for child in table.children:
-        referred = select(column(child.refers_to)).select_from(sql_table(table.name)).where(condition)
+        refers_to: ColumnElement[Any] = column(child.refers_to)
+        referred = select(refers_to).select_from(sql_table(table.name)).where(condition)
         hanging = and_(column(child.column).in_(referred))
         row = session.first(select(func.count()).select_from(sql_table(child.table)).where(hanging))
         if row is None or not row[0]:
@@ -387,6 +385,6 @@ def saves(target: database.Target, *, limit: int = 100, log: Path = LOG) -> list
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     done = {entry["save"] for entry in entries if entry["state"] == "saved" and "save" in entry}
     own = [e for e in entries if e.get("database") == str(target)]
-    return [
-        {**entry, "state": "saved" if entry.get("save") in done else entry["state"]} for entry in reversed(own)
-    ][:limit]
+    return [{**entry, "state": "saved" if entry.get("save") in done else entry["state"]} for entry in reversed(own)][
+        :limit
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ ROWS_AT_ONCE = 5000
 PIECE = 2**18
 
 Rows = Iterator[list[str | None]]
+_Writer = Callable[[list[Column], Rows], Iterable[str | bytes]]
 
 
 def export(
@@ -41,16 +42,17 @@ def export(
         raise ParameterError(expected=f"one of {', '.join(FORMATS)}", found=format, next="choose one of them")
     shown = [table.column(name) for name in columns]
     with browsing.reading(target, journal) as session, cancel.over(session.connection):
-        rows = _rows(session, table, view, shown)
-        writers = {"csv": _csv, "json": _json, "markdown": _markdown, "parquet": _parquet}
+        rows = _rows(session, table, view, shown, cancel)
+        writers: dict[str, _Writer] = {"csv": _csv, "json": _json, "markdown": _markdown, "parquet": _parquet}
         yield from _pieces(writers[format](shown, rows))
 
 
-def _rows(session: Session, table: Table, view: View, shown: list[Column]) -> Rows:
+def _rows(session: Session, table: Table, view: View, shown: list[Column], cancel: Cancel) -> Rows:
     statement = browsing.whole(table, view, shown)
     # Else PostgreSQL's driver would hold the whole result before the first row is seen.
     result = session.connection.execution_options(yield_per=ROWS_AT_ONCE).execute(statement)
     for batch in result.partitions():
+        cancel.check()
         for row in batch:
             yield [_text(c, value) for c, value in zip(shown, row, strict=True)]
 
@@ -61,7 +63,7 @@ def _text(found: Column, value: Any) -> str | None:
     return MASKED if found.secret else mask_hashes(values.shown(value, found.kind) or "")
 
 
-def _pieces(parts: Iterator[str] | Iterator[bytes]) -> Iterator[bytes]:
+def _pieces(parts: Iterable[str | bytes]) -> Iterator[bytes]:
     """Small parts together, so that each message to the page is worth its way."""
     buffer = bytearray()
     for part in parts:
@@ -139,7 +141,11 @@ def _parquet(shown: list[Column], rows: Rows) -> Iterator[bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         # Nothing is loaded from elsewhere: Parquet is built in.
-        settings = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": "1"}
+        settings: dict[str, Any] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "threads": "1",
+        }
         with duckdb.connect(str(Path(folder) / "rows.duckdb"), config=settings) as connection:
             names = [f'"{c.name.replace(chr(34), chr(34) * 2)}"' for c in shown]
             types = [_PARQUET.get(c.kind, "VARCHAR") if not c.type.startswith("numeric") else "VARCHAR" for c in shown]

@@ -50,7 +50,7 @@ class _Refused(RequestHandler):
         self.send_error(403)
 
 
-class Server(Voila):
+class Server(Voila):  # type: ignore[misc]
     """Voilà, which answers to this machine's own names alone, for its static files too."""
 
     def listen(self) -> None:

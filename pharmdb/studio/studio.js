@@ -521,6 +521,9 @@ class Studio {
 
   width(column) {
     const usual = { integer: 90, boolean: 80, datetime: 200, date: 110, number: 90, json: 260, password: 130, enum: 110 };
+    const wrong = this.changes.some((c) => c.table === this.table.name && c.problems.some((p) => p.column === column.name));
+    // A sentence in the cell needs room.
+    if (wrong) return Math.max(300, this.layout().widths[column.name] ?? 0);
     return this.layout().widths[column.name] ?? Math.max(usual[column.kind] ?? 220, column.name.length * 9 + 34);
   }
 

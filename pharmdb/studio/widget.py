@@ -70,9 +70,7 @@ class Studio(anywidget.AnyWidget):
     def outcome(self) -> pd.DataFrame:
         """One row: ok, changed, next."""
         changed = f"{self.saved} change{'' if self.saved == 1 else 's'} saved"
-        return reports.table(
-            [(True, changed, "pharmdb inspect")], {"ok": "bool", "changed": "str", "next": "str"}
-        )
+        return reports.table([(True, changed, "pharmdb inspect")], {"ok": "bool", "changed": "str", "next": "str"})
 
     def _catalogue(self) -> Catalogue:
         with browsing.reading(self.target, self.journal) as session:
@@ -152,9 +150,11 @@ class Studio(anywidget.AnyWidget):
     @contextmanager
     def _reading(self, cancel: console.Cancel) -> Iterator[Session]:
         """A reading session that can be cancelled, and is after a minute."""
-        with browsing.reading(self.target, self.journal) as session:
-            with cancel.over(session.connection, BROWSING_SECONDS):
-                yield session
+        with (
+            browsing.reading(self.target, self.journal) as session,
+            cancel.over(session.connection, BROWSING_SECONDS),
+        ):
+            yield session
 
     def _table(self, message: dict[str, Any]) -> Table:
         name = str(message.get("table"))
@@ -215,9 +215,7 @@ class Studio(anywidget.AnyWidget):
         changes = [_change(each) for each in message["changes"]]
         for change in changes:
             self._table({"table": change.table})
-        outcome = editing.save(
-            self.target, self._tables, changes, self.journal, unlocked=self.unlocked, log=self._path
-        )
+        outcome = editing.save(self.target, self._tables, changes, self.journal, unlocked=self.unlocked, log=self._path)
         self.saved += 0 if outcome.problems else len(changes)
         return {"problems": [asdict(each) for each in outcome.problems], "keys": outcome.keys}
 
@@ -278,8 +276,7 @@ class Studio(anywidget.AnyWidget):
         for piece in pieces:
             if not window.acquire(timeout=TAKEN_SECONDS):
                 cancel("nobody takes the export any more")
-            if cancel.reason:
-                raise PharmdbError(expected="the export to end", found=cancel.reason, next="export it again")
+            cancel.check()
             self._reply(number, {"bytes": len(piece)}, [piece], more=True)
         self._reply(number, {})
 
@@ -292,12 +289,18 @@ class Studio(anywidget.AnyWidget):
             page = browsing.page(session, table, View(size=SNAPSHOT_ROWS))
             count = browsing.count(session, table, View())
         names = list(table.columns)
-        rows = [[_still(c.kind, cell) for c, cell in zip(table.columns.values(), r.cells, strict=True)] for r in page.rows]
+        rows = [
+            [_still(c.kind, cell) for c, cell in zip(table.columns.values(), r.cells, strict=True)] for r in page.rows
+        ]
         caption = f"{table.name}: {count.text}"
         if page.has_next:
             caption += f", the first {SNAPSHOT_ROWS} of them"
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        return {**data, "text/plain": _as_text(caption, names, rows), "text/html": _as_html(caption, names, rows)}, metadata
+        return {
+            **data,
+            "text/plain": _as_text(caption, names, rows),
+            "text/html": _as_html(caption, names, rows),
+        }, metadata
 
 
 def _view(message: dict[str, Any]) -> View:
@@ -308,7 +311,10 @@ def _view(message: dict[str, Any]) -> View:
         return View(
             filters=tuple(
                 Filter(
-                    str(f["column"]), str(f["operator"]), str(f.get("value") or ""), str(f.get("upper") or ""),
+                    str(f["column"]),
+                    str(f["operator"]),
+                    str(f.get("value") or ""),
+                    str(f.get("upper") or ""),
                     tuple(map(str, f.get("items") or ())),
                 )
                 for f in message.get("filters") or ()
@@ -377,7 +383,12 @@ def _as_error(error: Exception) -> dict[str, str]:
         sentence = masked(str(error.orig).strip().partition("\n")[0])
         return {"kind": "DatabaseError", "sentence": sentence, "expected": "", "next": ""}
     _log.error("a request of the studio's page failed", exc_info=error)
-    return {"kind": type(error).__name__, "sentence": masked(str(error)), "expected": "", "next": "see the kernel's log"}
+    return {
+        "kind": type(error).__name__,
+        "sentence": masked(str(error)),
+        "expected": "",
+        "next": "see the kernel's log",
+    }
 
 
 # -- the snapshot, which must be the same on every run ------------------------------------------------

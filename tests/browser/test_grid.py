@@ -472,7 +472,10 @@ def test_the_grid_is_used_by_key_alone(tabs: Tabs, seeded: str) -> None:
     expect(cell(page, 0, "created_at")).to_be_focused()
     every = page.locator("#root button, #root input, #root select, #root textarea, #root [tabindex]")
     assert every.count() > 20
-    assert page.locator("#root :is(button, input, select, textarea, [tabindex]):not([data-lm-suppress-shortcuts])").count() == 0
+    assert (
+        page.locator("#root :is(button, input, select, textarea, [tabindex]):not([data-lm-suppress-shortcuts])").count()
+        == 0
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

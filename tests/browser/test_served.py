@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -159,7 +158,9 @@ def test_voila_shows_edits_cancels_and_survives_a_dead_kernel(page: Page, studio
 
 def test_only_this_machine_is_served_and_only_with_the_token(studio: tuple[Served, str]) -> None:
     served, _ = studio
-    listening = {c.laddr.ip for c in psutil.Process(served.process.pid).net_connections() if c.laddr.port == served.port}
+    listening = {
+        c.laddr.ip for c in psutil.Process(served.process.pid).net_connections() if c.laddr.port == served.port
+    }
     assert listening == {"127.0.0.1"}
     without = served.get("/")
     assert without.status in (302, 403)
@@ -172,23 +173,27 @@ def test_only_this_machine_is_served_and_only_with_the_token(studio: tuple[Serve
     policy = headers["Content-Security-Policy"]
     for part in ("default-src 'none'", "frame-ancestors 'none'", f"ws://127.0.0.1:{served.port}", "script-src 'self'"):
         assert part in policy
-    assert "http:" not in policy.replace(f"http://localhost:{served.port}", "").replace(f"http://127.0.0.1:{served.port}", "")
+    assert "http:" not in policy.replace(f"http://localhost:{served.port}", "").replace(
+        f"http://127.0.0.1:{served.port}", ""
+    )
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
 def test_a_page_of_another_origin_can_not_talk_to_the_kernel(page: Page, studio: tuple[Served, str]) -> None:
     served, _ = studio
     kernel = json.loads(page.locator("#jupyter-config-data").text_content() or "")["kernelId"]
-    channels = f"/api/kernels/{kernel}/channels?token={served.token}"
+    channels = f"/api/kernels/{kernel}/channels"
+    cookies = "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in page.context.cookies())
     upgrade = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Key": "x" * 22 + "==",
         "Sec-WebSocket-Version": "13",
     }
-    assert served.get(channels, Origin=served.origin, **upgrade).status == 101
-    assert served.get(channels, Origin="http://rebound.example", **upgrade).status == 403
-    assert served.get(channels.partition("?")[0], Origin=served.origin, **upgrade).status == 403
+    # The browser sends its cookie along for any page that asks; the origin is what tells them apart.
+    assert served.get(channels, Origin=served.origin, Cookie=cookies, **upgrade).status == 101
+    assert served.get(channels, Origin="http://rebound.example", Cookie=cookies, **upgrade).status == 403
+    assert served.get(channels, Origin=served.origin, **upgrade).status == 403
 
 
 def test_idle_kernels_are_culled() -> None:
@@ -221,9 +226,19 @@ def lab(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Itera
         cell = notebook["cells"][1]
         cell["source"] = "".join(cell["source"]).replace('database_url: str = ""', f"database_url: str = {url!r}")
         (folder / f"{dialect}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={free_port()}", "--ip=127.0.0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={free_port()}",
+        "--ip=127.0.0.1",
+    ]
     settings = ["--LabApp.news_url=None", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
-    with serving([*command, *settings], urls["sqlite"], r"http://(127\.0\.0\.1|localhost):\d+/lab\?token=\S+", folder) as served:
+    with serving(
+        [*command, *settings], urls["sqlite"], r"http://(127\.0\.0\.1|localhost):\d+/lab\?token=\S+", folder
+    ) as served:
         yield served, urls
 
 
