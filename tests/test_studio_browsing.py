@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -276,30 +275,6 @@ def test_a_model_or_a_table_is_found_by_name(seeded: str) -> None:
     assert find(tables, "ProgressByTag") is find(tables, "progress_by_tag")
     with pytest.raises(ParameterError, match="one of User, UserSettings"):
         find(tables, "Nobody")
-
-
-def test_no_page_costs_more_for_its_depth(large: str) -> None:
-    """Whole pages, with and without an index to serve the order."""
-    with browsing.reading(database.target(large), Journal()) as session:
-        table = catalogue(session)["attempts"]
-
-        def seconds(view: View) -> float:
-            times = []
-            for _ in range(3):
-                began = time.perf_counter()
-                browsing.page(session, table, view)
-                times.append(time.perf_counter() - began)
-            return min(times)
-
-        first = seconds(View())
-        integer = "i" if session.is_sqlite else "t"
-        deep = seconds(View(place=(f"{integer}:999000",)))
-        assert first < 0.25
-        assert deep < max(10 * first, 0.1)
-        by_score = View(sort=(("score", True),))
-        number = (77.0).hex() if session.is_sqlite else "77"
-        place = (f"{'f' if session.is_sqlite else 't'}:{number}", f"{integer}:500000")
-        assert seconds(View(sort=by_score.sort, place=place)) < max(3 * seconds(by_score), 0.1)
 
 
 def test_the_journal_holds_each_statement_with_its_parameters_rows_and_time(seeded: str) -> None:

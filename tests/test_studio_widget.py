@@ -14,6 +14,8 @@ from pharmdb.errors import ParameterError, UnavailableError
 from pharmdb.studio import values
 from pharmdb.studio.widget import Studio, _as_error
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 @pytest.fixture
 def studio(seeded: str) -> Studio:
@@ -28,6 +30,17 @@ def test_the_snapshot_can_be_read_and_holds_no_secret(studio: Studio) -> None:
     assert texts[1:4] == ["demo@pharmtrainer.test", "••••••••", "USER"]
     assert "application/vnd.jupyter.widget-view+json" in data
     assert "argon2" not in str(data)
+
+
+def test_the_stored_notebook_is_readable_as_html_without_its_kernel() -> None:
+    from nbconvert import HTMLExporter
+
+    path = ROOT / "notebooks" / "studio.ipynb"
+    assert "widget-view" not in path.read_text(encoding="utf-8")
+    html, _ = HTMLExporter(template_name="basic").from_filename(str(path))
+    assert "<caption" in html
+    assert "demo@pharmtrainer.test" in html
+    assert "<script" not in html
 
 
 def test_a_widget_shows_the_model_or_table_that_is_asked_for(seeded: str) -> None:

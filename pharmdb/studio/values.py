@@ -62,7 +62,10 @@ def shown(value: Any, kind: str) -> str | None:
         return "true" if value in (1, "true") else "false"
     if kind == "datetime" and isinstance(value, str):
         return _short_time(value)
-    return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        # As PostgreSQL writes it.
+        return repr(value).removesuffix(".0") if kind == "number" else repr(value)
+    return str(value)
 
 
 def _short_time(text: str) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from chrome import Tabs, fill
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import expect
+from steps import axe, cell, column_texts, edit, filter_by, ready, save
 
 from pharmdb import database
 from pharmdb.passwords import verify_password
@@ -36,46 +36,6 @@ def execute(url: str, sql: str, parameters: Any = ()) -> None:
     mark = "?" if database.target(url).is_sqlite else "%s"
     with database.writing(database.target(url)) as connection:
         connection.exec_driver_sql(sql.replace("?", mark), parameters)
-
-
-def ready(page: Page) -> None:
-    page.wait_for_selector('.ph-studio[data-busy="0"][data-rows]')
-
-
-def cell(page: Page, row: int, column: str) -> Locator:
-    """A cell of the grid; `row` counts from 0, staged new rows included."""
-    return page.locator(".ph-grid tbody tr").nth(row).locator(f'td[data-column="{column}"]')
-
-
-def column_texts(page: Page, column: str) -> list[str]:
-    return page.locator(f'.ph-grid td[data-column="{column}"]').all_inner_texts()
-
-
-def edit(page: Page, row: int, column: str, text: str) -> None:
-    cell(page, row, column).dblclick()
-    page.locator(".ph-editor input, .ph-editor textarea").first.fill(text)
-    page.get_by_role("button", name="OK", exact=True).click()
-
-
-def filter_by(page: Page, column: str, operator: str, *values: str) -> None:
-    page.get_by_role("button", name="Add filter").click()
-    box = page.locator(".ph-filter").last
-    box.locator("select").nth(0).select_option(column)
-    box.locator("select").nth(1).select_option(operator)
-    for field, value in zip(box.locator("input").all(), values, strict=True):
-        field.fill(value)
-    page.get_by_role("button", name="Apply").click()
-    ready(page)
-
-
-def save(page: Page) -> None:
-    page.get_by_role("button", name="Save all").click()
-    ready(page)
-
-
-def axe(page: Page) -> None:
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], [n["html"] for n in v["nodes"]][:3]) for v in found] == []
 
 
 def test_a_table_shows_its_rows_and_what_its_columns_are(tabs: Tabs, seeded: str) -> None:
@@ -146,31 +106,6 @@ def test_sort_filter_search_and_the_address_that_links_to_them(tabs: Tabs, seede
     other.get_by_role("button", name="Clear filters").click()
     filter_by(other, "feedback", "is not empty")
     expect(other.locator(".ph-status")).to_contain_text("0 rows")
-
-
-def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
-    page = tabs.open(large, model="Attempt")
-    assert float(re.search(r"([\d.]+) ms", page.locator(".ph-status").inner_text())[1]) < 300  # type: ignore[index]
-    postgresql = not database.target(large).is_sqlite
-    counted = "PostgreSQL's estimate" if postgresql else "more than 10,000 rows"
-    expect(page.locator(".ph-status")).to_contain_text(counted)
-    page.get_by_role("button", name="Last").click()
-    ready(page)
-    assert column_texts(page, "id")[-1].replace("→", "") == "1000000"
-    deep = float(re.search(r"([\d.]+) ms", page.locator(".ph-status").inner_text())[1])  # type: ignore[index]
-    assert deep < 300
-    page.get_by_role("button", name="Previous").click()
-    ready(page)
-    assert column_texts(page, "id")[-1] == "999950"
-    address = page.evaluate("location.hash")
-    assert column_texts(tabs.open(large, address=address), "id") == column_texts(page, "id")
-    page.get_by_role("button", name="First").click()
-    ready(page)
-    page.get_by_label("Rows a page").select_option("100")
-    ready(page)
-    page.get_by_role("button", name="Next").click()
-    ready(page)
-    assert column_texts(page, "id") == [str(n) for n in range(101, 201)]
 
 
 def test_relations_lead_both_ways_and_back(tabs: Tabs, seeded: str) -> None:
