@@ -358,11 +358,13 @@ def _without_secrets(driver: Any, statement: str) -> None:
 
 
 def _shown_text(name: str, value: Any, boolean: bool) -> str | None:
+    if is_secret(name):
+        return MASKED
     if value is None:
         return None
     if boolean:
         return "true" if value == "t" else "false"
-    return MASKED if is_secret(name) else mask_hashes(str(value))
+    return mask_hashes(str(value))
 
 
 def _secret_columns(driver: Any, cursor: Any) -> set[int]:

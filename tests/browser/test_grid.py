@@ -219,9 +219,13 @@ def test_a_violation_is_a_sentence_at_its_cell_and_nothing_is_saved(tabs: Tabs, 
 
 def test_two_editors_see_each_other_and_overwrite_nothing_unseen(tabs: Tabs, seeded: str) -> None:
     ann, ben = tabs.open(seeded), tabs.open(seeded)
+    ann.bring_to_front()
     edit(ann, 0, "email", "ann@pharmtrainer.test")
+    ben.bring_to_front()
     edit(ben, 0, "email", "ben@pharmtrainer.test")
+    ann.bring_to_front()
     save(ann)
+    ben.bring_to_front()
     save(ben)
     staging = ben.locator(".ph-staging")
     expect(staging).to_contain_text("it is now “ann@pharmtrainer.test”")
@@ -231,6 +235,7 @@ def test_two_editors_see_each_other_and_overwrite_nothing_unseen(tabs: Tabs, see
     save(ben)
     assert query(seeded, "SELECT email FROM users WHERE id = 1") == [("ben@pharmtrainer.test",)]
     execute(seeded, "DELETE FROM users WHERE id = 1")
+    ann.bring_to_front()
     edit(ann, 0, "email", "ghost@pharmtrainer.test")
     save(ann)
     expect(ann.locator(".ph-message")).to_contain_text("somebody else has deleted this row meanwhile")
@@ -531,8 +536,7 @@ def test_the_schema_is_drawn(tabs: Tabs, seeded: str) -> None:
 
 
 def test_a_kernel_that_is_gone_is_noticed_and_nothing_staged_is_lost(tabs: Tabs, seeded: str) -> None:
-    page = tabs.open(seeded)
-    page.clock.install()
+    page = tabs.open(seeded, clock=True)
     edit(page, 0, "email", "staged@pharmtrainer.test")
     page.evaluate("window.dead = true")
     page.get_by_role("button", name="Save all").click()

@@ -98,6 +98,7 @@ def page(studio: tuple[Served, str], browser: Browser) -> Iterator[Page]:
     served, _ = studio
     with watched(browser, served.origin) as context:
         page = context.new_page()
+        page.clock.install()
         page.goto(served.url)
         page.wait_for_selector(READY, timeout=40_000)
         yield page
@@ -146,7 +147,9 @@ def test_voila_shows_edits_cancels_and_survives_a_dead_kernel(page: Page, studio
     page.get_by_role("button", name="OK", exact=True).click()
     for kernel in served.kernels():
         kernel.kill()
+        kernel.wait(10)
     page.get_by_role("button", name="Save all").click()
+    page.clock.run_for(15_000)
     expect(page.get_by_role("alert").first).to_contain_text("1 staged change kept in this page", timeout=20_000)
     page.reload()
     page.wait_for_selector(READY, timeout=40_000)
@@ -252,6 +255,7 @@ def test_jupyterlab_shows_a_snapshot_and_then_the_studio(
         page.goto(f"{served.origin}/lab/workspaces/{dialect}/tree/{dialect}.ipynb?reset&token={served.token}")
         snapshot = page.locator(".jp-OutputArea-output table.dataframe caption", has_text="users: 2 rows")
         expect(snapshot).to_be_visible(timeout=40_000)
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=40_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         page.wait_for_selector(READY, timeout=40_000)
