@@ -177,7 +177,14 @@ def fill(url: str, rows: int = ROWS) -> None:
         with closing(sqlite3.connect(target.path)) as raw:
             for pragma in ("synchronous = OFF", "ignore_check_constraints = ON", "foreign_keys = OFF"):
                 raw.execute(f"PRAGMA {pragma}")
+            indexes = "FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'attempts' AND sql IS NOT NULL"
+            declared = raw.execute(f"SELECT name, sql {indexes}").fetchall()
+            # An index that is made afterwards is made in one go.
+            for name, _ in declared:
+                raw.execute(f"DROP INDEX {name}")
             raw.execute(statement)
+            for _, sql in declared:
+                raw.execute(sql)
             raw.commit()
         return
     with database.writing(target) as connection:

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
@@ -15,11 +16,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from chrome import READY, watched
+from chrome import READY, Tabs, watched
 from conftest import Databases
 from playwright.sync_api import Browser, Page, expect
+from steps import column_texts, filter_by, ready
 
 from pharmdb import database
+from pharmdb.studio import browsing
+from pharmdb.studio.browsing import View
+from pharmdb.studio.catalogue import catalogue
+from pharmdb.studio.journal import Journal
 from pharmdb.studio.widget import HERE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,13 +90,12 @@ def serving(command: list[object], url: str, pattern: str, cwd: Path) -> Iterato
         drain.wait(20)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def studio(request: pytest.FixtureRequest) -> Iterator[tuple[Served, str]]:
+@pytest.fixture(scope="module")
+def studio(large: str) -> Iterator[tuple[Served, str]]:
     """Voilà on the database with a million attempts."""
-    url = request.getfixturevalue("databases").seeded(request.param)
     command = [sys.executable, "-m", "pharmdb.studio.serving", free_port()]
-    with serving(command, url, r"http://localhost:\d+/\?token=\S+", ROOT) as served:
-        yield served, url
+    with serving(command, large, r"http://localhost:\d+/\?token=\S+", ROOT) as served:
+        yield served, large
 
 
 @pytest.fixture
@@ -102,10 +107,6 @@ def page(studio: tuple[Served, str], browser: Browser) -> Iterator[Page]:
         page.goto(served.url)
         page.wait_for_selector(READY, timeout=40_000)
         yield page
-
-
-def ready(page: Page) -> None:
-    page.wait_for_selector(READY)
 
 
 def change_email(page: Page, text: str) -> None:
@@ -157,6 +158,75 @@ def test_voila_shows_edits_cancels_and_survives_a_dead_kernel(page: Page, studio
     expect(page.locator('tbody tr td[data-column="module"]').first).to_have_text("staged")
     page.get_by_role("button", name="Save all").click()
     expect(page.locator(".ph-message")).to_have_text("1 change saved")
+
+
+def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
+    page = tabs.open(large, model="Attempt")
+    assert float(re.search(r"([\d.]+) ms", page.locator(".ph-status").inner_text())[1]) < 300  # type: ignore[index]
+    postgresql = not database.target(large).is_sqlite
+    counted = "PostgreSQL's estimate" if postgresql else "more than 10,000 rows"
+    expect(page.locator(".ph-status")).to_contain_text(counted)
+    page.get_by_role("button", name="Last").click()
+    ready(page)
+    assert column_texts(page, "id")[-1].replace("→", "") == "1000000"
+    deep = float(re.search(r"([\d.]+) ms", page.locator(".ph-status").inner_text())[1])  # type: ignore[index]
+    assert deep < 300
+    page.get_by_role("button", name="Previous").click()
+    ready(page)
+    assert column_texts(page, "id")[-1] == "999950"
+    address = page.evaluate("location.hash")
+    assert column_texts(tabs.open(large, address=address), "id") == column_texts(page, "id")
+    page.get_by_role("button", name="First").click()
+    ready(page)
+    page.get_by_label("Rows a page").select_option("100")
+    ready(page)
+    page.get_by_role("button", name="Next").click()
+    ready(page)
+    assert column_texts(page, "id") == [str(n) for n in range(101, 201)]
+
+
+def test_no_page_costs_more_for_its_depth(large: str) -> None:
+    """Whole pages, with and without an index to serve the order."""
+    with browsing.reading(database.target(large), Journal()) as session:
+        table = catalogue(session)["attempts"]
+
+        def seconds(view: View) -> float:
+            times = []
+            for _ in range(3):
+                began = time.perf_counter()
+                browsing.page(session, table, view)
+                times.append(time.perf_counter() - began)
+            return min(times)
+
+        first = seconds(View())
+        integer = "i" if session.is_sqlite else "t"
+        deep = seconds(View(place=(f"{integer}:999000",)))
+        assert first < 0.25
+        assert deep < max(10 * first, 0.1)
+        by_score = View(sort=(("score", True),))
+        number = (77.0).hex() if session.is_sqlite else "77"
+        place = (f"{'f' if session.is_sqlite else 't'}:{number}", f"{integer}:500000")
+        assert seconds(View(sort=by_score.sort, place=place)) < max(3 * seconds(by_score), 0.1)
+
+
+def test_voila_pages_and_exports_a_million_rows(page: Page, studio: tuple[Served, str], tmp_path: Path) -> None:
+    page.get_by_label("Table", exact=True).select_option("attempts")
+    expect(page.locator(".ph-status")).to_contain_text("rows 1–50 of")
+    page.get_by_role("button", name="Last").click()
+    expect(page.locator('tbody td[data-column="id"]').last).to_have_text("1000000")
+    filter_by(page, "score", "<", "8")
+    with page.expect_download(timeout=60_000) as download:
+        page.get_by_role("button", name="Export").click()
+    download.value.save_as(tmp_path / "attempts.csv")
+    lines = (tmp_path / "attempts.csv").read_bytes().splitlines()
+    # Scores run from 0 to 100 in turn.
+    assert len(lines) == 1 + sum(1 for n in range(1, 1_000_001) if n % 101 < 8)
+    page.get_by_role("button", name="Clear filters").click()
+    ready(page)
+    page.get_by_role("button", name="Export").click()
+    expect(page.locator(".ph-message")).to_contain_text("exporting attempts")
+    page.get_by_role("button", name="Stop the export").click()
+    expect(page.locator(".ph-message")).to_contain_text("cancelled")
 
 
 def test_only_this_machine_is_served_and_only_with_the_token(studio: tuple[Served, str]) -> None:
