@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pharmdb.reports import wide_tables
     from pharmdb.resetting import reset
     from pharmdb.seeding import seed
+    from pharmdb.studio.searching import searchable
     from pharmdb.studio.widget import studio
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "reading": "database",
     "reset": "resetting",
     "restore": "backups",
+    "searchable": "studio.searching",
     "seed": "seeding",
     "studio": "studio.widget",
     "target": "database",
@@ -52,6 +54,7 @@ __all__ = [
     "reading",
     "reset",
     "restore",
+    "searchable",
     "seed",
     "studio",
     "target",

@@ -16,10 +16,11 @@ from tempfile import TemporaryDirectory
 import nbformat
 from nbclient import NotebookClient
 
+from pharmdb.runner import without_widgets
+
 ROOT = Path(__file__).resolve().parents[1]
 # The order in which they are run, and tested: each finds the known-good database.
 ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "studio")
-WIDGET = "application/vnd.jupyter.widget-view+json"
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "pyproject.toml")
 
 
@@ -39,12 +40,9 @@ def main() -> None:
             notebook = nbformat.read(copy / "notebooks" / f"{name}.ipynb", as_version=4)
             NotebookClient(notebook, resources={"metadata": {"path": str(copy / "notebooks")}}).execute()
             notebook.metadata.language_info = {"name": "python"}
-            # Without its kernel a widget is blank: what is stored is its snapshot.
-            notebook.metadata.pop("widgets", None)
+            without_widgets(notebook)
             for cell in notebook.cells:
                 cell.metadata.pop("execution", None)
-                for output in cell.get("outputs", []):
-                    output.get("data", {}).pop(WIDGET, None)
             nbformat.write(notebook, ROOT / "notebooks" / f"{name}.ipynb")
             if name == "inspect":
                 _store_schema(notebook)

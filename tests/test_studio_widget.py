@@ -43,6 +43,31 @@ def test_the_stored_notebook_is_readable_as_html_without_its_kernel() -> None:
     assert "<script" not in html
 
 
+def test_a_searchable_table_is_the_plain_one_where_no_widget_is(seeded: str) -> None:
+    seen = pharmdb.inspect(seeded)
+    table = pharmdb.searchable(seen.progress)
+    data, _ = table._repr_mimebundle_()
+    assert (data["text/plain"], data["text/html"]) == (repr(seen.progress), seen.progress._repr_html_())  # type: ignore[operator]
+    assert table.columns == list(seen.progress.columns)
+    assert [row[2] for row in table.rows] == list(seen.progress["tag"])
+    assert pharmdb.searchable(seen.history).rows == []
+
+
+def test_a_run_file_is_readable_without_its_kernel(
+    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHARMDB_URL", seeded)
+    code = "import sys; from pathlib import Path; from pharmdb import runner; runner.RUNS = Path(sys.argv[1]); "
+    command = [sys.executable, "-c", code + "sys.exit(runner.main(['studio']))", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "demo@pharmtrainer.test" in result.stdout
+    (path,) = tmp_path.glob("studio-*.ipynb")
+    text = path.read_text(encoding="utf-8")
+    assert "<caption" in text
+    assert "widget" not in text.replace("pharmdb.studio.widget", "")
+
+
 def test_a_widget_shows_the_model_or_table_that_is_asked_for(seeded: str) -> None:
     assert pharmdb.studio(seeded, model="ProgressByTag").table == "progress_by_tag"
     assert pharmdb.studio(seeded, model="alembic_version").table == "alembic_version"

@@ -29,7 +29,6 @@ from pharmdb.studio.journal import Journal
 from pharmdb.studio.widget import HERE
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOK = ROOT / "notebooks" / "studio.ipynb"
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
 
 
@@ -294,11 +293,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Itera
     """JupyterLab on copies of the notebook, one for each database."""
     folder = tmp_path_factory.mktemp("lab")
     urls = {dialect: databases.seeded(dialect) for dialect in ("sqlite", "postgresql")}
-    for dialect, url in urls.items():
-        notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    copies = {dialect: ("studio", url) for dialect, url in urls.items()} | {"inspect": ("inspect", urls["sqlite"])}
+    for copy, (name, url) in copies.items():
+        notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
         cell = notebook["cells"][1]
         cell["source"] = "".join(cell["source"]).replace('database_url: str = ""', f"database_url: str = {url!r}")
-        (folder / f"{dialect}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+        (folder / f"{copy}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     command = [
         sys.executable,
         "-m",
@@ -337,6 +337,24 @@ def test_jupyterlab_shows_a_snapshot_and_then_the_studio(
         assert page.locator(".jp-Cell").count() == cells, "no command of JupyterLab's fires from inside"
         change_email(page, "lab@pharmtrainer.test")
         assert emails(urls[dialect])[0] == "lab@pharmtrainer.test"
+
+
+def test_the_tables_of_inspect_are_plain_and_then_searchable(
+    lab: tuple[Served, dict[str, str]], browser: Browser
+) -> None:
+    served, _ = lab
+    with watched(browser, served.origin) as context:
+        page = context.new_page()
+        page.goto(f"{served.origin}/lab/workspaces/inspect/tree/inspect.ipynb?reset&token={served.token}")
+        expect(page.get_by_role("cell", name="arrhythmias")).to_be_visible(timeout=40_000)
+        expect(page.get_by_label("Search the table")).to_have_count(0)
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=40_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        progress = page.locator(".jp-OutputArea-output", has_text="last_attempt_at").filter(has=page.locator("input"))
+        progress.get_by_label("Search the table").fill("ASTH", timeout=40_000)
+        expect(progress.get_by_role("status")).to_have_text("1 of 4 rows")
+        expect(progress.locator("mark")).to_have_text("asth")
 
 
 def test_the_page_of_the_studio_names_no_other_host() -> None:
