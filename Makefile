@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor upgrade backup restore lab test harm lint bench notebooks lock
+.PHONY: help reset seed migrate inspect doctor upgrade backup restore studio lab chromium test harm lint bench notebooks lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -42,10 +42,19 @@ backup: .venv/done ## back the database up into data/backups
 restore: .venv/done ## bring the newest backup back
 	@$(BIN)/pharmdb restore
 
+studio: .venv/done ## browse and edit the database at http://localhost:5555
+	@$(BIN)/python -m pharmdb.studio.serving
+
 lab: .venv/done ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
 
-test: .venv/done ## every test, on SQLite and PostgreSQL
+chromium: ## the browser of the tests, from Debian's packages
+	@command -v chromium chromium-browser google-chrome >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	else echo "no Chromium, and it can't be installed without root and apt-get: the tests in a browser are skipped"; fi
+
+test: .venv/done chromium ## every test, on SQLite and PostgreSQL
 	@$(BIN)/python -m pytest -n 2 --dist loadscope
 
 harm: .venv/done ## the harm tests with their full counts
@@ -57,8 +66,9 @@ lint: .venv/done ## ruff and mypy
 bench: .venv/done ## the figures of the README
 	@$(BIN)/python -m benchmarks
 
-notebooks: .venv/done ## run the notebooks anew and store their outputs
+notebooks: .venv/done ## run the notebooks anew and store their outputs, and the studio's pictures
 	@$(BIN)/python tests/store_outputs.py
+	@$(BIN)/python tests/store_pictures.py
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pharmdb.reports import wide_tables
     from pharmdb.resetting import reset
     from pharmdb.seeding import seed
+    from pharmdb.studio.searching import searchable
+    from pharmdb.studio.widget import studio
     from pharmdb.upgrading import upgrade
 
 _HOMES = {
@@ -34,7 +36,9 @@ _HOMES = {
     "reading": "database",
     "reset": "resetting",
     "restore": "backups",
+    "searchable": "studio.searching",
     "seed": "seeding",
+    "studio": "studio.widget",
     "target": "database",
     "upgrade": "upgrading",
     "wide_tables": "reports",
@@ -52,7 +56,9 @@ __all__ = [
     "reading",
     "reset",
     "restore",
+    "searchable",
     "seed",
+    "studio",
     "target",
     "upgrade",
     "wide_tables",

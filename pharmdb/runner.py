@@ -125,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = _run_file(verb)
     try:
         notebook = _execute(NOTEBOOKS / f"{verb}.ipynb", run, values)
+        _keep_plain(run)
     except KeyboardInterrupt:
         print(f"pharmdb {verb}: interrupted; the run is in {_shown(run)}", file=sys.stderr)
         return 130
@@ -139,6 +140,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n\n".join(text for text in shown if text))
     print(f"\nThe run is in {_shown(run)}")
     return 0 if _says_ok(shown[-1]) else 1
+
+
+def without_widgets(notebook: dict[str, Any]) -> None:
+    """Takes the widgets out: without their kernel they would be blank, and hide the tables beside them."""
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+
+
+def _keep_plain(run: Path) -> None:
+    notebook = json.loads(run.read_text(encoding="utf-8"))
+    without_widgets(notebook)
+    run.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _says_ok(outcome: str) -> bool:

@@ -15,6 +15,7 @@ from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from chrome import browser, large, tabs  # noqa: F401 - fixtures
 from postgres import Server
 
 import pharmdb

@@ -17,9 +17,11 @@ import legacy
 import nbformat
 from nbclient import NotebookClient
 
+from pharmdb.runner import without_widgets
+
 ROOT = Path(__file__).resolve().parents[1]
 # The order in which they are run, and tested: each finds the known-good database.
-ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "upgrade")
+ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "studio", "upgrade")
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "pyproject.toml")
 
 
@@ -40,6 +42,7 @@ def main() -> None:
             notebook = nbformat.read(copy / "notebooks" / f"{name}.ipynb", as_version=4)
             NotebookClient(notebook, resources={"metadata": {"path": str(copy / "notebooks")}}).execute()
             notebook.metadata.language_info = {"name": "python"}
+            without_widgets(notebook)
             for cell in notebook.cells:
                 cell.metadata.pop("execution", None)
             nbformat.write(notebook, ROOT / "notebooks" / f"{name}.ipynb")

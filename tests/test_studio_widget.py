@@ -1,0 +1,123 @@
+"""The widget's Python side: its answers, its errors, its snapshot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import pharmdb
+from pharmdb.errors import ParameterError, UnavailableError
+from pharmdb.studio import values
+from pharmdb.studio.widget import Studio, _as_error
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def studio(seeded: str) -> Studio:
+    return pharmdb.studio(seeded)
+
+
+def test_the_snapshot_can_be_read_and_holds_no_secret(studio: Studio) -> None:
+    data, _ = studio._repr_mimebundle_()
+    assert data["text/plain"].startswith("users: 2 rows\n\nid  email")
+    table = ElementTree.fromstring(data["text/html"])
+    texts = [cell.text for cell in table.iter("td")]
+    assert texts[1:4] == ["demo@pharmtrainer.test", "••••••••", "USER"]
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert "argon2" not in str(data)
+
+
+def test_the_stored_notebook_is_readable_as_html_without_its_kernel() -> None:
+    from nbconvert import HTMLExporter
+
+    path = ROOT / "notebooks" / "studio.ipynb"
+    assert "widget-view" not in path.read_text(encoding="utf-8")
+    html, _ = HTMLExporter(template_name="basic").from_filename(str(path))
+    assert "<caption" in html
+    assert "demo@pharmtrainer.test" in html
+    assert "<script" not in html
+
+
+def test_a_searchable_table_is_the_plain_one_where_no_widget_is(seeded: str) -> None:
+    seen = pharmdb.inspect(seeded)
+    table = pharmdb.searchable(seen.progress)
+    data, _ = table._repr_mimebundle_()
+    assert (data["text/plain"], data["text/html"]) == (repr(seen.progress), seen.progress._repr_html_())  # type: ignore[operator]
+    assert table.columns == list(seen.progress.columns)
+    assert [row[2] for row in table.rows] == list(seen.progress["tag"])
+    assert pharmdb.searchable(seen.history).rows == []
+
+
+def test_a_run_file_is_readable_without_its_kernel(
+    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHARMDB_URL", seeded)
+    code = "import sys; from pathlib import Path; from pharmdb import runner; runner.RUNS = Path(sys.argv[1]); "
+    command = [sys.executable, "-c", code + "sys.exit(runner.main(['studio']))", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "demo@pharmtrainer.test" in result.stdout
+    (path,) = tmp_path.glob("studio-*.ipynb")
+    text = path.read_text(encoding="utf-8")
+    assert "<caption" in text
+    assert "widget" not in text.replace("pharmdb.studio.widget", "")
+
+
+def test_a_widget_shows_the_model_or_table_that_is_asked_for(seeded: str) -> None:
+    assert pharmdb.studio(seeded, model="ProgressByTag").table == "progress_by_tag"
+    assert pharmdb.studio(seeded, model="alembic_version").table == "alembic_version"
+    with pytest.raises(ParameterError, match="a table or a model"):
+        pharmdb.studio(seeded, model="Nobody")
+
+
+def test_a_missing_database_is_said_and_not_made(empty: str) -> None:
+    if empty.startswith("sqlite"):
+        with pytest.raises(UnavailableError):
+            pharmdb.studio(empty)
+        assert not Path(empty.removeprefix("sqlite:///")).exists()
+    else:
+        with pytest.raises(ParameterError):
+            pharmdb.studio(empty)
+
+
+def test_an_unknown_request_is_refused(studio: Studio) -> None:
+    with pytest.raises(ParameterError, match="a request that is known"):
+        studio.answer("format_disk", {})
+    with pytest.raises(values.UnfitError, match="can't be read"):
+        studio.answer("page", {"table": "users", "filters": [{"operator": "="}]})
+
+
+def test_the_lock_opens_with_the_databases_name_alone(studio: Studio) -> None:
+    with pytest.raises(ParameterError, match="the name of the database"):
+        studio.answer("lock", {"name": "wrong"})
+    assert not studio.unlocked
+    assert studio.answer("lock", {"name": studio.target.name}) == ({"unlocked": True}, [])
+    assert studio.answer("lock", {}) == ({"unlocked": False}, [])
+
+
+def test_the_outcome_counts_what_was_saved(seeded: str, tmp_path: Path) -> None:
+    studio = Studio(pharmdb.target(seeded), log=tmp_path / "log")
+    page, _ = studio.answer("page", {"table": "users"})
+    row = page["rows"][0]
+    change = {"id": 1, "kind": "update", "table": "users", "key": row["key"], "values": {"role": "ADMIN"}}
+    studio.answer("save", {"changes": [change]})
+    assert studio.outcome["changed"].tolist() == ["1 change saved"]
+
+
+def test_every_error_is_a_sentence_without_a_secret() -> None:
+    shown = _as_error(RuntimeError("postgresql://me:hunter2@host/db"))
+    assert shown["sentence"] == "postgresql://me:***@host/db"
+    assert _as_error(values.UnfitError("a sentence"))["sentence"] == "a sentence"
+
+
+def test_the_verb_can_be_called_whatever_was_imported_before() -> None:
+    for first in ("import pharmdb.studio.browsing", "import pharmdb.studio", "pass"):
+        code = (
+            f"{first}\nimport pharmdb\nfrom pharmdb import studio\nassert callable(pharmdb.studio) and callable(studio)"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
