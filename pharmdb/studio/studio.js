@@ -269,7 +269,7 @@ class Studio {
     }
     const help = h("details", { class: "ph-help" }, h("summary", {}, "Keys"), h("p", {},
       "Arrows, Home, End, Ctrl+Home, Ctrl+End move; Page Up and Page Down turn the page; with Shift the selection grows, Ctrl+A selects all. " +
-      "Enter or F2 edits; typing replaces; Delete sets NULL; Space selects the row; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves. " +
+      "Enter or F2 edits; typing replaces; Delete sets NULL; Shift+Space selects the row; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves. " +
       "On a column's head Enter sorts (Shift adds a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it."));
     this.panels.rows.append(
       this.trailBox,
@@ -575,8 +575,8 @@ class Studio {
 
   // What the grid shows: rows that are to be added first, then the page's.
   lines() {
-    const added = this.changes.filter((c) => c.kind === "insert" && c.table === this.table.name).map((change) => ({ change, isNew: true, key: [], cells: [] }));
-    const rows = (this.page?.rows ?? []).map((row) => ({ ...row, change: this.changeOf(row.key), isNew: false }));
+    const added = this.changes.filter((c) => c.kind === "insert" && c.table === this.table.name).map((change) => ({ change, isNew: true, key: [], cells: [], id: `new ${change.id}` }));
+    const rows = (this.page?.rows ?? []).map((row, n) => ({ ...row, change: this.changeOf(row.key), isNew: false, id: row.key.length ? JSON.stringify(row.key) : `row ${n}` }));
     return [...added, ...rows];
   }
 
@@ -682,10 +682,10 @@ class Studio {
     const change = line.change;
     const problems = change?.problems ?? [];
     const whole = problems.find((p) => !p.column);
-    const mark = change?.kind === "delete" ? "✕" : line.isNew ? "+" : change ? "●" : this.selected.has(r) ? "✓" : "";
-    const said = change?.kind === "delete" ? "to be deleted" : line.isNew ? "to be added" : change ? "changed" : this.selected.has(r) ? "selected" : "not selected";
+    const mark = change?.kind === "delete" ? "✕" : line.isNew ? "+" : change ? "●" : this.selected.has(line.id) ? "✓" : "";
+    const said = change?.kind === "delete" ? "to be deleted" : line.isNew ? "to be added" : change ? "changed" : this.selected.has(line.id) ? "selected" : "not selected";
     const row = h("tr", {
-      role: "row", "aria-rowindex": r + 2, "aria-selected": String(this.selected.has(r)), title: whole?.sentence,
+      role: "row", "aria-rowindex": (this.start ?? 1) + r + 1, "aria-selected": String(this.selected.has(line.id)), title: whole?.sentence,
       class: [change?.kind === "delete" && "ph-deleted", line.isNew && "ph-added", whole && "ph-wrong"].filter(Boolean).join(" "),
     }, this.cellElement("td", r, -1, { role: "gridcell", class: "ph-mark", "aria-label": `row ${r + 1}, ${said}` }, mark));
     columns.forEach((column, c) => row.append(this.drawCell(line, column, r, c, offsets[c])));
@@ -754,7 +754,7 @@ class Studio {
       const [r, c] = place.split(":").map(Number);
       const on = many && r >= top && r <= bottom && c >= left && c <= right && r >= 0;
       cell.classList.toggle("ph-selected", on);
-      if (r >= 0) cell.setAttribute("aria-selected", String(on || (c === -1 && this.selected.has(r))));
+      if (r >= 0) cell.setAttribute("aria-selected", String(on || (c === -1 && this.selected.has(this.shownLines[r]?.id))));
       cell.tabIndex = r === this.active.r && c === this.active.c ? 0 : -1;
     }
   }
@@ -792,7 +792,8 @@ class Studio {
 
   toggleRow(r) {
     if (r < 0) return;
-    if (!this.selected.delete(r)) this.selected.add(r);
+    const { id } = this.shownLines[r];
+    if (!this.selected.delete(id)) this.selected.add(id);
     this.draw();
   }
 
@@ -1050,8 +1051,9 @@ class Studio {
 
   // The rows that a command is for: those that are selected, or else the one with the focus.
   chosen() {
-    const rows = this.selected.size ? [...this.selected] : [this.active.r];
-    return rows.sort((a, b) => a - b).map((r) => this.shownLines[r]).filter(Boolean);
+    const lines = this.shownLines.filter((line, r) => (this.selected.size ? this.selected.has(line.id) : r === this.active.r));
+    if (!lines.length) this.say("choose a row first", true);
+    return lines;
   }
 
   async duplicate() {
