@@ -293,7 +293,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Itera
     """JupyterLab on copies of the notebook, one for each database."""
     folder = tmp_path_factory.mktemp("lab")
     urls = {dialect: databases.seeded(dialect) for dialect in ("sqlite", "postgresql")}
-    copies = {dialect: ("studio", url) for dialect, url in urls.items()} | {"inspect": ("inspect", urls["sqlite"])}
+    copies = {dialect: ("studio", url) for dialect, url in urls.items()} | {
+        "inspect": ("inspect", databases.seeded("sqlite"))
+    }
     for copy, (name, url) in copies.items():
         notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
         cell = notebook["cells"][1]
