@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 import pharmdb
-from benchmarks import upgrading
+from benchmarks import peers, upgrading
 from benchmarks.timing import Result, alternate
 from pharmdb import copies, database
 
@@ -155,6 +155,7 @@ def main(folder: Path) -> list[str]:
     server = Server()
     try:
         lines += [str(result) for result in postgresql_copies(folder, server.uri())]
+        lines += peers.main(folder, server.uri())
         lines += upgrading.main(folder, lambda name: _create(server, name))
     finally:
         server.close()

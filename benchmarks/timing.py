@@ -26,7 +26,7 @@ class Result:
         met = "met" if self.ratio <= self.target else "**not met**"
         return (
             f"| {self.work} | {_spread(self.ours)} | {self.peer_name} | {_spread(self.peer)} "
-            f"| {self.ratio:.2f} | ≤ {self.target} | {met} |"
+            f"| {self.ratio:.2f} | ≤ {self.target:.3g} | {met} |"
         )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pharmdb.database import reading, target, writing
     from pharmdb.errors import PharmdbError
     from pharmdb.fingerprints import fingerprint
+    from pharmdb.frames import attempts_frame, progress_frame
     from pharmdb.inspecting import inspect
     from pharmdb.migrating import migrate
     from pharmdb.queries import frame
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "PharmdbError": "errors",
+    "attempts_frame": "frames",
     "backup": "backups",
     "check": "checking",
     "fingerprint": "fingerprints",
@@ -33,6 +35,7 @@ _HOMES = {
     "inspect": "inspecting",
     "list_backups": "backups",
     "migrate": "migrating",
+    "progress_frame": "frames",
     "reading": "database",
     "reset": "resetting",
     "restore": "backups",
@@ -46,6 +49,7 @@ _HOMES = {
 }
 __all__ = [
     "PharmdbError",
+    "attempts_frame",
     "backup",
     "check",
     "fingerprint",
@@ -53,6 +57,7 @@ __all__ = [
     "inspect",
     "list_backups",
     "migrate",
+    "progress_frame",
     "reading",
     "reset",
     "restore",
