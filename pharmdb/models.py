@@ -252,7 +252,7 @@ class Bookmark(Base):
     id: Mapped[int] = _id()
     user_id: Mapped[int] = _owner(index=True)
     entity_type: Mapped[str] = mapped_column(VARCHAR, doc="free text: drug, question, interaction, …")
-    entity_id: Mapped[str] = mapped_column(VARCHAR)
+    entity_id: Mapped[str] = mapped_column(VARCHAR, doc="which one, in the trainer's catalogue")
     created_at: Mapped[datetime] = _created()
 
     __table_args__ = _table("user_id", Index(None, "entity_type", "entity_id"), *_time("created_at"))
@@ -264,7 +264,7 @@ class Attempt(Base):
     id: Mapped[int] = _id()
     user_id: Mapped[int] = _owner()
     entity_type: Mapped[str] = mapped_column(VARCHAR, doc="question, case or calc")
-    entity_id: Mapped[str] = mapped_column(VARCHAR)
+    entity_id: Mapped[str] = mapped_column(VARCHAR, doc="which one, in the trainer's catalogue")
     answers: Mapped[Any] = mapped_column(DOCUMENT, doc="what the learner answered, JSON")
     score: Mapped[float] = mapped_column(DOUBLE, doc="0 to 100; correct from 50")
     feedback: Mapped[Any | None] = mapped_column(DOCUMENT, doc="what the learner was told, JSON")
@@ -309,7 +309,7 @@ class SpacedRepetitionItem(Base):
     id: Mapped[int] = _id()
     user_id: Mapped[int] = _owner()
     entity_type: Mapped[str] = mapped_column(VARCHAR, doc="free text: drug, question, interaction, …")
-    entity_id: Mapped[str] = mapped_column(VARCHAR)
+    entity_id: Mapped[str] = mapped_column(VARCHAR, doc="which one, in the trainer's catalogue")
     ease_factor: Mapped[float] = mapped_column(DOUBLE, doc="SM-2 ease factor, from 1.3")
     interval_days: Mapped[int] = mapped_column(Integer, doc="days to the next review, from 1")
     next_review_at: Mapped[datetime] = mapped_column(UTCDateTime, doc="when it is due, UTC")
@@ -332,10 +332,12 @@ class DatasetOverride(Base):
     __tablename__ = "dataset_overrides"
 
     id: Mapped[int] = _id()
-    name: Mapped[str] = mapped_column(VARCHAR)
-    description: Mapped[str] = mapped_column(Text, server_default=text("''"))
+    name: Mapped[str] = mapped_column(VARCHAR, doc="unique, for people")
+    description: Mapped[str] = mapped_column(Text, server_default=text("''"), doc="what it is for; may be empty")
     json_text: Mapped[str] = mapped_column(Text, doc="a JSON document, as it was written")
-    is_active: Mapped[bool] = mapped_column(StrictBoolean, server_default=text("false"), index=True)
+    is_active: Mapped[bool] = mapped_column(
+        StrictBoolean, server_default=text("false"), index=True, doc="whether the trainer uses it"
+    )
     created_by_id: Mapped[int] = _owner(index=True)
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _updated()
