@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -153,7 +153,10 @@ class Account:
             self.reasons[table, reason.partition(": ")[0]] += 1
         for table, id_, reason, stored in rejected[: SHOWN - len(self.rejects)]:
             # The table in the target keeps the hash; what is shown does not.
-            self.rejects.append((table, id_, reason, _HASH.sub(r"\1***\2", stored)))
+            shown = json.loads(stored)
+            if "passwordHash" in shown:
+                shown["passwordHash"] = "***"
+            self.rejects.append((table, id_, reason, json.dumps(shown, ensure_ascii=False)))
         if self._writer is not None:
             bulk.insert(self._writer, count.table.table, count.table.columns, map(tuple, kept))
             bulk.insert(self._writer, rejects_table.name, ("source_table", "source_id", "reason", "row"), rejected)
@@ -271,7 +274,6 @@ class Account:
         return number
 
 
-_HASH = re.compile(r'("passwordHash": ")(?:[^"\\]|\\.)*(")')
 _Judge = Callable[[prisma.Row], list[Any]]
 _Make = Callable[[prisma.Row, list[Any]], tuple[Any, ...]]
 

@@ -161,12 +161,14 @@ def known() -> list[Backup]:
     return found
 
 
-def take(connection: Connection, target: database.Target, *, before_restore_of: str = "") -> Backup | None:
+def take(
+    connection: Connection, target: database.Target, *, before_restore_of: str = "", path: Path | None = None
+) -> Backup | None:
     """Takes and verifies a backup of what the connection's database holds; None where there is no table.
 
     Within a write transaction that has changed nothing yet the backup is exactly what the transaction will change:
     nobody else can write. `before_restore_of` names the backup that is about to replace this content: making room
-    must not remove it.
+    must not remove it. `path` is where a SQLite file is read from, if not where it lies.
 
     Raises BackupError, UnavailableError or LockedError; no part of a backup is then left behind.
     """
@@ -180,7 +182,7 @@ def take(connection: Connection, target: database.Target, *, before_restore_of: 
     name += SUFFIXES[connection.dialect.name]
     with _partial(name) as partial:
         if target.is_sqlite:
-            digest, mark = _copy(target, partial)
+            digest, mark = _copy(target, path or target.path, partial)
         else:
             with database.explaining(target):
                 digest, mark = _dump(target, partial, connection)
@@ -248,9 +250,9 @@ def _failed(error: Exception) -> PharmdbError:
     )
 
 
-def _copy(target: database.Target, copy: Path) -> tuple[copies.Digest, str]:
+def _copy(target: database.Target, path: Path, copy: Path) -> tuple[copies.Digest, str]:
     """Copies one snapshot, compares the copy with it, checks its integrity, and gives its fingerprint."""
-    with copies.snapshot_sqlite(target.path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
+    with copies.snapshot_sqlite(path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
         copies.copy_sqlite(snapshot, copy)
         # SQLite leaves the interpreter free meanwhile.
         compared = pool.submit(copies.compare_sqlite, snapshot)

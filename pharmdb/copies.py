@@ -21,7 +21,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection
 
 from pharmdb import database
-from pharmdb.errors import BackupError, LockedError, UnavailableError
+from pharmdb.errors import BackupError, LockedError, ParameterError, UnavailableError
 
 NO_BACKUP = "or, to go on without a backup: the same command with --no-backup"
 
@@ -75,16 +75,21 @@ def _deadline() -> Any:
 
 
 def check_sqlite(path: Path) -> list[str]:
-    """What `PRAGMA integrity_check` finds; empty for a sound file. Raises sqlite3.Error where it can't be read."""
+    """What `PRAGMA integrity_check` finds; empty for a sound file. Raises sqlite3.Error where it can't be read.
+
+    A row that breaks a rule of its table is no damage: the doctor tells of it, and a copy keeps it as it is.
+    """
     try:
         with open_sqlite(path) as connection:
-            lines = [row[0].decode() for row in connection.execute("PRAGMA integrity_check(5)")]
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            lines = [row[0].decode() for row in connection.execute("PRAGMA integrity_check")]
     except sqlite3.DatabaseError as error:
         # A locked file, or one without permission, is not a damaged one.
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise
         return [str(error)]
-    return [] if lines == ["ok"] else lines
+    rules = ("ok", "CHECK constraint failed", "NULL value in")
+    return [line for line in lines if not line.startswith(rules)][:5]
 
 
 def compare_sqlite(snapshot: sqlite3.Connection) -> list[str]:
@@ -251,6 +256,12 @@ def connect_arguments(connection: Connection, target: database.Target) -> tuple[
     _, options = connection.dialect.create_connect_args(target.url)
     # SQLAlchemy's own, which libpq does not know.
     options.pop("context", None)
+    if "sslpassword" in options:
+        raise ParameterError(
+            expected="a URL without sslpassword: pg_dump would show it to everybody on this machine",
+            found="one that holds it",
+            next=f"use a key without a password, or a service file; {NO_BACKUP}",
+        )
     password = options.pop("password", None)
     # As our own connections; whatever the database or the user prefers.
     environment = dict(os.environ) | {"PGTZ": "UTC"}

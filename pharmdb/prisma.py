@@ -127,6 +127,10 @@ def recognize(connection: Connection, source: str) -> Recognition:
 
     Raises RevisionError for what is no old database of the trainer, or a newer one than stage 4.
     """
+    if connection.dialect.name == "postgresql":
+        # Whatever the database or the user prefers: values are read as text in these forms.
+        for setting in ("datestyle = 'ISO'", "timezone = 'UTC'", "extra_float_digits = 3"):
+            connection.exec_driver_sql(f"SET LOCAL {setting}")
     inspector = inspect(connection)
     tables = inspector.get_table_names()
     if not tables:
@@ -140,6 +144,8 @@ def recognize(connection: Connection, source: str) -> Recognition:
         missing = set(table.names) - columns.get(table.name, set(table.names)) - {"role"}
         if missing:
             raise _unknown(source, f"{table.name} without {', '.join(sorted(missing))}")
+        if table.name in columns and inspector.get_pk_constraint(table.name)["constrained_columns"] != ["id"]:
+            raise _unknown(source, f"{table.name} without its primary key id")
     notes: list[tuple[str, str]] = []
     stage = _stage(inspector, columns, notes)
     finished = _migrations(connection, tables, notes, source)
@@ -552,5 +558,7 @@ def _named(table: OldTable, converters: list[Callable[[Any], Any]], row: Row) ->
         try:
             convert(value)
         except RejectedError as error:
-            reasons.append(f"{name} is {error}")
+            # What is wrong with a hash is told without the hash.
+            told = str(error).partition(":")[0] if name == "password_hash" else error
+            reasons.append(f"{name} is {told}")
     return RejectedError("; ".join(reasons))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pharmdb import backups, copies, database
-from pharmdb.errors import LockedError, ParameterError, UnavailableError
+from pharmdb.errors import BackupError, LockedError, ParameterError, UnavailableError
 
 # What Prisma's URLs say to Prisma; libpq knows none of it.
 _PRISMA_ONLY = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size", "schema")
@@ -74,6 +75,14 @@ def refuse_same(old: database.Target, target: database.Target) -> None:
         )
 
 
+_UNCHANGED = "the source and the target"
+
+
+def _recover(old: database.Target) -> str:
+    path = shlex.quote(str(old.path))
+    return f"sqlite3 {path} .recover | sqlite3 recovered.db && pharmdb upgrade --source recovered.db"
+
+
 @contextmanager
 def told_of(old: database.Target) -> Iterator[None]:
     """What fails in here is about the source: the error says so, and does not advise to restore or reset it."""
@@ -81,18 +90,23 @@ def told_of(old: database.Target) -> Iterator[None]:
         with database.explaining(old):
             yield
     except UnavailableError as error:
+        damaged = "malformed" in error.found
         raise UnavailableError(
             expected=error.expected,
             found=error.found,
-            unchanged="the source and the target",
-            next=f"look whether {old} is the old database, and may be read"
-            if "malformed" not in error.found
-            else f"sqlite3 {old.path} .recover | sqlite3 recovered.db   then pharmdb upgrade --source recovered.db",
+            unchanged=_UNCHANGED,
+            next=_recover(old) if damaged else f"look whether {old} is the old database, and may be read",
+        ) from error
+    except BackupError as error:
+        full = "free space" in error.next
+        raise BackupError(
+            expected=error.expected,
+            found=error.found,
+            unchanged=_UNCHANGED,
+            next=error.next.partition("; or")[0] if full or not old.is_sqlite else _recover(old),
         ) from error
     except LockedError as error:
-        raise LockedError(
-            expected=error.expected, found=error.found, unchanged="the source and the target", next=error.next
-        ) from error
+        raise LockedError(expected=error.expected, found=error.found, unchanged=_UNCHANGED, next=error.next) from error
 
 
 @contextmanager
@@ -152,8 +166,6 @@ def _tidy(path: Path) -> None:
 def refuse_damaged(place: database.Target) -> None:
     """Raises UnavailableError for a file that fails SQLite's integrity check."""
     faults = copies.check_sqlite(place.path) if place.is_sqlite else []
-    # A row that breaks a rule of the old schema is a matter of the account.
-    faults = [fault for fault in faults if "constraint failed" not in fault and "NULL value" not in fault]
     if faults:
         raise UnavailableError(expected=f"a sound file at {place}", found=f"malformed: {'; '.join(faults)}", next="")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, inspect, select
 
@@ -129,7 +130,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
 
     `source` is a path (relative to the project's root) or a URL; empty: PHARMDB_SOURCE. It is only read. What the
     target holds is backed up; learners' data give way only to `confirm`, the target's name. With `dry_run` nothing is
-    written. A source that is there already is left at that.
+    written. A source that is there already is left at that, unless `confirm` asks for it again.
 
     Raises RevisionError for what is no old database, ProtectedError where the target holds learners' data,
     ParameterError, BackupError, LockedError, UnavailableError; source and target are then what they were.
@@ -148,17 +149,16 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
                 sources.refuse_damaged(place)
             account = Account(reader, place, recognition, to_postgresql=not target.is_sqlite)
             account.run()
-            done = account.digest in known
-            if done:
-                _refuse_wrong(target, target.name, "all of this source", confirm)
-            if dry_run or done:
+            done = account.digest in known and _holds(target, account)
+            # Who confirms wants it again.
+            if dry_run or (done and not confirm):
                 state = "holds all of this source" if done else _state(target, confirm)
                 return UpgradeReport(str(old), str(target), dry_run, done, recognition, account, state)
         _look(target, confirm)
         # Before the lock is taken, because hashing is slow on purpose.
         hashes = seeding.hash_passwords(seed, {})
         with sources.told_of(old):
-            taken = backups.take(reader, place)
+            taken = backups.take(reader, old, path=place.path if old.is_sqlite else None)
         assert taken is not None
         if old.is_sqlite:
             # The backup stands still, whoever goes on writing to the source.
@@ -207,7 +207,7 @@ def _finish(
     return seeded
 
 
-_HELD = "held@pharmdb.invalid"
+_HELD = f"held.{uuid4().hex}@pharmdb.invalid"
 # Rows that hold an id for a moment, in the tables that get more rows than the source has.
 _HOLDERS = {
     "users": f"INSERT INTO users (id, email, password_hash) SELECT {{id}}, '{_HELD}', '!'",
@@ -227,7 +227,10 @@ def _ids_after(writer: Connection, counts: tuple[Count, ...]) -> Iterator[None]:
     for table, largest in ((count.table.table, count.largest_id) for count in counts):
         if writer.dialect.name == "postgresql":
             if largest > 0:
-                writer.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {largest})")
+                # Unlike setval it is undone with the transaction.
+                sequence = f"SELECT pg_get_serial_sequence('{table}', 'id')"
+                name = writer.exec_driver_sql(sequence).scalar_one()
+                writer.exec_driver_sql(f"ALTER SEQUENCE {name} RESTART WITH {largest + 1}")
         elif table in _HOLDERS and largest > 0:
             free = f" WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE id = {largest})"
             if writer.exec_driver_sql(_HOLDERS[table].format(id=largest) + free).rowcount:
@@ -315,6 +318,15 @@ def _recorded(target: database.Target) -> set[str]:
         if not inspect(connection).has_table(_upgrades.name):
             return set()
         return set(connection.scalars(select(_upgrades.c.digest)))
+
+
+def _holds(target: database.Target, account: Account) -> bool:
+    """Whether each table still has as many rows as were imported from this source."""
+    with database.reading(target) as connection:
+        return all(
+            connection.exec_driver_sql(f"SELECT count(*) FROM {count.table.table}").scalar_one() >= count.imported
+            for count in account.counts
+        )
 
 
 def _empty(connection: Connection) -> None:

@@ -35,7 +35,7 @@ from legacy import MIGRATIONS, STAGES, Cell, Doc, row
 from raw import OWNERS, TABLES, TIMES
 
 import pharmdb
-from pharmdb import backups, database, passwords, seeding
+from pharmdb import backups, database, passwords, seeding, upgrading
 from pharmdb.errors import (
     LockedError,
     ParameterError,
@@ -44,6 +44,7 @@ from pharmdb.errors import (
     RevisionError,
     UnavailableError,
 )
+from pharmdb.sources import source_target
 
 _hash = cache(passwords.hash_password)
 
@@ -1551,3 +1552,105 @@ def test_any_mix_of_rows_is_accounted_for(
     filled = everything(url)
     assert upgrade(source, url).nothing_left
     assert everything(url) == filled
+
+
+# -- what a review found ----------------------------------------------------------------------------
+
+
+def _next_id(url: str, table: str) -> int:
+    with raw.session(url) as session:
+        changes = {"user_id": "(SELECT min(id) FROM users)"}
+        (found,) = session.execute(raw.insert(table, **changes) + " RETURNING id").fetchone()
+        session.execute(f"DELETE FROM {table} WHERE id = {found}")
+    return int(found)
+
+
+def test_an_upgrade_that_fails_at_its_end_leaves_the_sequences_alone(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.seeded("postgresql")
+    with raw.session(url) as session:
+        session.execute("SELECT setval(pg_get_serial_sequence('bookmarks', 'id'), 500)")
+    source = legacy.sample(tmp_path)
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(upgrading, "fingerprint", fail)
+        with pytest.raises(KeyboardInterrupt):
+            pharmdb.upgrade(str(source), url, confirm=database.target(url).name)
+    assert _next_id(url, "bookmarks") == 501
+
+
+@pytest.mark.parametrize("stored", [b"$2a$10$secretsecretsecret", "$2a$10$secret\0secret"])
+def test_no_hash_is_shown_with_a_rejected_account(databases: Databases, tmp_path: Path, stored: Any) -> None:
+    rows = [legacy.row("users", 1, email="one@example.test", password_hash=stored)]
+    source = legacy.make(f"sqlite:///{tmp_path}/old.db", 2, rows)
+    report = pharmdb.upgrade(source, databases.empty("postgresql"))
+    shown = report.rejects.to_string() + report.reasons.to_string()
+    assert "password_hash is" in shown
+    assert "secret" not in shown
+    assert "736563726574" not in shown, "nor as hex"
+
+
+def test_what_was_deleted_since_is_imported_again(databases: Databases, dialect: str, tmp_path: Path) -> None:
+    source, url = str(legacy.sample(tmp_path)), databases.empty(dialect)
+    pharmdb.upgrade(source, url)
+    with raw.session(url) as session:
+        session.execute("DELETE FROM attempts")
+    with pytest.raises(ProtectedError):
+        pharmdb.upgrade(source, url)
+    again = pharmdb.upgrade(source, url, confirm=database.target(url).name)
+    assert not again.nothing_left
+    with raw.session(url) as session:
+        assert session.execute("SELECT count(*) FROM attempts").fetchone() == (6,)
+        for model in reversed(raw.TABLES):
+            session.execute(f"DELETE FROM {model}")
+        session.execute("DELETE FROM upgrade_rejects")
+    assert not pharmdb.upgrade(source, url).nothing_left, "an empty target is filled"
+    assert pharmdb.upgrade(source, url).nothing_left
+
+
+def test_the_backup_of_a_source_read_from_a_copy_is_the_sources_own(databases: Databases, tmp_path: Path) -> None:
+    source = legacy.sample(tmp_path)
+    Path(f"{source}-wal").touch()
+    report = pharmdb.upgrade(str(source), databases.empty("sqlite"))
+    assert report.source_backup is not None
+    assert report.source_backup.database == "old.db"
+    assert [b.name for b in backups.of(source_target(str(source)))] == [report.source_backup.name]
+
+
+def test_a_source_without_its_primary_key_is_refused(databases: Databases, tmp_path: Path) -> None:
+    source = legacy.sample(tmp_path)
+    with closing(sqlite3.connect(source)) as connection:
+        connection.executescript(
+            'CREATE TABLE other AS SELECT * FROM "Bookmark"; DROP TABLE "Bookmark";'
+            'ALTER TABLE other RENAME TO "Bookmark"'
+        )
+    with pytest.raises(RevisionError, match="primary key"):
+        pharmdb.upgrade(str(source), databases.empty("sqlite"))
+
+
+def test_a_damaged_source_is_never_advised_to_be_restored_over(databases: Databases, tmp_path: Path) -> None:
+    source = legacy.sample(tmp_path)
+    with closing(sqlite3.connect(source)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'User_email_key'").fetchone()
+    content = bytearray(source.read_bytes())
+    # The index has lost its entries: the table's rows are all there, and the file is not sound.
+    content[(page - 1) * 4096 + 3 : (page - 1) * 4096 + 5] = b"\0\0"
+    source.write_bytes(content)
+    for dry_run in (True, False):
+        with pytest.raises(PharmdbError) as error:
+            pharmdb.upgrade(str(source), databases.empty("sqlite"), dry_run=dry_run)
+        assert ".recover" in error.value.next
+        assert "restore" not in error.value.next
+
+
+def test_the_preferences_of_the_sources_server_change_nothing(databases: Databases) -> None:
+    source = legacy.make(databases.empty("postgresql"), 4, legacy.clean("postgresql"))
+    with raw.session(source) as session:
+        name = database.target(source).name
+        session.execute(f"ALTER DATABASE \"{name}\" SET datestyle = 'SQL, DMY'")
+    report = pharmdb.upgrade(source, databases.empty("sqlite"))
+    assert report.tables["rejected"].sum() == 0
