@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pharmdb.backups import backup, list_backups, restore
     from pharmdb.checking import check
+    from pharmdb.cohorts import cohort
     from pharmdb.database import reading, target, writing
     from pharmdb.errors import PharmdbError
     from pharmdb.fingerprints import fingerprint
@@ -26,6 +27,7 @@ _HOMES = {
     "PharmdbError": "errors",
     "backup": "backups",
     "check": "checking",
+    "cohort": "cohorts",
     "fingerprint": "fingerprints",
     "frame": "queries",
     "inspect": "inspecting",
@@ -44,6 +46,7 @@ __all__ = [
     "PharmdbError",
     "backup",
     "check",
+    "cohort",
     "fingerprint",
     "frame",
     "inspect",
