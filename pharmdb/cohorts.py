@@ -22,7 +22,7 @@ MOST_DAYS = 730
 # Learners of one transaction: few enough to hold what they do in memory, and to lose little by a crash.
 BATCH = 500
 # Seconds of work before there is a progress bar.
-DELAY = 2
+DELAY = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +92,10 @@ class CohortReport:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the whole database, 64 hex digits."""
+        """Of these learners and all that is theirs, 64 hex digits; what else is in the database has no part in it."""
+        mine = text(f"users.id IN {_COHORT}").bindparams(**self._ends)
         with database.reading(self._place) as connection:
-            return fingerprint(connection)
+            return fingerprint(connection, users=mine)
 
     @property
     def outcome(self) -> pd.DataFrame:
@@ -107,11 +108,14 @@ class CohortReport:
             next=database.command(self.target, f"pharmdb inspect --user-email {cohort_rows.email(1)}"),
         )
 
+    @property
+    def _ends(self) -> dict[str, str]:
+        return _ends(1, self.learners)
+
     def _ask(self, sql: str) -> list[Any]:
         with database.reading(self._place) as connection:
-            names = {"first": cohort_rows.email(1), "last": cohort_rows.email(self.learners)}
             statement = sql.format(**_WORDS[connection.dialect.name]).replace(":cohort", _COHORT)
-            return list(connection.execute(text(statement), names))
+            return list(connection.execute(text(statement), self._ends))
 
     def _accuracies(self, name: str, sql: str) -> pd.DataFrame:
         columns = dict.fromkeys((name, "attempts", "correct"), "int64")
@@ -182,12 +186,16 @@ _COHORT = (
 )
 
 
+def _ends(first: int, last: int) -> dict[str, str]:
+    return {"first": cohort_rows.email(first), "last": cohort_rows.email(last)}
+
+
 def _there(connection: Connection, first: int, last: int) -> dict[int, tuple[int, str]]:
     """number -> (id, created_at as SQLite writes it), of the learners that are in the database."""
     created = "created_at" if connection.dialect.name == "sqlite" else _AS_TEXT
     rows = connection.execute(
         text(f"SELECT email, id, {created} FROM users WHERE id IN {_COHORT}"),
-        {"first": cohort_rows.email(first), "last": cohort_rows.email(last)},
+        _ends(first, last),
     )
     return {int(email[7:13]): (id_, when) for email, id_, when in rows if email[7:13].isdecimal()}
 
@@ -205,12 +213,12 @@ def _add(
     there = _there(connection, batch.first, batch.last)
     if there:
         _refuse_others(target, batch, {number: when for number, (_, when) in there.items()})
-        names = {"first": cohort_rows.email(batch.first), "last": cohort_rows.email(batch.last)}
+        names = _ends(batch.first, batch.last)
         for model in MODELS:
             table = model.__tablename__
             owner = cohort_rows.OWNERS[table]
-            rows = connection.execute(text(f"SELECT count(*) FROM {table} WHERE {owner} IN {_COHORT}"), names)
-            unchanged[table] += rows.scalar_one()
+            found = connection.execute(text(f"SELECT count(*) FROM {table} WHERE {owner} IN {_COHORT}"), names)
+            unchanged[table] += found.scalar_one()
     missing = batch.without(set(there))
     if not missing:
         return

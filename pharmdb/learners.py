@@ -190,7 +190,8 @@ def _sessions(profile: Array, first: Array) -> Array:
     gone = np.logical_or.accumulate(leaves, axis=1)
     # Whoever leaves does so after the day's session.
     wants[:, 1:] &= ~gone[:, :-1]
-    return wants
+    found: Array = wants
+    return found
 
 
 class _State:

@@ -19,8 +19,8 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
 # The order in which they are run, and tested: each finds the known-good database.
-ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "upgrade")
-COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "pyproject.toml")
+ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "upgrade", "cohort")
+COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "data/catalogue", "pyproject.toml")
 
 
 def main() -> None:
