@@ -21,8 +21,9 @@ MOST_LEARNERS = 999_999
 MOST_DAYS = 730
 # Learners of one transaction: few enough to hold what they do in memory, and to lose little by a crash.
 BATCH = 500
-# Seconds of work before there is a progress bar.
-DELAY = 5
+# Seconds of work before there is a progress bar; none for a cohort of the usual size, whose notebook is compared.
+DELAY = 2
+USUAL = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,7 @@ def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, rand
     created, unchanged = ({model.__tablename__: 0 for model in MODELS} for _ in range(2))
     with (
         database.keeping(target) as transaction,
-        tqdm(total=learners, unit=" learners", delay=DELAY, leave=False) as bar,
+        tqdm(total=learners, unit=" learners", delay=DELAY, leave=False, disable=learners <= USUAL) as bar,
     ):
         for first in range(1, learners + 1, BATCH):
             last = min(first + BATCH - 1, learners)

@@ -101,7 +101,7 @@ def material(catalogue: Catalogue) -> Material:
     """An entity's difficulty follows from its id alone: a new entity changes no other."""
     entities = catalogue.entities
     kind = np.array([KINDS.index(entity.kind) for entity in entities])
-    streams = np.stack([words((VERSION, _number(entity.id)), 3) for entity in entities])
+    streams = np.stack([own_words(entity.id, 3) for entity in entities])
     progress = sorted({(catalogue.modules[e.kind], e.block, tag) for e in entities for tag in e.tags})
     place = {key: number for number, key in enumerate(progress)}
     keys = np.full((len(entities), max(len(e.tags) for e in entities)), -1)
@@ -112,15 +112,16 @@ def material(catalogue: Catalogue) -> Material:
     orders = np.zeros((_ORDERS, len(members), max(map(len, members))), dtype=np.int64)
     for block, member in enumerate(members):
         for order in range(_ORDERS):
-            draws = words((VERSION, _number(f"{catalogue.blocks[block]} {order}")), len(member))
+            draws = own_words(f"{catalogue.blocks[block]} {order}", len(member))
             orders[order, block, : len(member)] = np.array(member)[np.argsort(draws, kind="stable")]
     # Cases and calculations are a little harder than questions.
     difficulty = _bell(streams) * 7 // 8 + np.array([0, 20, 28])[kind]
     return Material(kind, difficulty, keys, tuple(progress), orders, np.array([len(m) for m in members]))
 
 
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+def own_words(name: str, count: int) -> Array:
+    """The first words of the stream that belongs to a name."""
+    return words((VERSION, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")), count)
 
 
 @dataclass(frozen=True, eq=False)
