@@ -16,7 +16,9 @@ _FEWEST = 100
 
 def learning(data: pd.DataFrame) -> Picture:
     """`data` is CohortReport.learning."""
-    shown = data[data["attempts"] >= _FEWEST]
+    # Where few learners are left the curve would show who they are, and not what practice does.
+    least = max(_FEWEST, data["attempts"].max() / 20 if len(data) else 0)
+    shown = data[data["attempts"] >= least]
 
     def draw(axes: Axes) -> None:
         axes.set_title("Learning curve: accuracy against practice")
@@ -69,7 +71,7 @@ def by_tag(data: pd.DataFrame) -> Picture:
         rows = range(len(labels))
         axes.barh(rows, accuracy, zorder=0, color=["#9ecae1" if n % 2 else "#c6dbef" for n in number])
         for row, (share, head) in enumerate(zip(accuracy, heads, strict=True)):
-            axes.text(share + 0.8, row, f"{share:.0f}", va="center", fontsize=7, color="#333333")
+            axes.text(99.5, row, f"{share:.0f}", ha="right", va="center", fontsize=7, color="#333333")
             axes.text(1, row, head, va="center", fontsize=7.5, weight="bold")
         axes.axvline(mean, color=WRONG, linewidth=1.2, zorder=0.5)
         axes.set_yticks(rows, labels, fontsize=7.5)
