@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor upgrade backup restore studio lab chromium test harm lint bench notebooks lock
+.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort studio lab chromium test harm lint bench notebooks lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ backup: .venv/done ## back the database up into data/backups
 
 restore: .venv/done ## bring the newest backup back
 	@$(BIN)/pharmdb restore
+
+cohort: .venv/done ## add a thousand synthetic learners; safe to repeat
+	@$(BIN)/pharmdb cohort
 
 studio: .venv/done ## browse and edit the database at http://localhost:5555
 	@$(BIN)/python -m pharmdb.studio.serving

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pharmdb.backups import backup, list_backups, restore
     from pharmdb.checking import check
+    from pharmdb.cohorts import cohort
     from pharmdb.database import reading, target, writing
     from pharmdb.errors import PharmdbError
     from pharmdb.fingerprints import fingerprint
@@ -30,6 +31,7 @@ _HOMES = {
     "attempts_frame": "frames",
     "backup": "backups",
     "check": "checking",
+    "cohort": "cohorts",
     "fingerprint": "fingerprints",
     "frame": "queries",
     "inspect": "inspecting",
@@ -52,6 +54,7 @@ __all__ = [
     "attempts_frame",
     "backup",
     "check",
+    "cohort",
     "fingerprint",
     "frame",
     "inspect",

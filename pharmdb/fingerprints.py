@@ -12,7 +12,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from sqlalchemy import Connection, Select, String, Text, cast, collate, func, select
+from sqlalchemy import ColumnElement, Connection, Select, String, Text, TextClause, cast, collate, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from pharmdb.models import (
@@ -69,27 +69,40 @@ _CONTENT: tuple[tuple[_Columns, _Columns], ...] = (
 _RENEWED = {"created_at", "updated_at", "last_attempt_at"}
 
 
-def fingerprint(connection: Connection, *, seed: bool = False) -> str:
+def fingerprint(
+    connection: Connection, *, seed: bool = False, users: ColumnElement[bool] | TextClause | None = None
+) -> str:
     """The SHA-256 of the content as 64 hex digits.
 
     Tables come in the order of the models, rows by natural key in byte order, each as one line of JSON with UTC
     times in ISO 8601. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases seeded
-    from the same files then have the same fingerprint. Rows are streamed; memory does not grow with them.
+    from the same files then have the same fingerprint. `users`, a condition on users, leaves out all that belongs to
+    others. Rows are streamed; memory does not grow with them.
     """
     digest = hashlib.sha256()
     for model, (key, rest) in zip(MODELS, _CONTENT, strict=True):
         digest.update(f"{model.__tablename__}\n".encode())
-        for line in _lines(connection, model, key, rest, seed):
+        for line in _lines(connection, model, key, rest, seed, users):
             digest.update(line.encode() + b"\n")
     return digest.hexdigest()
 
 
-def _lines(connection: Connection, model: type, key: _Columns, rest: _Columns, seed: bool) -> Iterator[str]:
+def _lines(
+    connection: Connection,
+    model: type,
+    key: _Columns,
+    rest: _Columns,
+    seed: bool,
+    users: ColumnElement[bool] | TextClause | None,
+) -> Iterator[str]:
     if seed:
         key, rest = (tuple(c for c in part if c.key not in _RENEWED) for part in (key, rest))
     columns = (*key, *rest)
     writers = [_writer(column) for column in columns]
-    rows = connection.execute(_statement(connection, model, key, columns), execution_options={"yield_per": 1000})
+    statement = _statement(connection, model, key, columns)
+    if users is not None:
+        statement = statement.where(users)
+    rows = connection.execute(statement, execution_options={"yield_per": 1000})
     width = len(key)
     equals: list[str] = []
     last = None

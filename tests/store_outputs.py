@@ -21,8 +21,8 @@ from pharmdb.runner import without_widgets
 
 ROOT = Path(__file__).resolve().parents[1]
 # The order in which they are run, and tested: each finds the known-good database.
-ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "studio", "upgrade")
-COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "pyproject.toml")
+ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "studio", "upgrade", "cohort")
+COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "data/catalogue", "pyproject.toml")
 
 
 def main() -> None:

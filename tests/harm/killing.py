@@ -22,7 +22,9 @@ PATIENCE = 120
 _PRELOADED = [
     "alembic.command",
     "argon2",
+    "numpy.random",
     "pharmdb.backups",
+    "pharmdb.cohorts",
     "pharmdb.drift",
     "pharmdb.migrating",
     "pharmdb.models",

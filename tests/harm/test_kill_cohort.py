@@ -1,0 +1,62 @@
+"""kill -9 at random instants of a cohort: whole batches of learners or none, and the next run completes it."""
+
+from __future__ import annotations
+
+import killing
+import pytest
+import raw
+from conftest import Databases
+
+import pharmdb
+from pharmdb import database
+from pharmdb.cohorts import BATCH
+
+# Several transactions.
+OPTIONS = {"learners": 3 * BATCH - 100, "days": 7}
+
+
+@pytest.fixture(scope="module")
+def stable(databases: Databases) -> killing.Stable:
+    made = killing.Stable({})
+    # The first child waits for the imports; a duration measured with it would be far too long.
+    made.duration("cohort", databases.migrated("sqlite"), {"learners": 1, "days": 1})
+    return made
+
+
+def _count(url: str, table: str) -> int:
+    with raw.session(url) as session:
+        return int(session.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def _wait(url: str) -> None:
+    """Until the server has noticed that the killed client is gone."""
+    if "postgresql" in url:
+        with raw.session(url) as session, raw.transaction(session):
+            session.execute("SET LOCAL lock_timeout = '60s'")
+            session.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
+
+
+def test_a_kill_leaves_whole_learners_and_the_next_run_completes_the_cohort(
+    databases: Databases, dialect: str, stable: killing.Stable, request: pytest.FixtureRequest
+) -> None:
+    message = killing.said(request.node.name)
+    numbers = killing.dice(request.node.name)
+    whole = databases.migrated(dialect)
+    duration = stable.duration("cohort", whole, OPTIONS)
+    expected = pharmdb.cohort(whole, **OPTIONS).fingerprint
+    inside, left = [], []
+    for instant in killing.instants(numbers, duration, inside):
+        url = databases.migrated(dialect)
+        if stable.kill("cohort", url, OPTIONS, instant):
+            inside.append(instant)
+        _wait(url)
+        where = f"killed after {instant:.4f} of {duration:.4f} s; {message}"
+        there = _count(url, "users")
+        assert there in (0, BATCH, 2 * BATCH, OPTIONS["learners"]), where
+        assert _count(url, "user_settings") == there, where
+        left.append(there)
+        report = pharmdb.cohort(url, **OPTIONS)
+        assert report.unchanged["users"] == there, where
+        assert report.fingerprint == expected, where
+    assert inside, f"no kill fell inside the work of {duration:.4f} s; {message}"
+    print(f"{len(inside)} of {len(left)} kills inside {duration:.3f} s, leaving {left}; {message}")
