@@ -58,7 +58,9 @@ def quality(score: float) -> int:
 
 
 def ease_change(grade: int) -> float:
-    """SM-2: EF' = EF + (0.1 - (5 - q) * (0.08 + (5 - q) * 0.02))."""
+    """SM-2: EF' = EF + (0.1 - (5 - q) * (0.08 + (5 - q) * 0.02)); a grade below 3 leaves the ease factor as it is."""
+    if grade < 3:
+        return 0.0
     return 0.1 - (5 - grade) * (0.08 + (5 - grade) * 0.02)
 
 

@@ -35,7 +35,8 @@ def sm2(scores: list[float]) -> tuple[float, int]:
     ease, interval = 2.5, 0
     for score in scores:
         grade = 3 + round((score - 50) / 25) if score >= 50 else int(score * 3 // 50)
-        ease = max(1.3, ease + (0.1 - (5 - grade) * (0.08 + (5 - grade) * 0.02)))
+        if grade >= 3:
+            ease = max(1.3, ease + (0.1 - (5 - grade) * (0.08 + (5 - grade) * 0.02)))
         if grade < 3 or interval == 0:
             interval = 1
         elif interval < 6:
