@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import sqlite3
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -118,23 +117,3 @@ def main(folder: Path, create: Callable[[str], str], attempts: int = ATTEMPTS, r
             f"| {own / peer:.2f} | ≥ 0.5 | {met} |"
         )
     return lines
-
-
-if __name__ == "__main__":
-    from tempfile import TemporaryDirectory
-
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from postgres import Server
-
-    server = Server()
-
-    def _create(name: str) -> str:
-        with psycopg.connect(server.uri().replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return str(server.uri(name))
-
-    try:
-        with TemporaryDirectory() as place:
-            print(*main(Path(place), _create, *map(int, sys.argv[1:])), sep="\n")
-    finally:
-        server.close()

@@ -16,12 +16,13 @@ from typing import Any
 import psycopg
 
 import pharmdb
-from benchmarks import peers, upgrading
+from benchmarks import cohorts, peers, upgrading
 from benchmarks.timing import Result, alternate
 from pharmdb import copies, database
 
 ATTEMPTS = 1_000_000
 ROUNDS = 2
+COHORT = 200_000
 WRITERS = 8
 UPSERTS = 200
 
@@ -157,6 +158,7 @@ def main(folder: Path) -> list[str]:
         lines += [str(result) for result in postgresql_copies(folder, server.uri())]
         lines += peers.main(folder, server.uri())
         lines += upgrading.main(folder, lambda name: _create(server, name))
+        lines += cohorts.main(folder, lambda name: _create(server, name), COHORT)
     finally:
         server.close()
     return [*lines, writers(folder)]
