@@ -318,7 +318,7 @@ def _column(
         references=references.get(name),
         doc=(own.doc if own is not None else "") or raw["doc"],
         values=labels,
-        secret=is_password or is_secret(name),
+        secret=is_password or is_secret(name, table_name),
         is_password=is_password,
         generated=raw["generated"],
         sqlite=sqlite,
