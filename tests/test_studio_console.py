@@ -11,7 +11,7 @@ import pytest
 
 from pharmdb import accounting, database
 from pharmdb.errors import ParameterError, PharmdbError, ProtectedError
-from pharmdb.studio import console
+from pharmdb.studio import console, editing
 from pharmdb.studio.console import Cancel, Result
 from pharmdb.studio.journal import MASKED, Journal, mask_hashes
 
@@ -304,6 +304,7 @@ def test_unlocked_it_writes_in_one_transaction_and_logs_it(run: Console) -> None
     entries = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
     assert [entry["state"] for entry in entries] == ["saving", "saved"]
     assert entries[0]["statement"].startswith("UPDATE users SET role")
+    assert [(e["state"], e["rows"]) for e in editing.saves(run.target, log=run.log)] == [("saved", 1)]
     result = run(
         "INSERT INTO bookmarks (user_id, entity_type, entity_id) VALUES (1, 'a', 'b') RETURNING id", unlocked=True
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 import pharmdb
+from pharmdb import database
 from pharmdb.errors import ParameterError, UnavailableError
 from pharmdb.studio import values
 from pharmdb.studio.widget import Studio, _as_error
@@ -121,3 +123,29 @@ def test_the_verb_can_be_called_whatever_was_imported_before() -> None:
             f"{first}\nimport pharmdb\nfrom pharmdb import studio\nassert callable(pharmdb.studio) and callable(studio)"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_it_is_unlocked_by_the_name_that_the_server_says(studio: Studio) -> None:
+    name = studio.answer("hello", {})[0]["name"]
+    assert name == studio.target.name
+    for typed in ("?", " ", "nothing"):
+        with pytest.raises(ParameterError, match="the name of the database"):
+            studio.answer("lock", {"name": typed})
+        assert not studio.unlocked
+    assert studio.answer("lock", {"name": name})[0] == {"unlocked": True}
+
+
+def test_a_service_does_not_open_production_by_a_question_mark(
+    databases: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database.target(databases.seeded("postgresql")).url
+    settings = {"host": url.host or url.query.get("host"), "user": url.username, "dbname": url.database}
+    lines = [f"{key}={value}" for key, value in settings.items() if value]
+    (tmp_path / "services").write_text("\n".join(["[prod]", *lines, ""]), encoding="utf-8")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    studio = Studio(database.target("postgresql:///?service=prod"))
+    assert studio.target.name == "?"
+    with pytest.raises(ParameterError, match=str(url.database)):
+        studio.answer("lock", {"name": "?"})
+    assert studio.answer("hello", {})[0]["name"] == url.database
+    assert studio.answer("lock", {"name": url.database})[0] == {"unlocked": True}

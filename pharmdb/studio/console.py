@@ -125,7 +125,10 @@ def _named(kind: str, text: str, sqlite: bool) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """What a statement gave: at most 1,000 rows, `more` if there were others; `changed` rows where it wrote."""
+    """What a statement gave: at most 1,000 rows, `more` if there were others; `changed` rows where it wrote.
+
+    `warning` is a sentence where it wrote and the log of saves does not say so.
+    """
 
     columns: list[str]
     rows: list[list[str | None]]
@@ -133,6 +136,7 @@ class Result:
     changed: int | None
     ms: float
     plan: str = ""
+    warning: str = ""
 
 
 class Cancel:
@@ -231,11 +235,10 @@ def run(
             ) from error
         ms = (time.perf_counter() - began) * 1000
         if writes:
-            editing.log_statement(target, statement, result.changed, "saving", log)
-    if writes:
-        editing.log_statement(target, statement, result.changed, "saved", log)
+            done = editing.log_statement(target, statement, result.changed, log)
+    warning = done() if writes else ""
     journal.add(statement, (), len(result.rows) if result.columns else result.changed, ms)
-    return Result(result.columns, result.rows, result.more, result.changed, round(ms, 2), result.plan)
+    return Result(result.columns, result.rows, result.more, result.changed, round(ms, 2), result.plan, warning)
 
 
 @contextmanager
