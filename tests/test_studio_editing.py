@@ -308,13 +308,15 @@ def staged(editor: Editor, name: str, *changes: Change) -> Saved:
 
 def test_staged_changes_are_saved_once(editor: Editor) -> None:
     first = staged(editor, "s1", attempt(7))
-    assert (first.again, first.changes) == (False, (7,))
+    assert (first.again, list(first.changes)) == (False, [7])
     second = staged(editor, "s1", attempt(7), attempt(8))
-    assert (second.again, second.changes, second.keys) == (True, (7,), first.keys)
+    assert (second.again, second.changes, second.keys) == (True, first.changes, first.keys)
     # Another kernel knows it from the log.
     editing._OUTCOMES.clear()
     third = staged(editor, "s1", attempt(7))
-    assert (third.again, third.changes, third.keys) == (True, (7,), first.keys)
+    assert (third.again, third.changes, third.keys) == (True, first.changes, first.keys)
+    other = staged(editor, "s1", attempt(7, score="51"))
+    assert (other.changes, other.differing) == ({}, (7,))
     assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
     assert staged(editor, "s2", attempt(7)).again is False
     assert rows(editor, "SELECT count(*) FROM attempts") == [(2,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import platform
@@ -71,14 +72,15 @@ class Saved:
     """The outcome of a save: `problems` is empty, or nothing was written. `keys`: change → the row's key.
 
     `warning` is a sentence where it was saved and something else went wrong; `again`: it had been saved before.
-    `changes` are those that were saved.
+    `changes` are those that were saved, with a digest each; those that were saved in another form are `differing`.
     """
 
     problems: list[Problem]
     keys: dict[int, list[str | None]]
     warning: str = ""
     again: bool = False
-    changes: tuple[int, ...] = ()
+    changes: dict[int, str] = field(default_factory=dict)
+    differing: tuple[int, ...] = ()
 
 
 class _NothingSavedError(Exception):
@@ -103,7 +105,7 @@ def save(
     logged, and what `database.writing` raises.
     """
     with _one_at_a_time(staged):
-        return _earlier(target, staged, log) or _save(target, tables, changes, journal, unlocked, log, staged)
+        return _earlier(target, changes, staged, log) or _save(target, tables, changes, journal, unlocked, log, staged)
 
 
 # What this process has saved, and what it is saving: staged set → outcome.
@@ -123,18 +125,19 @@ def _one_at_a_time(staged: str) -> Iterator[None]:
         yield
 
 
-def _earlier(target: database.Target, staged: str, log: Path) -> Saved | None:
+def _earlier(target: database.Target, changes: Sequence[Change], staged: str, log: Path) -> Saved | None:
     """The outcome of the save that these staged changes already had, here or in another kernel."""
     if not staged:
         return None
     if (found := _OUTCOMES.get((str(target), staged))) is not None:
-        return replace(found, again=True)
+        return _again(found, changes)
     own = [e for e in _entries(log) if e.get("staged") == staged and e.get("database") == str(target)]
     states = {entry["save"]: entry for entry in own}
     for entry in states.values():
         if entry["state"] == "saved":
             keys = {int(number): key for number, key in entry["keys"].items()}
-            return Saved([], keys, again=True, changes=tuple(entry["ids"]))
+            found = Saved([], keys, changes={int(number): digest for number, digest in entry["digests"].items()})
+            return _again(found, changes)
         if entry["state"] == "saving":
             raise UnavailableError(
                 expected="to know whether these changes were saved",
@@ -142,6 +145,19 @@ def _earlier(target: database.Target, staged: str, log: Path) -> Saved | None:
                 next=database.command(target, f"pharmdb studio --model {entry['changes'][0]['table']}"),
             )
     return None
+
+
+def _again(found: Saved, changes: Sequence[Change]) -> Saved:
+    """The earlier outcome, for those of the changes that were saved as they are now."""
+    now = {change.id: _digest(change) for change in changes}
+    same = {number: digest for number, digest in found.changes.items() if now.get(number) == digest}
+    differing = tuple(number for number in found.changes if number in now and number not in same)
+    return replace(found, again=True, changes=same, differing=differing)
+
+
+def _digest(change: Change) -> str:
+    parts = [change.kind, change.table, list(change.key), change.values]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()[:16]
 
 
 def _save(
@@ -188,11 +204,11 @@ def _save(
         if entry:
             _log_done(log, {**entry, "state": "failed", "at": _now()})
         raise
-    outcome = Saved([], keys, changes=tuple(change.id for change in changes))
+    outcome = Saved([], keys, changes={change.id: _digest(change) for change in changes})
     if staged:
         _OUTCOMES[str(target), staged] = outcome
     # It is committed: from here on nothing may say that it was not.
-    warning = _log_done(log, {**entry, "state": "saved", "at": _now(), "keys": keys, "ids": outcome.changes})
+    warning = _log_done(log, {**entry, "state": "saved", "at": _now(), "keys": keys, "digests": outcome.changes})
     return replace(outcome, warning=warning)
 
 

@@ -87,7 +87,6 @@ class Studio {
     this.count = null;
     this.changes = []; // what is staged, in its order
     this.staged = null; // the name of what is staged, by which the kernel knows what it has saved
-    this.sent = {}; // change → what of it was sent and not yet answered
     this.nextChange = 1;
     this.selected = new Set();
     this.active = { r: 0, c: 0 };
@@ -150,7 +149,8 @@ class Studio {
     else waiting.resolve({ ...message.result, buffers });
   }
 
-  busy() { this.root.dataset.busy = this.pending.size ? "1" : "0"; }
+  // A save whose answer is overdue does not keep the page waiting.
+  busy() { this.root.dataset.busy = this.pending.size && !(this.silent && this.saving) ? "1" : "0"; }
 
   heard() {
     this.lastHeard = Date.now();
@@ -182,6 +182,7 @@ class Studio {
         waiting.reject({ sentence: "the kernel does not answer" });
       }
       this.busy();
+      this.overdue = Boolean(this.saving);
       const unknown = this.saving ? " It is not known whether the changes were saved: they stay staged, and are not saved twice." : " Nothing more was saved.";
       const kept = this.changes.length ? ` ${plural(this.changes.length, "staged change")} kept in this page.` : "";
       this.alertBox.replaceChildren(
@@ -1172,20 +1173,17 @@ class Studio {
 
   async save() {
     if (!this.changes.length) { this.say("nothing is staged"); return; }
-    if (this.saving) return;
+    // Overdue, it can be asked for again: the kernel makes the same save once.
+    if (this.saving && !this.overdue) return;
     this.saving = true;
     const sent = this.changes.map(({ problems, ...change }) => change);
-    this.staged ??= crypto.randomUUID?.() ?? `${this.view}-${Math.random().toString(36).slice(2)}`;
-    // What was sent before and not answered stays as it was sent: that is what may be in the database.
-    for (const change of sent) this.sent[change.id] ??= this.asSent(change);
-    this.keepDraft();
+    const name = this.staged;
+    const asSent = new Map(sent.map((change) => [change.id, this.asSent(change)]));
     let outcome;
-    try { outcome = await this.request("save", { changes: sent, staged: this.staged }); } catch (error) { this.fail(error); this.saving = false; return; }
-    this.saving = false;
+    try { outcome = await this.request("save", { changes: sent, staged: name }); } catch (error) { this.fail(error); this.saving = this.overdue = false; return; }
+    if (this.staged !== name) return; // answered before
+    this.saving = this.overdue = false;
     if (outcome.problems.length) {
-      this.staged = null;
-      this.sent = {};
-      this.keepDraft();
       for (const change of this.changes) change.problems = outcome.problems.filter((p) => p.change === change.id);
       this.draw();
       this.say(`Nothing was saved: ${outcome.problems.map((p) => p.sentence).join("; ")}`, true);
@@ -1194,23 +1192,22 @@ class Studio {
     // What was staged or changed while the save was under way stays.
     const done = new Set(outcome.saved);
     this.changes = this.changes.flatMap((change) => {
+      if (outcome.differing.includes(change.id)) return [{ ...change, problems: [{ change: change.id, column: "", kind: "conflict", sentence: "another form of this change was saved before: look at the row, then undo or save this one" }] }];
       if (!done.has(change.id)) return [change];
-      if (change.kind === "delete" || this.sent[change.id] === undefined || this.asSent(change) === this.sent[change.id]) return [];
+      if (change.kind === "delete" || this.asSent(change) === asSent.get(change.id)) return [];
       return [change.kind === "insert" ? { ...change, kind: "update", key: outcome.keys[change.id], before: {} } : change];
     });
     this.staged = null;
-    this.sent = {};
     this.keepDraft();
     if (this.page?.first && this.page.has_previous) Object.assign(this.query, { place: this.page.first, direction: "from" });
     await this.load(true);
     this.say(`${plural(done.size, "change")} ${outcome.again ? "had been saved before" : "saved"}${outcome.warning ? ` · ${outcome.warning}` : ""}${this.changes.length ? ` · ${plural(this.changes.length, "other change")} still staged` : ""}`, Boolean(outcome.warning));
   }
 
-  // A change as it is compared with what was sent; a password does not outlive the page.
-  asSent({ kind, values, password }) { return JSON.stringify([kind, values, password === undefined]); }
+  asSent({ kind, values, password }) { return JSON.stringify([kind, values, password]); }
 
   discard() {
-    this.ask(`Discard ${plural(this.changes.length, "staged change")}?`, [], [["Discard", () => { this.changes = []; this.staged = null; this.sent = {}; this.keepDraft(); this.draw(); this.say("discarded"); }]]);
+    this.ask(`Discard ${plural(this.changes.length, "staged change")}?`, [], [["Discard", () => { this.changes = []; this.staged = null; this.keepDraft(); this.draw(); this.say("discarded"); }]]);
   }
 
   // Staged changes live through a reload of the page, passwords excepted.
@@ -1218,7 +1215,9 @@ class Studio {
     if (!this.info) return; // before the first answer nothing can be staged
     const key = `pharmdb-studio-draft:${this.info.title}`;
     const changes = this.changes.map(({ password, problems, ...change }) => change);
-    if (changes.length) sessionStorage.setItem(key, JSON.stringify({ changes, staged: this.staged, sent: this.sent }));
+    // The copy that a duplicated or reloaded page has is the same set, and saved once.
+    if (changes.length || this.changes.length) this.staged ??= crypto.randomUUID?.() ?? `${this.view}-${Math.random().toString(36).slice(2)}`;
+    if (changes.length) sessionStorage.setItem(key, JSON.stringify({ changes, staged: this.staged }));
     else sessionStorage.removeItem(key);
   }
 
@@ -1227,7 +1226,6 @@ class Studio {
       const draft = JSON.parse(sessionStorage.getItem(`pharmdb-studio-draft:${this.info.title}`) ?? "[]");
       const kept = draft.changes ?? draft;
       this.staged = draft.staged ?? null;
-      this.sent = draft.sent ?? {};
       this.changes = kept.filter((c) => this.tables.some((t) => t.name === c.table)).map((change) => ({
         ...change, problems: [],
         // What is masked is compared by a digest that the old kernel took with it.

@@ -232,7 +232,8 @@ class Studio(anywidget.AnyWidget):
             "keys": outcome.keys,
             "warning": outcome.warning,
             "again": outcome.again,
-            "saved": outcome.changes,
+            "saved": list(outcome.changes),
+            "differing": outcome.differing,
         }
 
     def _lock(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
