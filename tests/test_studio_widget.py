@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 import pharmdb
-from pharmdb import database
+from pharmdb import accounting, database
 from pharmdb.errors import ParameterError, UnavailableError
-from pharmdb.studio import values
+from pharmdb.studio import console, exporting, values
+from pharmdb.studio.browsing import View
 from pharmdb.studio.widget import Studio, _as_error
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,3 +150,30 @@ def test_a_service_does_not_open_production_by_a_question_mark(
         studio.answer("lock", {"name": "?"})
     assert studio.answer("hello", {})[0]["name"] == url.database
     assert studio.answer("lock", {"name": url.database})[0] == {"unlocked": True}
+
+
+def test_rows_that_an_upgrade_rejected_are_masked_and_not_searched(seeded: str, tmp_path: Path) -> None:
+    mark = "?" if seeded.startswith("sqlite") else "%s"
+    with database.writing(database.target(seeded)) as connection:
+        accounting.rejects_table.create(connection)
+        values_ = f"VALUES ('users', 9, {mark}, 'x')"
+        statement = f"INSERT INTO upgrade_rejects (source_table, source_id, row, reason) {values_}"
+        connection.exec_driver_sql(statement, ('{"passwordHash": "hunter2-as-text"}',))
+    studio = Studio(pharmdb.target(seeded), log=tmp_path / "log")
+    table = {"table": "upgrade_rejects"}
+    page, _ = studio.answer("page", table)
+    assert "hunter2" not in str(page)
+    assert "••••••••" in str(page)
+    assert studio.answer("count", {**table, "search": "hunter2"})[0]["rows"] == 0
+    assert studio.answer("count", {**table, "search": "users"})[0]["rows"] == 1
+    for filter_ in ("=", "contains", ">"):
+        with pytest.raises(values.UnfitError, match="secret"):
+            studio.answer("page", {**table, "filters": [{"column": "row", "operator": filter_, "value": "{}"}]})
+    whole = studio.answer("cell", {**table, "key": page["rows"][0]["key"], "column": "row"})[0]
+    assert "hunter2" not in str(whole)
+    shown = studio._tables["upgrade_rejects"]
+    for format_ in ("csv", "json", "markdown"):
+        parts = exporting.export(
+            studio.target, shown, View(), list(shown.columns), format_, studio.journal, console.Cancel()
+        )
+        assert b"hunter2" not in b"".join(parts)

@@ -1362,7 +1362,7 @@ class Studio {
     try {
       const result = await request;
       const rows = result.rows.map((row) => h("tr", {}, ...row.map((text) => h("td", { dir: "auto", class: text === null ? "ph-null" : "" }, text === null ? h("span", { class: "ph-quiet" }, "NULL") : visible(text)))));
-      const told = plan ? "plan" : result.columns.length ? `${plural(result.rows.length, "row")}${result.more ? ", and there are more" : ""}` : `${plural(result.changed ?? 0, "row")} changed`;
+      const told = plan ? "plan" : result.columns.length ? `${plural(result.rows.length, "row")}${result.more ? ", and there are more" : ""}` : `${plural(result.changed ?? 0, "row")} changed${result.warning ? ` · ${result.warning}` : ""}`;
       this.sqlResult.replaceChildren(h("p", { role: "status" }, `${told} · ${result.ms} ms`),
         plan ? h("pre", { class: "ph-plan", tabindex: "0" }, result.plan) : "",
         result.columns.length ? h("div", { class: "ph-scroll", tabindex: "0", role: "region", "aria-label": "Result" }, h("table", { class: "ph-plain" },

@@ -548,6 +548,23 @@ def test_a_kernel_that_is_gone_is_noticed_and_nothing_staged_is_lost(tabs: Tabs,
     expect(cell(page, 0, "email")).to_have_text("staged@pharmtrainer.test")
 
 
+def test_a_kernel_that_is_silent_from_the_start_is_noticed(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded, clock=True)
+    page.add_init_script("window.dead = true")
+    page.reload()
+    page.wait_for_selector(".ph-studio")
+    page.clock.run_for(15_000)
+    expect(page.get_by_role("alert").first).to_contain_text("The kernel does not answer")
+
+
+def test_unlocking_asks_for_a_name(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    page.get_by_role("button", name="Unlock…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Unlock", exact=True).click()
+    expect(page.locator(".ph-message")).to_contain_text("type the database's name")
+    expect(page.locator(".ph-studio")).to_have_attribute("data-unlocked", "false")
+
+
 def test_a_save_whose_answer_is_late_is_made_once(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded, model="Bookmark", clock=True)
     page.get_by_role("button", name="Add row").click()
