@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,95 @@ def test_nul_goes_where_it_can(editor: Editor) -> None:
         assert [p.sentence for p in saved.problems] == ["entity_id: PostgreSQL stores no NUL character"]
     half = Change(1, "insert", "bookmarks", values={"user_id": "1", "entity_type": "x", "entity_id": "\ud800"})
     assert [p.sentence for p in editor.save(half).problems] == ["entity_id: half of a character can't be stored"]
+
+
+def test_a_save_that_is_committed_is_saved_though_its_log_fails(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(editing.os, "fsync", full)
+    saved = editor.save(attempt(1))
+    assert saved.problems == []
+    assert "saved, but its log does not say so" in saved.warning
+    assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
+
+
+def staged(editor: Editor, name: str, *changes: Change) -> Saved:
+    return editing.save(editor.target, editor.tables, changes, Journal(), log=editor.log, staged=name)
+
+
+def test_staged_changes_are_saved_once(editor: Editor) -> None:
+    first = staged(editor, "s1", attempt(7))
+    assert (first.again, list(first.changes)) == (False, [7])
+    second = staged(editor, "s1", attempt(7), attempt(8))
+    assert (second.again, second.changes, second.keys) == (True, first.changes, first.keys)
+    # Another kernel knows it from the log.
+    editing._OUTCOMES.clear()
+    third = staged(editor, "s1", attempt(7))
+    assert (third.again, third.changes, third.keys) == (True, first.changes, first.keys)
+    other = staged(editor, "s1", attempt(7, score="51"))
+    assert (other.changes, other.differing) == ({}, (7,))
+    assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
+    assert staged(editor, "s2", attempt(7)).again is False
+    assert rows(editor, "SELECT count(*) FROM attempts") == [(2,)]
+
+
+def test_what_was_refused_can_be_saved_when_it_is_mended(editor: Editor) -> None:
+    assert staged(editor, "s1", attempt(1, score="101")).problems
+    assert staged(editor, "s1", attempt(1)).problems == []
+    assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
+
+
+def test_a_save_that_did_not_say_how_it_ended_is_not_repeated(editor: Editor) -> None:
+    staged(editor, "s1", attempt(1))
+    editing._OUTCOMES.clear()
+    lines = editor.log.read_text(encoding="utf-8").split("\n")
+    editor.log.write_text(lines[0] + "\n" + lines[1][:40], encoding="utf-8")
+    with pytest.raises(UnavailableError, match="did not say how it ended") as refused:
+        staged(editor, "s1", attempt(1))
+    assert "pharmdb studio --model attempts" in refused.value.next
+    assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
+    assert [entry["state"] for entry in editing.saves(editor.target, log=editor.log)] == ["saving"]
+
+
+def test_an_edit_reaches_exactly_one_row(editor: Editor) -> None:
+    if editor.target.is_sqlite:
+        execute(editor, "CREATE TABLE kept (id INTEGER PRIMARY KEY, a TEXT)")
+        execute(editor, "CREATE TRIGGER keep BEFORE DELETE ON kept BEGIN SELECT RAISE(IGNORE); END")
+        execute(editor, "CREATE TRIGGER same BEFORE UPDATE ON kept BEGIN SELECT RAISE(IGNORE); END")
+        execute(editor, "CREATE TABLE loose (id TEXT PRIMARY KEY, a TEXT)")
+        execute(editor, "INSERT INTO loose VALUES (NULL, 'a'), (NULL, 'b')")
+    else:
+        execute(editor, "CREATE TABLE kept (id INTEGER PRIMARY KEY, a TEXT)")
+        execute(editor, "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        trigger = "CREATE TRIGGER keep BEFORE DELETE OR UPDATE ON kept FOR EACH ROW EXECUTE FUNCTION nothing()"
+        execute(editor, trigger)
+    execute(editor, "INSERT INTO kept VALUES (1, 'a')")
+    editor.tables = editor._tables()
+    for change in (editor.update("kept", a="b", id=2), editor.delete("kept", id=2)):
+        (problem,) = editor.save(attempt(1), change).problems
+        assert (problem.change, problem.kind) == (2, "gone")
+        assert "reached no row" in problem.sentence
+    assert rows(editor, "SELECT count(*) FROM attempts") == [(0,)]
+    assert not editor.log.exists()
+    if editor.target.is_sqlite:
+        assert (
+            editor.tables["loose"].why_read_only == "the table has no primary key without NULL, so a row can't be named"
+        )
+
+
+def test_the_log_is_readable_whatever_was_saved(editor: Editor) -> None:
+    editor.save(attempt(1, entity_id="a\u2028b\u0085c"))
+    with editor.log.open("ab") as file:
+        file.write(b'{"state": "sav\n\xff\n[1]\n')
+    editor.save(attempt(2))
+    entries = editing.saves(editor.target, log=editor.log)
+    assert [entry["state"] for entry in entries] == ["saved", "saved"]
+    assert entries[1]["changes"][0]["after"]["entity_id"] == "a\u2028b\u0085c"

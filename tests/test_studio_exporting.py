@@ -110,3 +110,16 @@ def test_an_export_comes_in_pieces_and_can_be_stopped(seeded: str) -> None:
 def test_another_format_is_refused(seeded: str) -> None:
     with pytest.raises(ParameterError, match="csv, json, markdown, parquet"):
         export(seeded, "users", "xlsx")
+
+
+def test_a_column_whose_values_do_not_fit_its_type_is_text_in_parquet(seeded: str, tmp_path: Path) -> None:
+    import duckdb
+
+    if not seeded.startswith("sqlite"):
+        return
+    with database.writing(database.target(seeded)) as connection:
+        connection.exec_driver_sql("CREATE TABLE plain (id INTEGER PRIMARY KEY, n INTEGER, m INTEGER, k INTEGER)")
+        connection.exec_driver_sql("INSERT INTO plain VALUES (1, 1.5, 'abc', 1), (2, 3, 4, NULL)")
+    path = tmp_path / "plain.parquet"
+    path.write_bytes(export(seeded, "plain", "parquet"))
+    assert duckdb.sql(f"SELECT * FROM '{path}' ORDER BY id").fetchall() == [(1, "1.5", "abc", 1), (2, "3", "4", None)]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 import pharmdb
+from pharmdb import accounting, database
 from pharmdb.errors import ParameterError, UnavailableError
-from pharmdb.studio import values
+from pharmdb.studio import console, exporting, values
+from pharmdb.studio.browsing import View
 from pharmdb.studio.widget import Studio, _as_error
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,3 +124,56 @@ def test_the_verb_can_be_called_whatever_was_imported_before() -> None:
             f"{first}\nimport pharmdb\nfrom pharmdb import studio\nassert callable(pharmdb.studio) and callable(studio)"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_it_is_unlocked_by_the_name_that_the_server_says(studio: Studio) -> None:
+    name = studio.answer("hello", {})[0]["name"]
+    assert name == studio.target.name
+    for typed in ("?", " ", "nothing"):
+        with pytest.raises(ParameterError, match="the name of the database"):
+            studio.answer("lock", {"name": typed})
+        assert not studio.unlocked
+    assert studio.answer("lock", {"name": name})[0] == {"unlocked": True}
+
+
+def test_a_service_does_not_open_production_by_a_question_mark(
+    databases: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database.target(databases.seeded("postgresql")).url
+    settings = {"host": url.host or url.query.get("host"), "user": url.username, "dbname": url.database}
+    lines = [f"{key}={value}" for key, value in settings.items() if value]
+    (tmp_path / "services").write_text("\n".join(["[prod]", *lines, ""]), encoding="utf-8")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    studio = Studio(database.target("postgresql:///?service=prod"))
+    assert studio.target.name == "?"
+    with pytest.raises(ParameterError, match=str(url.database)):
+        studio.answer("lock", {"name": "?"})
+    assert studio.answer("hello", {})[0]["name"] == url.database
+    assert studio.answer("lock", {"name": url.database})[0] == {"unlocked": True}
+
+
+def test_rows_that_an_upgrade_rejected_are_masked_and_not_searched(seeded: str, tmp_path: Path) -> None:
+    mark = "?" if seeded.startswith("sqlite") else "%s"
+    with database.writing(database.target(seeded)) as connection:
+        accounting.rejects_table.create(connection)
+        values_ = f"VALUES ('users', 9, {mark}, 'x')"
+        statement = f"INSERT INTO upgrade_rejects (source_table, source_id, row, reason) {values_}"
+        connection.exec_driver_sql(statement, ('{"passwordHash": "hunter2-as-text"}',))
+    studio = Studio(pharmdb.target(seeded), log=tmp_path / "log")
+    table = {"table": "upgrade_rejects"}
+    page, _ = studio.answer("page", table)
+    assert "hunter2" not in str(page)
+    assert "••••••••" in str(page)
+    assert studio.answer("count", {**table, "search": "hunter2"})[0]["rows"] == 0
+    assert studio.answer("count", {**table, "search": "users"})[0]["rows"] == 1
+    for filter_ in ("=", "contains", ">"):
+        with pytest.raises(values.UnfitError, match="secret"):
+            studio.answer("page", {**table, "filters": [{"column": "row", "operator": filter_, "value": "{}"}]})
+    whole = studio.answer("cell", {**table, "key": page["rows"][0]["key"], "column": "row"})[0]
+    assert "hunter2" not in str(whole)
+    shown = studio._tables["upgrade_rejects"]
+    for format_ in ("csv", "json", "markdown"):
+        parts = exporting.export(
+            studio.target, shown, View(), list(shown.columns), format_, studio.journal, console.Cancel()
+        )
+        assert b"hunter2" not in b"".join(parts)

@@ -128,6 +128,14 @@ def prepare(connection: Connection) -> None:
         )
 
 
+def database_name(target: database.Target, session: Session) -> str:
+    """The database's name, by the server's own word: a URL may leave it to a service file."""
+    if target.is_sqlite:
+        return target.name
+    row = session.first(select(func.current_database()))
+    return str(row[0]) if row else ""
+
+
 def page(session: Session, table: Table, view: View) -> Page:
     """One page. Raises UnfitError for a filter, a sort or a place that does not fit the table."""
     order = _order(table, view)

@@ -131,7 +131,12 @@ class Table:
         """A sentence where no row can be edited, else empty."""
         if self.name in BOOKKEEPING_TABLES:
             return "pharmdb keeps this table itself"
-        return "" if self.has_key else "the table has no primary key, so a row can't be named"
+        return "" if self.has_key else f"the table has no primary key{self._nullable}, so a row can't be named"
+
+    @property
+    def _nullable(self) -> str:
+        nullable = self.key and all(name in self.columns for name in self.key)
+        return " without NULL" if nullable else ""
 
     def column(self, name: str) -> Column:
         """Raises UnfitError where there is none."""
@@ -178,7 +183,8 @@ def catalogue(session: Session) -> Catalogue:
                 for raw in columns[name]
             },
             primary or (("rowid",) if session.is_sqlite else ("ctid",)),
-            bool(primary),
+            # SQLite lets NULL into a key that is not the rowid: it names no row.
+            bool(primary) and not any(raw["nullable"] for raw in columns[name] if raw["name"] in primary),
             rules,
             tuple(sorted(children.get(name, []), key=lambda c: (order.index(c.table), c.column))),
             references.get(name, {}),
@@ -318,7 +324,7 @@ def _column(
         references=references.get(name),
         doc=(own.doc if own is not None else "") or raw["doc"],
         values=labels,
-        secret=is_password or is_secret(name),
+        secret=is_password or is_secret(name, table_name),
         is_password=is_password,
         generated=raw["generated"],
         sqlite=sqlite,

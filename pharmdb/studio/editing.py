@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import platform
 import re
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -66,10 +69,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Saved:
-    """The outcome of a save: `problems` is empty, or nothing was written. `keys`: change → the row's key."""
+    """The outcome of a save: `problems` is empty, or nothing was written. `keys`: change → the row's key.
+
+    `warning` is a sentence where it was saved and something else went wrong; `again`: it had been saved before.
+    `changes` are those that were saved, with a digest each; those that were saved in another form are `differing`.
+    """
 
     problems: list[Problem]
     keys: dict[int, list[str | None]]
+    warning: str = ""
+    again: bool = False
+    changes: dict[int, str] = field(default_factory=dict)
+    differing: tuple[int, ...] = ()
 
 
 class _NothingSavedError(Exception):
@@ -84,12 +95,80 @@ def save(
     *,
     unlocked: bool = False,
     log: Path = LOG,
+    staged: str = "",
 ) -> Saved:
     """Saves all changes in one transaction, in their order, or none of them.
+
+    `staged` is the page's own name for this set of changes: a set that was saved is never written again, whoever asks.
 
     Raises ProtectedError where the database is production and not unlocked, UnavailableError where the save can't be
     logged, and what `database.writing` raises.
     """
+    with _one_at_a_time(staged):
+        return _earlier(target, changes, staged, log) or _save(target, tables, changes, journal, unlocked, log, staged)
+
+
+# What this process has saved, and what it is saving: staged set → outcome.
+_OUTCOMES: dict[tuple[str, str], Saved] = {}
+_SAVING: dict[str, threading.Lock] = {}
+_GUARD = threading.Lock()
+
+
+@contextmanager
+def _one_at_a_time(staged: str) -> Iterator[None]:
+    if not staged:
+        yield
+        return
+    with _GUARD:
+        lock = _SAVING.setdefault(staged, threading.Lock())
+    with lock:
+        yield
+
+
+def _earlier(target: database.Target, changes: Sequence[Change], staged: str, log: Path) -> Saved | None:
+    """The outcome of the save that these staged changes already had, here or in another kernel."""
+    if not staged:
+        return None
+    if (found := _OUTCOMES.get((str(target), staged))) is not None:
+        return _again(found, changes)
+    own = [e for e in _entries(log) if e.get("staged") == staged and e.get("database") == str(target)]
+    states = {entry["save"]: entry for entry in own}
+    for entry in states.values():
+        if entry["state"] == "saved":
+            keys = {int(number): key for number, key in entry["keys"].items()}
+            found = Saved([], keys, changes={int(number): digest for number, digest in entry["digests"].items()})
+            return _again(found, changes)
+        if entry["state"] == "saving":
+            raise UnavailableError(
+                expected="to know whether these changes were saved",
+                found=f"a save of them that began at {entry['at']} and did not say how it ended",
+                next=database.command(target, f"pharmdb studio --model {entry['changes'][0]['table']}"),
+            )
+    return None
+
+
+def _again(found: Saved, changes: Sequence[Change]) -> Saved:
+    """The earlier outcome, for those of the changes that were saved as they are now."""
+    now = {change.id: _digest(change) for change in changes}
+    same = {number: digest for number, digest in found.changes.items() if now.get(number) == digest}
+    differing = tuple(number for number in found.changes if number in now and number not in same)
+    return replace(found, again=True, changes=same, differing=differing)
+
+
+def _digest(change: Change) -> str:
+    parts = [change.kind, change.table, list(change.key), change.values]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("ascii")).hexdigest()[:16]
+
+
+def _save(
+    target: database.Target,
+    tables: Catalogue,
+    changes: Sequence[Change],
+    journal: Journal,
+    unlocked: bool,
+    log: Path,
+    staged: str,
+) -> Saved:
     problems: list[Problem] = []
     # Hashing takes a while, so it comes before the lock.
     prepared = [_prepared(tables, change, problems) for change in changes]
@@ -97,13 +176,15 @@ def save(
         return Saved(problems, {})
     keys: dict[int, list[str | None]] = {}
     number = secrets.token_hex(8)
+    entry: dict[str, Any] = {}
     try:
         with database.writing(target) as connection, journal.watch(connection) as session:
             if not unlocked and database.environment(connection) == "production":
+                name = browsing.database_name(target, session)
                 raise ProtectedError(
                     expected="a database that may be edited",
                     found="production, which is read-only until it is unlocked",
-                    next=f"type {target.name} where the studio asks for the database's name",
+                    next=f"type {name} where the studio asks for the database's name",
                 )
             browsing.prepare(connection)
             rows = _checked(session, tables, changes, problems)
@@ -114,11 +195,30 @@ def save(
                 raise _NothingSavedError
             entries = [_entry(tables[c.table], c, rows.get(c.id), keys.get(c.id)) for c in changes]
             # Before the commit: a save that can't be logged is not made.
-            _log(log, {"save": number, "state": "saving", **_who(target), "changes": entries})
+            entry = {"save": number, "staged": staged, **_who(target)}
+            _log(log, {**entry, "state": "saving", "changes": entries})
     except _NothingSavedError:
         return Saved(problems, {})
-    _log(log, {"save": number, "state": "saved", "at": _now()})
-    return Saved([], keys)
+    except (exc.IntegrityError, exc.DataError, exc.ProgrammingError):
+        # A rule that is checked at the commit. Where the connection was lost instead, nobody knows.
+        if entry:
+            _log_done(log, {**entry, "state": "failed", "at": _now()})
+        raise
+    outcome = Saved([], keys, changes={change.id: _digest(change) for change in changes})
+    if staged:
+        _OUTCOMES[str(target), staged] = outcome
+    # It is committed: from here on nothing may say that it was not.
+    warning = _log_done(log, {**entry, "state": "saved", "at": _now(), "keys": keys, "digests": outcome.changes})
+    return replace(outcome, warning=warning)
+
+
+def _log_done(path: Path, entry: dict[str, Any]) -> str:
+    """The second line of a save that is committed. A sentence where it can't be written."""
+    try:
+        _log(path, entry)
+    except UnavailableError as error:
+        return f"saved, but its log does not say so: {error.found}"
+    return ""
 
 
 def _prepared(tables: Catalogue, change: Change, problems: list[Problem]) -> dict[str, Any]:
@@ -204,9 +304,12 @@ def _apply(
     try:
         with session.connection.begin_nested():
             rows = session.rows(statement) if change.kind != "delete" else []
-            if change.kind == "delete":
-                session.connection.execute(statement)
-        if rows:
+            reached = session.connection.execute(statement).rowcount if change.kind == "delete" else len(rows)
+        if change.kind != "insert" and reached != 1:
+            # A trigger may keep a row as it is; a key may name several.
+            found = "no row" if not reached else f"{reached} rows"
+            problems.append(Problem(change.id, "", "gone", f"the {change.kind} reached {found}, not exactly one"))
+        elif rows:
             keys[change.id] = browsing.key_of(table, rows[0])
     except (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InternalError) as error:
         problems.extend(_violation(session, table, change, new, error))
@@ -357,18 +460,23 @@ def _entry(table: Table, change: Change, row: Sequence[Any] | None, key: list[st
     }
 
 
-def log_statement(target: database.Target, statement: str, rows: int | None, state: str, log: Path = LOG) -> None:
-    """A statement of the unlocked console, in the same log."""
-    _log(log, {"state": state, **_who(target), "statement": masked(statement), "rows": rows})
+def log_statement(target: database.Target, statement: str, rows: int | None, log: Path = LOG) -> Callable[[], str]:
+    """A statement of the unlocked console, in the same log, before its commit.
+
+    What it gives is called after the commit, and says in a sentence where the log can't be written.
+    """
+    number = secrets.token_hex(8)
+    _log(log, {"save": number, "state": "saving", **_who(target), "statement": masked(statement), "rows": rows})
+    return lambda: _log_done(log, {"save": number, "state": "saved", "at": _now()})
 
 
 def _log(path: Path, entry: dict[str, Any]) -> None:
-    line = json.dumps(entry, ensure_ascii=False) + "\n"
+    line = json.dumps(entry) + "\n"
     try:
         path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(descriptor, line.encode("utf-8", "replace"))
+            os.write(descriptor, line.encode("ascii"))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -380,11 +488,23 @@ def _log(path: Path, entry: dict[str, Any]) -> None:
 
 def saves(target: database.Target, *, limit: int = 100, log: Path = LOG) -> list[dict[str, Any]]:
     """The newest saves of this database, newest first; those whose commit was not confirmed say so in `state`."""
+    entries = _entries(log)
+    done = {entry["save"] for entry in entries if entry.get("state") == "saved" and "save" in entry}
+    # The second line of a save only confirms the first.
+    own = [e for e in entries if e.get("database") == str(target) and ("changes" in e or "statement" in e)]
+    return [
+        {**entry, "state": "saved" if entry.get("save") in done else entry.get("state", "")} for entry in reversed(own)
+    ][:limit]
+
+
+def _entries(log: Path) -> list[dict[str, Any]]:
+    """The lines of the log. One that was cut, as by a full disk, is left out."""
     if not log.exists():
         return []
-    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    done = {entry["save"] for entry in entries if entry["state"] == "saved" and "save" in entry}
-    own = [e for e in entries if e.get("database") == str(target)]
-    return [{**entry, "state": "saved" if entry.get("save") in done else entry["state"]} for entry in reversed(own)][
-        :limit
-    ]
+    found = []
+    for line in log.read_bytes().split(b"\n"):
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                found.append(entry)
+    return found

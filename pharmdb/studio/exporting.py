@@ -149,8 +149,8 @@ def _parquet(shown: list[Column], rows: Rows) -> Iterator[bytes]:
         with duckdb.connect(str(Path(folder) / "rows.duckdb"), config=settings) as connection:
             names = [f'"{c.name.replace(chr(34), chr(34) * 2)}"' for c in shown]
             types = [_PARQUET.get(c.kind, "VARCHAR") if not c.type.startswith("numeric") else "VARCHAR" for c in shown]
-            declared = ", ".join(f"{name} {type_}" for name, type_ in zip(names, types, strict=True))
-            connection.execute(f"CREATE TABLE rows ({declared})")
+            # All as text first: SQLite keeps 1.5 and 'abc' in a column of whole numbers.
+            connection.execute(f"CREATE TABLE rows ({', '.join(f'{name} VARCHAR' for name in names)})")
             batch: list[list[str | None]] = []
             while True:
                 row = next(rows, None)
@@ -164,8 +164,17 @@ def _parquet(shown: list[Column], rows: Rows) -> Iterator[bytes]:
                     batch = []
                 if row is None:
                     break
+            for n, (name, type_) in enumerate(zip(names, types, strict=True)):
+                unfit = f"TRY_CAST({name} AS {type_}) IS NULL"
+                if type_ == "BIGINT":
+                    # 1.5 would be rounded.
+                    unfit += f" OR NOT regexp_full_match({name}, '-?[0-9]+')"
+                test = f"SELECT 1 FROM rows WHERE {name} IS NOT NULL AND ({unfit}) LIMIT 1"
+                if type_ != "VARCHAR" and connection.execute(test).fetchone():
+                    types[n] = "VARCHAR"
+            typed = ", ".join(f"CAST({name} AS {type_}) AS {name}" for name, type_ in zip(names, types, strict=True))
             path = Path(folder) / "rows.parquet"
-            connection.execute(f"COPY rows TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+            connection.execute(f"COPY (SELECT {typed} FROM rows) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
         with path.open("rb") as file:
             while data := file.read(PIECE):
                 yield data

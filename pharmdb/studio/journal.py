@@ -25,9 +25,13 @@ _HASH = re.compile(r"\$(?:argon2(?:id|i|d)|2[abxy]?|scrypt|pbkdf2[\w-]*|[156y])\
 _SECRET_NAME = re.compile(r"passw|secret|token|api_?key|_hash$|Hash$", re.IGNORECASE)
 
 
-def is_secret(column: str) -> bool:
-    """Whether a column's name says that its values are not to be shown."""
-    return _SECRET_NAME.search(column) is not None
+# Old rows that an upgrade could not take, passwords and all.
+_SECRET_COLUMNS = {("upgrade_rejects", "row")}
+
+
+def is_secret(column: str, table: str = "") -> bool:
+    """Whether a column's name, or its table, says that its values are not to be shown."""
+    return _SECRET_NAME.search(column) is not None or (table.lower(), column.lower()) in _SECRET_COLUMNS
 
 
 def mask_hashes(text: str) -> str:

@@ -86,6 +86,7 @@ class Studio {
     this.start = 1; // the number of the page's first row, where it is known
     this.count = null;
     this.changes = []; // what is staged, in its order
+    this.staged = null; // the name of what is staged, by which the kernel knows what it has saved
     this.nextChange = 1;
     this.selected = new Set();
     this.active = { r: 0, c: 0 };
@@ -121,7 +122,7 @@ class Studio {
   request(op, data = {}, onPiece = null) {
     const id = `${this.view}:${++this.number}`;
     const promise = new Promise((resolve, reject) => {
-      this.pending.set(id, { resolve, reject, onPiece, since: Date.now() });
+      this.pending.set(id, { op, resolve, reject, onPiece, since: Date.now() });
     });
     promise.id = id;
     this.busy();
@@ -148,7 +149,8 @@ class Studio {
     else waiting.resolve({ ...message.result, buffers });
   }
 
-  busy() { this.root.dataset.busy = this.pending.size ? "1" : "0"; }
+  // A save whose answer is overdue does not keep the page waiting.
+  busy() { this.root.dataset.busy = this.pending.size && !(this.silent && this.saving) ? "1" : "0"; }
 
   heard() {
     this.lastHeard = Date.now();
@@ -173,12 +175,18 @@ class Studio {
       this.silent = true;
       this.root.dataset.kernel = "silent";
       this.keepDraft();
-      for (const waiting of this.pending.values()) waiting.reject({ sentence: "the kernel does not answer" });
-      this.pending.clear();
+      // A save may still be in the kernel's queue: its answer is awaited for as long as the page is there.
+      for (const [id, waiting] of this.pending) {
+        if (waiting.op === "save") continue;
+        this.pending.delete(id);
+        waiting.reject({ sentence: "the kernel does not answer" });
+      }
       this.busy();
+      this.overdue = Boolean(this.saving);
+      const unknown = this.saving ? " It is not known whether the changes were saved: they stay staged, and are not saved twice." : " Nothing more was saved.";
       const kept = this.changes.length ? ` ${plural(this.changes.length, "staged change")} kept in this page.` : "";
       this.alertBox.replaceChildren(
-        h("p", {}, `The kernel does not answer: it is busy, was ended, or has died. Nothing more was saved.${kept} Reload the page, or run the notebook again.`),
+        h("p", {}, `The kernel does not answer: it is busy, was ended, or has died.${unknown}${kept} Reload the page, or run the notebook again.`),
       );
     }
   }
@@ -1165,41 +1173,59 @@ class Studio {
 
   async save() {
     if (!this.changes.length) { this.say("nothing is staged"); return; }
-    if (this.saving) return;
+    // Overdue, it can be asked for again: the kernel makes the same save once.
+    if (this.saving && !this.overdue) return;
     this.saving = true;
     const sent = this.changes.map(({ problems, ...change }) => change);
+    const name = this.staged;
+    const asSent = new Map(sent.map((change) => [change.id, this.asSent(change)]));
     let outcome;
-    try { outcome = await this.request("save", { changes: sent }); } catch (error) { this.fail(error); this.saving = false; return; }
-    this.saving = false;
+    try { outcome = await this.request("save", { changes: sent, staged: name }); } catch (error) { this.fail(error); this.saving = this.overdue = false; return; }
+    if (this.staged !== name) return; // answered before
+    this.saving = this.overdue = false;
     if (outcome.problems.length) {
       for (const change of this.changes) change.problems = outcome.problems.filter((p) => p.change === change.id);
       this.draw();
       this.say(`Nothing was saved: ${outcome.problems.map((p) => p.sentence).join("; ")}`, true);
       return;
     }
-    // What was staged while the save was under way stays.
-    this.changes = this.changes.filter((c) => !sent.some((s) => s.id === c.id));
+    // What was staged or changed while the save was under way stays.
+    const done = new Set(outcome.saved);
+    this.changes = this.changes.flatMap((change) => {
+      if (outcome.differing.includes(change.id)) return [{ ...change, problems: [{ change: change.id, column: "", kind: "conflict", sentence: "another form of this change was saved before: look at the row, then undo or save this one" }] }];
+      if (!done.has(change.id)) return [change];
+      if (change.kind === "delete" || this.asSent(change) === asSent.get(change.id)) return [];
+      return [change.kind === "insert" ? { ...change, kind: "update", key: outcome.keys[change.id], before: {} } : change];
+    });
+    this.staged = null;
     this.keepDraft();
     if (this.page?.first && this.page.has_previous) Object.assign(this.query, { place: this.page.first, direction: "from" });
     await this.load(true);
-    this.say(`${plural(sent.length, "change")} saved`);
+    this.say(`${plural(done.size, "change")} ${outcome.again ? "had been saved before" : "saved"}${outcome.warning ? ` · ${outcome.warning}` : ""}${this.changes.length ? ` · ${plural(this.changes.length, "other change")} still staged` : ""}`, Boolean(outcome.warning));
   }
 
+  asSent({ kind, values, password }) { return JSON.stringify([kind, values, password]); }
+
   discard() {
-    this.ask(`Discard ${plural(this.changes.length, "staged change")}?`, [], [["Discard", () => { this.changes = []; this.keepDraft(); this.draw(); this.say("discarded"); }]]);
+    this.ask(`Discard ${plural(this.changes.length, "staged change")}?`, [], [["Discard", () => { this.changes = []; this.staged = null; this.keepDraft(); this.draw(); this.say("discarded"); }]]);
   }
 
   // Staged changes live through a reload of the page, passwords excepted.
   keepDraft() {
+    if (!this.info) return; // before the first answer nothing can be staged
     const key = `pharmdb-studio-draft:${this.info.title}`;
-    const kept = this.changes.map(({ password, problems, ...change }) => change);
-    if (kept.length) sessionStorage.setItem(key, JSON.stringify(kept));
+    const changes = this.changes.map(({ password, problems, ...change }) => change);
+    // The copy that a duplicated or reloaded page has is the same set, and saved once.
+    if (changes.length || this.changes.length) this.staged ??= crypto.randomUUID?.() ?? `${this.view}-${Math.random().toString(36).slice(2)}`;
+    if (changes.length) sessionStorage.setItem(key, JSON.stringify({ changes, staged: this.staged }));
     else sessionStorage.removeItem(key);
   }
 
   restoreDraft() {
     try {
-      const kept = JSON.parse(sessionStorage.getItem(`pharmdb-studio-draft:${this.info.title}`) ?? "[]");
+      const draft = JSON.parse(sessionStorage.getItem(`pharmdb-studio-draft:${this.info.title}`) ?? "[]");
+      const kept = draft.changes ?? draft;
+      this.staged = draft.staged ?? null;
       this.changes = kept.filter((c) => this.tables.some((t) => t.name === c.table)).map((change) => ({
         ...change, problems: [],
         // What is masked is compared by a digest that the old kernel took with it.
@@ -1267,7 +1293,7 @@ class Studio {
     const id = this.id("unlock");
     const what = this.info.environment === "production" ? "edit rows of a production database, and to write with SQL" : "write with SQL";
     const input = h("input", { type: "text", id, autocomplete: "off" });
-    const dialog = this.ask("Unlock", [h("p", {}, `To ${what}, type the database's name: ${this.info.name}`), h("label", { for: id }, "Name"), input], [["Unlock", () => { this.setLock(input.value || "?"); }]]);
+    const dialog = this.ask("Unlock", [h("p", {}, `To ${what}, type the database's name: ${this.info.name}`), h("label", { for: id }, "Name"), input], [["Unlock", () => { if (input.value) this.setLock(input.value); else this.say(`type the database's name: ${this.info.name}`, true); }]]);
     input.addEventListener("keydown", (event) => { if (event.key === "Enter") dialog.querySelector("button").click(); });
   }
 
@@ -1336,7 +1362,7 @@ class Studio {
     try {
       const result = await request;
       const rows = result.rows.map((row) => h("tr", {}, ...row.map((text) => h("td", { dir: "auto", class: text === null ? "ph-null" : "" }, text === null ? h("span", { class: "ph-quiet" }, "NULL") : visible(text)))));
-      const told = plan ? "plan" : result.columns.length ? `${plural(result.rows.length, "row")}${result.more ? ", and there are more" : ""}` : `${plural(result.changed ?? 0, "row")} changed`;
+      const told = plan ? "plan" : result.columns.length ? `${plural(result.rows.length, "row")}${result.more ? ", and there are more" : ""}` : `${plural(result.changed ?? 0, "row")} changed${result.warning ? ` · ${result.warning}` : ""}`;
       this.sqlResult.replaceChildren(h("p", { role: "status" }, `${told} · ${result.ms} ms`),
         plan ? h("pre", { class: "ph-plan", tabindex: "0" }, result.plan) : "",
         result.columns.length ? h("div", { class: "ph-scroll", tabindex: "0", role: "region", "aria-label": "Result" }, h("table", { class: "ph-plain" },

@@ -166,10 +166,11 @@ class Studio(anywidget.AnyWidget):
     def _hello(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
         with self._reading(cancel) as session:
             environment = database.environment(session.connection)
+            name = browsing.database_name(self.target, session)
             self._tables = catalogue(session)
         return {
             "tables": [_described(table) for table in self._tables.values()],
-            "name": self.target.name,
+            "name": name,
             "title": str(self.target),
             "environment": environment,
             "unlocked": self.unlocked,
@@ -216,19 +217,41 @@ class Studio(anywidget.AnyWidget):
         changes = [_change(each) for each in message["changes"]]
         for change in changes:
             self._table({"table": change.table})
-        outcome = editing.save(self.target, self._tables, changes, self.journal, unlocked=self.unlocked, log=self._path)
-        self.saved += 0 if outcome.problems else len(changes)
-        return {"problems": [asdict(each) for each in outcome.problems], "keys": outcome.keys}
+        outcome = editing.save(
+            self.target,
+            self._tables,
+            changes,
+            self.journal,
+            unlocked=self.unlocked,
+            log=self._path,
+            staged=str(message.get("staged") or ""),
+        )
+        self.saved += 0 if outcome.problems or outcome.again else len(changes)
+        return {
+            "problems": [asdict(each) for each in outcome.problems],
+            "keys": outcome.keys,
+            "warning": outcome.warning,
+            "again": outcome.again,
+            "saved": list(outcome.changes),
+            "differing": outcome.differing,
+        }
 
     def _lock(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
-        """Unlocks with the database's name, and locks without one."""
-        name = str(message.get("name") or "")
-        if name and name != self.target.name:
+        """Unlocks with the name that the database itself says it has, and locks without one."""
+        typed = str(message.get("name") or "")
+        if not typed:
+            self.unlocked = False
+            return {"unlocked": False}
+        with self._reading(cancel) as session:
+            name = browsing.database_name(self.target, session)
+        if typed != name or name in ("", "?"):
             raise ParameterError(
-                expected=f"the name of the database, {self.target.name}", found=f"{name!r}", next="type it again"
+                expected=f"the name of the database, {name}",
+                found=repr(typed),
+                next=f"type {name} where the studio asks for the database's name",
             )
-        self.unlocked = bool(name)
-        return {"unlocked": self.unlocked}
+        self.unlocked = True
+        return {"unlocked": True}
 
     def _sql(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
         try:

@@ -548,6 +548,45 @@ def test_a_kernel_that_is_gone_is_noticed_and_nothing_staged_is_lost(tabs: Tabs,
     expect(cell(page, 0, "email")).to_have_text("staged@pharmtrainer.test")
 
 
+def test_a_kernel_that_is_silent_from_the_start_is_noticed(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded, clock=True)
+    page.add_init_script("window.dead = true")
+    page.reload()
+    page.wait_for_selector(".ph-studio")
+    page.clock.run_for(15_000)
+    expect(page.get_by_role("alert").first).to_contain_text("The kernel does not answer")
+
+
+def test_unlocking_asks_for_a_name(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    page.get_by_role("button", name="Unlock…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Unlock", exact=True).click()
+    expect(page.locator(".ph-message")).to_contain_text("type the database's name")
+    expect(page.locator(".ph-studio")).to_have_attribute("data-unlocked", "false")
+
+
+def test_a_save_whose_answer_is_late_is_made_once(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded, model="Bookmark", clock=True)
+    page.get_by_role("button", name="Add row").click()
+    for column, text in (("user_id", "1"), ("entity_type", "drug"), ("entity_id", "late")):
+        edit(page, 0, column, text)
+    # The kernel hears the save, and its answer is lost.
+    page.evaluate(
+        """() => { const kernel = window.kernel; window.kernel = async (message) => {
+            if (message.op === "save") await kernel(message);
+            return message.op === "save" || message.op === "ping" ? [] : kernel(message); } }"""
+    )
+    page.get_by_role("button", name="Save all").click()
+    page.clock.run_for(15_000)
+    expect(page.get_by_role("alert").first).to_contain_text("It is not known whether the changes were saved")
+    assert query(seeded, "SELECT count(*) FROM bookmarks") == [(1,)]
+    page.reload()
+    ready(page)
+    page.get_by_role("button", name="Save all").click()
+    expect(page.locator(".ph-message")).to_have_text("1 change had been saved before")
+    assert query(seeded, "SELECT count(*) FROM bookmarks") == [(1,)]
+
+
 def test_an_export_is_the_whole_filtered_result(tabs: Tabs, seeded: str, tmp_path: Path) -> None:
     fill(seeded, 120)
     page = tabs.open(seeded, model="Attempt")
