@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -289,3 +290,14 @@ def test_the_journal_holds_each_statement_with_its_parameters_rows_and_time(seed
     assert entry.rows == 2
     assert entry.ms > 0
     assert math.isfinite(entry.ms)
+
+
+def test_another_kernel_knows_a_long_cell_again_and_no_masked_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft outlives its kernel: after a reload what was cut is still compared."""
+    long, hashed = SimpleNamespace(kind="text", secret=False), SimpleNamespace(kind="text", secret=True)
+    before: Any = browsing.cell(long, "x" * 5000), browsing.cell(hashed, "$2a$10$abc")
+    monkeypatch.setattr(browsing, "_DIGEST_KEY", b"of another kernel")
+    after: Any = browsing.cell(long, "x" * 5000), browsing.cell(hashed, "$2a$10$abc")
+    assert browsing.same(before[0], after[0])
+    assert not browsing.same(before[0], browsing.cell(long, "x" * 4999 + "y"))
+    assert before[1]["d"] != after[1]["d"], "a digest that anybody can make would tell a guessed hash"

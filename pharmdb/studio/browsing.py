@@ -39,7 +39,7 @@ COUNT_CAP = 10_000
 CELL_CUT = 300
 OPERATORS = ("=", "≠", "<", "≤", ">", "≥", "between", "contains", "in", "is empty", "is not empty")
 
-# Cells that are cut or masked are compared by a digest that only this process can make.
+# Cells that are masked are compared by a digest that only this process can make.
 _DIGEST_KEY = secrets.token_bytes(32)
 
 Cell = str | None | dict[str, Any]
@@ -398,7 +398,12 @@ def cell(found: Column, value: Any) -> Cell:
     if safe != text:
         return {"t": safe[:CELL_CUT], "d": digest(text), "m": True, "n": len(safe)}
     if len(text) > CELL_CUT:
-        return {"t": text[:CELL_CUT], "d": digest(text), "n": len(text)}
+        # No secret: another kernel, after a reload, must know it again.
+        return {
+            "t": text[:CELL_CUT],
+            "d": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32],
+            "n": len(text),
+        }
     return text
 
 
