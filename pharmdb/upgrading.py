@@ -130,7 +130,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
 
     `source` is a path (relative to the project's root) or a URL; empty: PHARMDB_SOURCE. It is only read. What the
     target holds is backed up; learners' data give way only to `confirm`, the target's name. With `dry_run` nothing is
-    written. A source that is there already is left at that, unless `confirm` asks for it again.
+    written. A source that is there already, whole, is left at that.
 
     Raises RevisionError for what is no old database, ProtectedError where the target holds learners' data,
     ParameterError, BackupError, LockedError, UnavailableError; source and target are then what they were.
@@ -150,8 +150,9 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             account = Account(reader, place, recognition, to_postgresql=not target.is_sqlite)
             account.run()
             done = account.digest in known and _holds(target, account)
-            # Who confirms wants it again.
-            if dry_run or (done and not confirm):
+            if done:
+                _refuse_wrong(target, target.name, "all of this source", confirm)
+            if dry_run or done:
                 state = "holds all of this source" if done else _state(target, confirm)
                 return UpgradeReport(str(old), str(target), dry_run, done, recognition, account, state)
         _look(target, confirm)
