@@ -257,7 +257,7 @@ def _copy(target: database.Target, path: Path, copy: Path) -> tuple[copies.Diges
         # SQLite leaves the interpreter free meanwhile.
         compared = pool.submit(copies.compare_sqlite, snapshot)
         checked = pool.submit(copies.check_sqlite, copy)
-        with database.reading(_as_target(copy)) as reader:
+        with database.reading(database.of_file(copy)) as reader:
             mark = _fingerprint(reader)
         faults = checked.result() or compared.result()
         rows = {} if faults else copies.count_sqlite(snapshot)
@@ -268,12 +268,6 @@ def _copy(target: database.Target, path: Path, copy: Path) -> tuple[copies.Diges
             next=f"{database.command(target, 'pharmdb restore')}   (the newest good backup); {copies.NO_BACKUP}",
         )
     return copies.Digest(rows, ""), mark
-
-
-def _as_target(path: Path) -> database.Target:
-    from sqlalchemy import URL
-
-    return database.Target(URL.create("sqlite", database=str(path)))
 
 
 def _dump(target: database.Target, copy: Path, connection: Connection) -> tuple[copies.Digest, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 
-def insert(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+def insert(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Inserts the rows inside the caller's transaction, without holding them all.
 
     Values are as the database stores them: times as text in the column's form, documents as their text. The table's

@@ -135,6 +135,18 @@ class Target:
     __repr__ = __str__
 
 
+def of_file(path: Path | str) -> Target:
+    """The SQLite database in a file. A relative path starts at the project's root."""
+    return Target(URL.create("sqlite", database=str(path)))
+
+
+def server_name(connection: Connection, target: Target) -> str:
+    """The database's name as `confirm` takes it, from the server itself: a URL may leave it out."""
+    if target.is_sqlite:
+        return target.name
+    return str(connection.exec_driver_sql("SELECT current_database()").scalar_one())
+
+
 def command(target: Target | str, text: str) -> str:
     """A pharmdb command as it works when typed: with --database-url, where PHARMDB_URL does not name the target."""
     try:

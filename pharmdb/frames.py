@@ -6,7 +6,7 @@ PostgreSQL sends numbers as bytes, SQLite as one text, and text is cut at a char
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -142,9 +142,7 @@ def _chunks(
         f"SELECT count(*), max(id), {', '.join(map(join, columns))} FROM "
         f"(SELECT {names} FROM {table} WHERE {where} ORDER BY id LIMIT {CHUNK}) AS chunk"
     )
-    if not sqlite:
-        for name in ("last", *values):
-            sql = sql.replace(f":{name}", f"%({name})s")
+    sql = _for_driver(sql, ("last", *values), sqlite)
     split = _split_sqlite if sqlite else _split_postgresql
     driver: Any = connection.connection.driver_connection
     cursor = driver.cursor() if sqlite else driver.cursor(binary=True)
@@ -164,14 +162,19 @@ def _chunks(
         last = newest
 
 
+def _for_driver(sql: str, names: Iterable[str], sqlite: bool) -> str:
+    """The SQL with its parameters as the driver writes them."""
+    for name in () if sqlite else names:
+        sql = sql.replace(f":{name}", f"%({name})s")
+    return sql
+
+
 def _one_by_one(
     cursor: Any, table: str, column: _Column, where: str, sqlite: bool, values: dict[str, Any]
 ) -> list[str]:
     cast = column.name if sqlite else f"{column.name}::text"
     sql = f"SELECT {cast} FROM {table} WHERE {where} ORDER BY id LIMIT {CHUNK}"
-    if not sqlite:
-        for name in values:
-            sql = sql.replace(f":{name}", f"%({name})s")
+    sql = _for_driver(sql, values, sqlite)
     return [_NULL if value is None else value for (value,) in cursor.execute(sql, values)]
 
 

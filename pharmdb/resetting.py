@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect
 
-from pharmdb import backups, database, dropping, reports, revisions, seeding
+from pharmdb import backups, database, dropping, prisma, reports, revisions, seeding
 from pharmdb.errors import ProtectedError
 from pharmdb.models import MODELS
 
@@ -84,9 +84,7 @@ def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, see
 
 def _guard(connection: Connection, target: database.Target, confirm: str) -> None:
     database.refuse_production(connection, "reset")
-    name = target.name
-    if not target.is_sqlite:
-        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+    name = database.server_name(connection, target)
     tables = dropping.tables(connection)
     # Alembic's own table alone says nothing, and holds nothing; nor does a type.
     others = [n for kind, n in dropping.names(connection) if kind not in ("type", "domain") and n != "alembic_version"]
@@ -111,13 +109,8 @@ def _is_ours(connection: Connection, tables: list[str]) -> bool:
     inspector = inspect(connection)
     for model in MODELS:
         columns = set(model.__table__.columns.keys()) - {"role"}
-        old = {_camel(column) for column in columns}
+        old = {prisma.camel(column) for column in columns}
         for name, wanted in ((model.__tablename__, columns), (model.__name__, old)):
             if name in tables and wanted <= {column["name"] for column in inspector.get_columns(name)}:
                 return True
     return False
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)

@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from pharmdb import backups, copies, database
-from pharmdb.errors import BackupError, LockedError, ParameterError, UnavailableError
+from pharmdb import copies, database
+from pharmdb.errors import BackupError, LockedError, ParameterError, PharmdbError, UnavailableError
 
 # What Prisma's URLs say to Prisma; libpq knows none of it.
 _PRISMA_ONLY = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size", "schema")
@@ -40,7 +40,7 @@ def source_target(source: str = "") -> database.Target:
     if text.startswith("file:"):
         text = text.removeprefix("file:").partition("?")[0]
     if "://" not in text:
-        return database.Target(URL.create("sqlite", database=str(Path(text).expanduser())))
+        return database.of_file(Path(text).expanduser())
     return database.named(name, _without_prisma(text), secret=not source)
 
 
@@ -75,38 +75,30 @@ def refuse_same(old: database.Target, target: database.Target) -> None:
         )
 
 
-_UNCHANGED = "the source and the target"
-
-
-def _recover(old: database.Target) -> str:
-    path = shlex.quote(str(old.path))
-    return f"sqlite3 {path} .recover | sqlite3 recovered.db && pharmdb upgrade --source recovered.db"
-
-
 @contextmanager
 def told_of(old: database.Target) -> Iterator[None]:
     """What fails in here is about the source: the error says so, and does not advise to restore or reset it."""
     try:
         with database.explaining(old):
             yield
-    except UnavailableError as error:
-        damaged = "malformed" in error.found
-        raise UnavailableError(
+    except (BackupError, LockedError, UnavailableError) as error:
+        raise type(error)(
             expected=error.expected,
             found=error.found,
-            unchanged=_UNCHANGED,
-            next=_recover(old) if damaged else f"look whether {old} is the old database, and may be read",
+            unchanged="the source and the target",
+            next=_advice(old, error),
         ) from error
-    except BackupError as error:
-        full = "free space" in error.next
-        raise BackupError(
-            expected=error.expected,
-            found=error.found,
-            unchanged=_UNCHANGED,
-            next=error.next.partition("; or")[0] if full or not old.is_sqlite else _recover(old),
-        ) from error
-    except LockedError as error:
-        raise LockedError(expected=error.expected, found=error.found, unchanged=_UNCHANGED, next=error.next) from error
+
+
+def _advice(old: database.Target, error: PharmdbError) -> str:
+    if isinstance(error, LockedError):
+        return error.next
+    path = shlex.quote(str(old.path))
+    recover = f"sqlite3 {path} .recover | sqlite3 recovered.db && pharmdb upgrade --source recovered.db"
+    if isinstance(error, BackupError):
+        # Without the way round a backup: an upgrade has none.
+        return error.next.partition("; or")[0] if "free space" in error.next or not old.is_sqlite else recover
+    return recover if "malformed" in error.found else f"look whether {old} is the old database, and may be read"
 
 
 @contextmanager
@@ -151,7 +143,7 @@ def _private_copy(old: database.Target) -> Iterator[database.Target]:
         # What a -wal or a -journal still holds is brought in here, in the copy.
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        yield database.Target(URL.create("sqlite", database=str(path)))
+        yield database.of_file(path)
 
 
 def _tidy(path: Path) -> None:
@@ -168,8 +160,3 @@ def refuse_damaged(place: database.Target) -> None:
     faults = copies.check_sqlite(place.path) if place.is_sqlite else []
     if faults:
         raise UnavailableError(expected=f"a sound file at {place}", found=f"malformed: {'; '.join(faults)}", next="")
-
-
-def where_the_backup_lies(taken: backups.Backup) -> database.Target:
-    """A SQLite backup as a database of its own: it stands still, whoever goes on writing to the source."""
-    return database.Target(URL.create("sqlite", database=str(taken.path)))

@@ -163,7 +163,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
         assert taken is not None
         if old.is_sqlite:
             # The backup stands still, whoever goes on writing to the source.
-            place = database.Target(old.url.set(database=str(taken.path)))
+            place = database.of_file(taken.path)
             reader = stack.enter_context(database.watching(place))
         with database.changing_schema(target) as writer:
             state = _guard(writer, target, confirm)
@@ -246,14 +246,11 @@ def _ids_after(writer: Connection, counts: tuple[Count, ...]) -> Iterator[None]:
 
 def _guard(connection: Connection, target: database.Target, confirm: str) -> str:
     """Says what the target holds. Raises ProtectedError where that may not be replaced."""
-    name = target.name
-    if not target.is_sqlite:
-        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
     revisions.require_known(connection, target)
     state = _content(connection)
     if state.startswith("learners"):
         database.refuse_production(connection, "replace")
-    _refuse_wrong(target, name, state, confirm)
+    _refuse_wrong(target, database.server_name(connection, target), state, confirm)
     return state
 
 

@@ -55,7 +55,10 @@ class Databases:
     def empty(self, dialect: str) -> str:
         name = f"test_{next(self._numbers)}"
         if dialect == "sqlite":
-            return f"sqlite:///{self._folder / name}.db"
+            # A folder of its own: what lies beside a database belongs to it.
+            folder = self._folder / name
+            folder.mkdir()
+            return f"sqlite:///{folder / name}.db"
         return self._create(name)
 
     def migrated(self, dialect: str) -> str:
