@@ -1,12 +1,14 @@
 """Whole tables as dataframes: the database joins each column's values, NumPy takes them apart again.
 
 Row by row the driver would make eight Python objects for each attempt. Here it makes eight for many thousand of them:
-PostgreSQL sends numbers as bytes, SQLite as one text, and text is cut at a character that no value holds.
+PostgreSQL sends numbers as bytes, SQLite as one text, and text is cut at a character that no value holds. While the
+database joins the next values, another thread takes the last ones apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -117,86 +119,124 @@ def _series(column: _Column, pieces: list[Any]) -> Any:
             return pd.Series(pd.DatetimeIndex(joined.view("datetime64[us]")).tz_localize("UTC"), copy=False)
         return pd.array(joined, dtype="Float64" if column.kind == "real" else "Int64", copy=False)
     if column.kind == "code":
-        codes = np.concatenate(pieces) if pieces else np.array([], np.int64)
+        codes = np.concatenate(pieces) if pieces else np.array([], np.int8)
         return pd.Categorical.from_codes(codes, list(column.categories or ()))  # type: ignore[call-overload]
     if column.categories is None:
-        texts = np.concatenate([np.array(piece, dtype=object) for piece in pieces] or [np.array([], dtype=object)])
+        texts = np.concatenate(pieces) if pieces else np.array([], dtype=object)
         if column.nullable:
             texts[texts == _NULL] = None
         return pd.array(texts, dtype="str", copy=False)
     known: dict[str, int] = {}
-    found = [np.array([known.setdefault(text, len(known)) for text in piece], dtype=np.int64) for piece in pieces]
-    joined = np.concatenate(found) if found else np.array([], np.int64)
+    found = []
+    for piece in pieces:
+        codes, texts = pd.factorize(piece)
+        found.append(np.array([known.setdefault(text, len(known)) for text in texts], dtype=np.int32)[codes])
+    joined = np.concatenate(found) if found else np.array([], np.int32)
     return pd.Categorical.from_codes(joined, list(known))  # type: ignore[call-overload]
 
 
 def _chunks(
     connection: Connection, table: str, columns: list[_Column], conditions: list[str], values: dict[str, Any]
 ) -> Iterator[list[Any]]:
-    """The columns of CHUNK rows at a time, from one id to the next."""
+    """The columns of at most CHUNK rows at a time, from one id to the next."""
     sqlite = connection.dialect.name == "sqlite"
-    join = _join_sqlite if sqlite else _join_postgresql
-    where = " AND ".join(["id > :last", *conditions])
-    names = ", ".join(column.name for column in columns)
-    sql = (
-        f"SELECT count(*), max(id), {', '.join(map(join, columns))} FROM "
-        f"(SELECT {names} FROM {table} WHERE {where} ORDER BY id LIMIT {CHUNK}) AS chunk"
-    )
-    sql = _for_driver(sql, ("last", *values), sqlite)
     split = _split_sqlite if sqlite else _split_postgresql
     driver: Any = connection.connection.driver_connection
     cursor = driver.cursor() if sqlite else driver.cursor(binary=True)
+    where = " AND ".join(["id > :last", *conditions])
+
+    def take_apart(joined: Sequence[Any]) -> list[Any]:
+        return [split(column, value) for column, value in zip(columns, joined, strict=True)]
+
+    def checked(bounds: dict[str, Any], rows: int, task: Future[list[Any]]) -> list[Any]:
+        # Where a value holds the character at which text is cut, there are more: that column is read row by row.
+        return [
+            piece if len(piece) == rows else _one_by_one(cursor, table, column, where, sqlite, bounds, rows)
+            for column, piece in zip(columns, task.result(), strict=True)
+        ]
+
+    with ThreadPoolExecutor(1) as pool:
+        before: tuple[dict[str, Any], int, Future[list[Any]]] | None = None
+        for bounds, rows, joined in _joined(cursor, table, columns, where, sqlite, values):
+            now = (bounds, rows, pool.submit(take_apart, joined))
+            if before is not None:
+                yield checked(*before)
+            before = now
+        if before is not None:
+            yield checked(*before)
+
+
+def _joined(
+    cursor: Any, table: str, columns: list[_Column], where: str, sqlite: bool, values: dict[str, Any]
+) -> Iterator[tuple[dict[str, Any], int, Sequence[Any]]]:
+    """For each chunk its parameters, how many rows it has, and each column's values as one."""
+    # In the table's own order SQLite needs no subquery, which costs half as much again; ids may have gaps.
+    whole = sqlite and where == "id > :last"
+    if whole:
+        source = f"{table} WHERE id > :last AND id <= :upto"
+    else:
+        names = ", ".join(column.name for column in columns)
+        source = f"(SELECT {names} FROM {table} WHERE {where} ORDER BY id LIMIT {CHUNK}) AS chunk"
+    join = _join_sqlite if sqlite else _join_postgresql
+    sql = _for_driver(f"SELECT count(*), max(id), {', '.join(map(join, columns))} FROM {source}", values, sqlite)
     last = -(2**63)
     while True:
-        rows, newest, *joined = cursor.execute(sql, values | {"last": last}).fetchone()
-        if not rows:
+        bounds = values | {"last": last, "upto": min(last + CHUNK, 2**63 - 1)}
+        rows, newest, *joined = cursor.execute(sql, bounds).fetchone()
+        if rows:
+            yield bounds, rows, joined
+            last = newest
+            continue
+        (after,) = cursor.execute(f"SELECT min(id) FROM {table} WHERE id > ?", [last]).fetchone() if whole else (None,)
+        if after is None:
             return
-        chunk = []
-        for column, value in zip(columns, joined, strict=True):
-            found = split(column, value)
-            if len(found) != rows:
-                # A value holds the character at which text is cut: this column is read row by row.
-                found = _one_by_one(cursor, table, column, where, sqlite, values | {"last": last})
-            chunk.append(found)
-        yield chunk
-        last = newest
+        last = after - 1
 
 
 def _for_driver(sql: str, names: Iterable[str], sqlite: bool) -> str:
     """The SQL with its parameters as the driver writes them."""
-    for name in () if sqlite else names:
+    for name in () if sqlite else ("last", *names):
         sql = sql.replace(f":{name}", f"%({name})s")
     return sql
 
 
 def _one_by_one(
-    cursor: Any, table: str, column: _Column, where: str, sqlite: bool, values: dict[str, Any]
-) -> list[str]:
+    cursor: Any, table: str, column: _Column, where: str, sqlite: bool, values: dict[str, Any], rows: int
+) -> np.ndarray[Any, Any]:
     cast = column.name if sqlite else f"{column.name}::text"
-    sql = f"SELECT {cast} FROM {table} WHERE {where} ORDER BY id LIMIT {CHUNK}"
-    sql = _for_driver(sql, values, sqlite)
-    return [_NULL if value is None else value for (value,) in cursor.execute(sql, values)]
+    sql = _for_driver(f"SELECT {cast} FROM {table} WHERE {where} ORDER BY id LIMIT {rows}", values, sqlite)
+    return _texts(_NULL if value is None else value for (value,) in cursor.execute(sql, values))
+
+
+def _texts(values: Iterable[str]) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    return np.array(list(values), dtype=object)
 
 
 def _code(column: _Column) -> str:
-    """The place of a category among the known ones; a rule of the schema lets no other in."""
-    cases = " ".join(f"WHEN '{value}' THEN {code}" for code, value in enumerate(column.categories or ()))
+    """A letter for a category, by its place among the known ones; a rule of the schema lets no other in."""
+    cases = " ".join(f"WHEN '{value}' THEN '{chr(_A + code)}'" for code, value in enumerate(column.categories or ()))
     return f"CASE {column.name} {cases} END"
+
+
+_A = ord("a")
 
 
 def _join_sqlite(column: _Column) -> str:
     name = column.name
     if column.kind == "integer":
-        return f"group_concat({name}, ' ')"
+        return f"json_group_array({name})"
     if column.kind == "code":
-        return f"group_concat({_code(column)}, ' ')"
+        return f"group_concat({_code(column)}, '')"
     if column.kind == "time":
         return f"group_concat({name}, '')"
     if column.kind == "real":
-        # 17 digits say every double exactly.
-        return f"group_concat(printf('%!.17g', {name}), ' ')"
-    value = f"coalesce({name}, char({ord(_NULL)}))" if column.nullable else name
-    return f"group_concat({value}, char({ord(_CUT)}))"
+        # 17 digits say every double exactly; a whole number needs no such work.
+        whole = f"CAST({name} AS INTEGER)"
+        return f"group_concat(CASE WHEN {name} = {whole} THEN {whole} ELSE printf('%!.17g', {name}) END, ' ')"
+    value = f"ifnull({name}, '{_NULL}')" if column.nullable else name
+    return f"group_concat({value}, '{_CUT}')"
 
 
 def _join_postgresql(column: _Column) -> str:
@@ -204,32 +244,46 @@ def _join_postgresql(column: _Column) -> str:
     if column.kind == "integer":
         return f"string_agg(int8send({name}), ''::bytea)"
     if column.kind == "code":
-        return f"string_agg(int8send({_code(column)}), ''::bytea)"
+        return f"string_agg({_code(column)}, '')"
     if column.kind == "time":
-        return f"string_agg(int8send((EXTRACT(EPOCH FROM {name}) * 1000000)::bigint), ''::bytea)"
+        return f"string_agg(timestamptz_send({name}), ''::bytea)"
     if column.kind == "real":
         return f"string_agg(float8send({name}), ''::bytea)"
-    value = f"coalesce({name}::text, chr({ord(_NULL)}))" if column.nullable else f"{name}::text"
-    return f"string_agg({value}, chr({ord(_CUT)}))"
+    value = f"coalesce({name}::text, '{_NULL}')" if column.nullable else f"{name}::text"
+    return f"string_agg({value}, '{_CUT}')"
 
 
-def _split_sqlite(column: _Column, value: str) -> np.ndarray[Any, Any] | list[str]:
+def _split_sqlite(column: _Column, value: str) -> np.ndarray[Any, Any]:
     import numpy as np
 
-    if column.kind in ("integer", "code"):
-        return np.fromstring(value, dtype=np.int64, sep=" ")
+    if column.kind == "integer":
+        return np.fromstring(value[1:-1], dtype=np.int64, sep=",")
     if column.kind == "real":
         return np.fromstring(value, dtype=np.float64, sep=" ")
     if column.kind == "time":
         return np.frombuffer(value.encode(), dtype="S26").astype("datetime64[us]").view(np.int64)
-    return value.split(_CUT)
+    return _split_text(column, value)
 
 
-def _split_postgresql(column: _Column, value: Any) -> np.ndarray[Any, Any] | list[str]:
+# PostgreSQL counts microseconds from 2000 on.
+_POSTGRESQL_EPOCH = 946_684_800_000_000
+
+
+def _split_postgresql(column: _Column, value: Any) -> np.ndarray[Any, Any]:
     import numpy as np
 
-    if column.kind in ("integer", "code", "time"):
+    if column.kind == "integer":
         return np.frombuffer(value, dtype=">i8").astype(np.int64)
     if column.kind == "real":
         return np.frombuffer(value, dtype=">f8").astype(np.float64)
-    return str(value).split(_CUT)
+    if column.kind == "time":
+        return np.frombuffer(value, dtype=">i8").astype(np.int64) + _POSTGRESQL_EPOCH
+    return _split_text(column, value)
+
+
+def _split_text(column: _Column, value: str) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    if column.kind == "code":
+        return (np.frombuffer(value.encode(), dtype=np.uint8) - _A).astype(np.int8)
+    return _texts(value.split(_CUT))
