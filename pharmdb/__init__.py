@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pharmdb.backups import backup, list_backups, restore
     from pharmdb.checking import check
     from pharmdb.cohorts import cohort
+    from pharmdb.daily import daily_progress
     from pharmdb.database import reading, target, writing
     from pharmdb.errors import PharmdbError
     from pharmdb.fingerprints import fingerprint
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pharmdb.inspecting import inspect
     from pharmdb.migrating import migrate
     from pharmdb.queries import frame
+    from pharmdb.recording import delete_user, record_attempt
     from pharmdb.reports import wide_tables
     from pharmdb.resetting import reset
     from pharmdb.seeding import seed
@@ -32,6 +34,8 @@ _HOMES = {
     "backup": "backups",
     "check": "checking",
     "cohort": "cohorts",
+    "daily_progress": "daily",
+    "delete_user": "recording",
     "fingerprint": "fingerprints",
     "frame": "queries",
     "inspect": "inspecting",
@@ -39,6 +43,7 @@ _HOMES = {
     "migrate": "migrating",
     "progress_frame": "frames",
     "reading": "database",
+    "record_attempt": "recording",
     "reset": "resetting",
     "restore": "backups",
     "searchable": "studio.searching",
@@ -55,6 +60,8 @@ __all__ = [
     "backup",
     "check",
     "cohort",
+    "daily_progress",
+    "delete_user",
     "fingerprint",
     "frame",
     "inspect",
@@ -62,6 +69,7 @@ __all__ = [
     "migrate",
     "progress_frame",
     "reading",
+    "record_attempt",
     "reset",
     "restore",
     "searchable",

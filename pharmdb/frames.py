@@ -42,14 +42,20 @@ def attempts_frame(
     id, user_id (Int64), entity_type (category of question, case, calc), entity_id (str), answers (str, JSON), score
     (Float64, 0 to 100), feedback (str, JSON or missing), created_at (datetime64[us, UTC]).
     """
-    conditions, values = [], {}
-    if user_id is not None:
-        conditions.append("user_id = :user_id")
-        values["user_id"] = user_id
+    conditions, values = of_attempts(connection, user_id, since)
+    return _frame(connection, Attempt, conditions, values, {"entity_type": ATTEMPT_ENTITY_TYPES})
+
+
+def of_attempts(
+    connection: Connection, user_id: int | None, since: datetime | None
+) -> tuple[list[str], dict[str, Any]]:
+    """Conditions in SQL and their values, for the attempts of one user (or of all), since an aware time (or ever)."""
+    values: dict[str, Any] = {} if user_id is None else {"user_id": user_id}
+    conditions = [f"{name} = :{name}" for name in values]
     if since is not None:
         conditions.append("created_at >= :since")
         values["since"] = UTCDateTime().process_bind_param(since, connection.dialect)
-    return _frame(connection, Attempt, conditions, values, {"entity_type": ATTEMPT_ENTITY_TYPES})
+    return conditions, values
 
 
 def progress_frame(connection: Connection, *, user_id: int | None = None) -> pd.DataFrame:
