@@ -1,4 +1,8 @@
-"""Many rows into one table: `executemany` on the driver's connection for SQLite, COPY for PostgreSQL."""
+"""Many rows into one table: `executemany` on the driver's connection for SQLite, COPY for PostgreSQL.
+
+What was measured and left: ADBC takes a ready Arrow table half as fast again into SQLite, but over a connection of its
+own, outside the caller's transaction; several rows in one INSERT are faster only where they come in an index's order.
+"""
 
 from __future__ import annotations
 

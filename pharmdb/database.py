@@ -370,6 +370,8 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
             if not path.stat().st_size:
                 _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
+            # 64 MiB instead of 2: rows that go to many places of an index would be read and written again and again.
+            connection.execute("PRAGMA cache_size = -65536")
             # Dropping a large table would otherwise write zeros over every page of it.
             connection.execute("PRAGMA secure_delete = FAST")
         else:
