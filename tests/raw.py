@@ -93,6 +93,17 @@ def session(url: str) -> Iterator[Any]:
         connection.close()
 
 
+def run(url: str, *statements: str) -> None:
+    with session(url) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
+    with session(url) as connection:
+        return [tuple(row) for row in connection.execute(sql).fetchall()]
+
+
 @contextmanager
 def transaction(connection: Any, keep: bool = True) -> Iterator[None]:
     connection.execute("BEGIN")

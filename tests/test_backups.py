@@ -21,6 +21,7 @@ import psycopg
 import pytest
 import raw
 from conftest import Databases
+from raw import ask, run
 
 import pharmdb
 from pharmdb import backups, copies, database, drift, passwords, revisions
@@ -53,17 +54,6 @@ def fingerprint(url: str) -> str:
 def revision(url: str) -> str | None:
     with pharmdb.reading(pharmdb.target(url)) as connection:
         return revisions.current_revision(connection)
-
-
-def run(url: str, *statements: str) -> None:
-    with raw.session(url) as session:
-        for statement in statements:
-            session.execute(statement)
-
-
-def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
-    with raw.session(url) as session:
-        return list(session.execute(sql).fetchall())
 
 
 def everything(url: str) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import raw
 from conftest import Databases
+from raw import ask
 
 import pharmdb
 from pharmdb import catalogue, cohort_rows, cohorts, learners
@@ -30,11 +31,6 @@ PINNED = "899b81f31851b400b594545a368f9245726d391f2ecaa3ecb53c7a7148469a01"
 
 
 NEVER = datetime(1, 1, 1)  # noqa: DTZ001 - as SQLite writes times, without a zone
-
-
-def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
-    with raw.session(url) as session:
-        return [tuple(row) for row in session.execute(sql).fetchall()]
 
 
 def counts(url: str) -> dict[str, int]:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import raw
+from raw import ask
 
 import pharmdb
 from pharmdb import queries, seeding
 from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES
 
 DEMO = "(SELECT id FROM users WHERE email = 'demo@pharmtrainer.test')"
-
-
-def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
-    with raw.session(url) as session:
-        return list(session.execute(sql).fetchall())
 
 
 def refuses(url: str, sql: str) -> bool:

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import raw
 from conftest import DIALECTS, Databases
+from raw import ask, run
 from sqlalchemy import Engine, event
 
 import pharmdb
@@ -46,17 +47,6 @@ def is_sqlite(url: str) -> bool:
 
 def name_of(url: str) -> str:
     return database.target(url).name
-
-
-def run(url: str, *statements: str) -> None:
-    with raw.session(url) as session:
-        for statement in statements:
-            session.execute(statement)
-
-
-def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
-    with raw.session(url) as session:
-        return list(session.execute(sql).fetchall())
 
 
 def assert_known_good(url: str) -> None:
