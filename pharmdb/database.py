@@ -277,10 +277,11 @@ def keeping(target: Target) -> Iterator[Callable[[], AbstractContextManager[Conn
         @contextmanager
         def transaction() -> Iterator[Connection]:
             nonlocal kept, file
-            if file != _file(target):
+            now = _file(target)
+            if file != now:
                 # Another file has its name now; what is written to the old one would be lost.
                 kept.close()
-                kept, file = engine.connect(), _file(target)
+                kept, file = engine.connect(), now
             with explaining(target), kept.begin():
                 yield kept
 
@@ -291,9 +292,12 @@ def keeping(target: Target) -> Iterator[Callable[[], AbstractContextManager[Conn
 
 
 def _file(target: Target) -> tuple[int, int] | None:
-    if not target.is_sqlite or not target.path.exists():
+    if not target.is_sqlite:
         return None
-    found = target.path.stat()
+    try:
+        found = target.path.stat()
+    except FileNotFoundError:
+        return None
     return found.st_dev, found.st_ino
 
 
@@ -383,7 +387,8 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, bindparam, select, tuple_
+from sqlalchemy import BindParameter, Connection, Select, TextClause, bindparam, select, tuple_
+from sqlalchemy.exc import DBAPIError
 
 from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, User, UTCDateTime
 
@@ -19,21 +20,37 @@ from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, User, U
 Row = Any
 
 
-class _Prepared:
+class Prepared:
     """One statement with named parameters, compiled at its first use on each database."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]] | TextClause) -> None:
         self._statement = statement
+        self._columns = [] if isinstance(statement, TextClause) else list(statement.selected_columns)
         self._compiled: dict[str, tuple[str, Callable[[dict[str, Any]], Any], Callable[[Any], Row]]] = {}
 
     def rows(self, connection: Connection, **values: Any) -> list[Row]:
         """The rows; UTCDateTime values are aware, documents are decoded."""
+        sql, arrange, make = self._at_hand(connection)
+        driver: Any = connection.connection.driver_connection
+        return [make(row) for row in driver.execute(sql, arrange(values)).fetchall()]
+
+    def write(self, connection: Connection, **values: Any) -> None:
+        """Runs the statement. Raises sqlalchemy.exc.IntegrityError and its like, as the connection itself would."""
+        sql, arrange, _ = self._at_hand(connection)
+        driver: Any = connection.connection.driver_connection
+        dialect: Any = connection.dialect
+        try:
+            driver.execute(sql, arrange(values))
+        except dialect.dbapi.Error as error:
+            raise DBAPIError.instance(
+                sql, None, error, dialect.dbapi.Error, hide_parameters=True, dialect=dialect
+            ) from error
+
+    def _at_hand(self, connection: Connection) -> tuple[str, Callable[[dict[str, Any]], Any], Callable[[Any], Row]]:
         name = connection.dialect.name
         if name not in self._compiled:
             self._compiled[name] = self._compile(connection)
-        sql, arrange, make = self._compiled[name]
-        driver: Any = connection.connection.driver_connection
-        return [make(row) for row in driver.execute(sql, arrange(values)).fetchall()]
+        return self._compiled[name]
 
     def _compile(self, connection: Connection) -> tuple[str, Callable[[dict[str, Any]], Any], Callable[[Any], Row]]:
         dialect = connection.dialect
@@ -55,10 +72,10 @@ class _Prepared:
         order = compiled.positiontup
         arrange = convert_all if order is None else lambda values: list(map(convert_all(values).__getitem__, order))
         # A query's columns are its row's fields, whatever they are; a type checker can't know them.
-        kind: Any = namedtuple("Row", [column.key for column in self._statement.selected_columns])  # type: ignore[misc]
+        kind: Any = namedtuple("Row", [column.key for column in self._columns])  # type: ignore[misc]
         decoders = [
             (place, decode)
-            for place, column in enumerate(self._statement.selected_columns)
+            for place, column in enumerate(self._columns)
             if (decode := _decoder(column.type, dialect)) is not None
         ]
 
@@ -90,22 +107,22 @@ _history = (
     .order_by(_attempts.c.created_at.desc(), _attempts.c.id.desc())
     .limit(bindparam("limit"))
 )
-_USER_BY_EMAIL = _Prepared(
+_USER_BY_EMAIL = Prepared(
     select(User.id, User.email, User.role, User.created_at).where(User.email == bindparam("email"))
 )
-_NEWEST = _Prepared(_history)
-_OLDER = _Prepared(
+_NEWEST = Prepared(_history)
+_OLDER = Prepared(
     _history.where(
         tuple_(_attempts.c.created_at, _attempts.c.id)
         < tuple_(bindparam("created_at", type_=UTCDateTime()), bindparam("id", type_=_attempts.c.id.type))
     )
 )
-_PROGRESS_BY_KEY = _Prepared(
+_PROGRESS_BY_KEY = Prepared(
     select(*_progress.columns).where(
         *(_progress.c[name] == bindparam(name) for name in ("user_id", "module", "course_block", "tag"))
     )
 )
-_DUE = _Prepared(
+_DUE = Prepared(
     select(*_items.columns)
     .where(_items.c.user_id == bindparam("user_id"), _items.c.next_review_at <= bindparam("at"))
     .order_by(_items.c.next_review_at, _items.c.id)

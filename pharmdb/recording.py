@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, Double, Integer, TextClause, bindparam, delete, insert, text
 
 from pharmdb.models import Attempt, User, UTCDateTime
+from pharmdb.plain import Prepared
 from pharmdb.queries import CORRECT_FROM
 
 if TYPE_CHECKING:
@@ -99,9 +100,12 @@ def record_attempt(
 
 
 def count_progress(connection: Connection, user_id: int, tag: Tag, *, correct: bool, at: datetime) -> None:
-    """Adds one answer to a progress row, which is made if it isn't there; last_attempt_at never goes back."""
+    """Adds one answer to a progress row, which is made if it isn't there; last_attempt_at never goes back.
+
+    Raises sqlalchemy.exc.IntegrityError for what a rule of the schema refuses, ValueError for a time without its zone.
+    """
     counts = {"correct": int(correct), "wrong": int(not correct), "at": at}
-    connection.execute(_PROGRESS[connection.dialect.name], {"user_id": user_id, **tag._asdict(), **counts})
+    _PROGRESS[connection.dialect.name].write(connection, user_id=user_id, **tag._asdict(), **counts)
 
 
 def delete_user(connection: Connection, user_id: int) -> bool:
@@ -151,7 +155,7 @@ _PROGRESS_SQL = """
            wrong_count = item.wrong_count + excluded.wrong_count,
            last_attempt_at = {greatest}(item.last_attempt_at, excluded.last_attempt_at)
 """
-_PROGRESS = {dialect: _statement(_PROGRESS_SQL, dialect) for dialect in _DIALECTS}
+_PROGRESS = {dialect: Prepared(_statement(_PROGRESS_SQL, dialect)) for dialect in _DIALECTS}
 # The row that is there decides, as it is when the upsert has its lock; what is inserted is a first answer's outcome.
 _REVIEW_SQL = """
     INSERT INTO spaced_repetition_items AS item
