@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -358,9 +358,11 @@ def take_advisory_lock(connection: Connection) -> None:
 def _engine(target: Target, *, write: bool, schema: bool = False) -> Engine:
     if target.is_sqlite:
         return _sqlite_engine(target.path, write=write, schema=schema)
-    return _postgresql_engine(target, write=write)
+    return _postgresql_engine(target.url, lock_timeout(), write=write)
 
 
+# An engine holds no connection, but it knows the statements that it has compiled.
+@lru_cache(maxsize=64)
 def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
     mode = "rwc" if schema else "rw" if write else "ro"
 
@@ -412,14 +414,15 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _postgresql_engine(target: Target, *, write: bool) -> Engine:
-    milliseconds = int(lock_timeout() * 1000)
+@lru_cache(maxsize=64)
+def _postgresql_engine(url: URL, seconds: float, *, write: bool) -> Engine:
+    milliseconds = int(seconds * 1000)
     options = (
         f"-c timezone=UTC -c lock_timeout={milliseconds} -c statement_timeout={STATEMENT_TIMEOUT}s "
-        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT}s {target.url.query.get('options', '')}"
+        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT}s {url.query.get('options', '')}"
     )
     engine = create_engine(
-        target.url.difference_update_query(["options"]),
+        url.difference_update_query(["options"]),
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"options": options, "connect_timeout": 10, "application_name": "pharmdb"},
