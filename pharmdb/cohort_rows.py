@@ -19,15 +19,6 @@ from pharmdb.learners import Array
 Rows = tuple[str, tuple[str, ...], int, Iterator[tuple[Any, ...]]]
 
 USER_COLUMNS = ("email", "password_hash", "role", "created_at")
-OWNERS = {
-    "users": "id",
-    "user_settings": "user_id",
-    "bookmarks": "user_id",
-    "attempts": "user_id",
-    "progress_by_tag": "user_id",
-    "spaced_repetition_items": "user_id",
-    "dataset_overrides": "created_by_id",
-}
 # Of 256 learners.
 _LANGUAGES = ("en",) * 176 + ("de",) * 28 + ("es",) * 20 + ("fr",) * 16 + ("pt",) * 16
 # Each of so many learners has a tutor, the first of them: an ADMIN with one override.

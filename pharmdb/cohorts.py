@@ -217,7 +217,8 @@ def _add(
         names = _ends(batch.first, batch.last)
         for model in MODELS:
             table = model.__tablename__
-            owner = cohort_rows.OWNERS[table]
+            # What refers to a user is the user's; a user is their own.
+            (owner,) = [key.parent.name for key in model.__table__.foreign_keys] or ["id"]
             found = connection.execute(text(f"SELECT count(*) FROM {table} WHERE {owner} IN {_COHORT}"), names)
             unchanged[table] += found.scalar_one()
     missing = batch.without(set(there))
