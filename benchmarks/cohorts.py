@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import pickle
-import sqlite3
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psycopg
+import pharmdb
+from benchmarks import ground as grounds
+from benchmarks.ground import DIALECTS, Ground
+from benchmarks.timing import Peer, line
+from pharmdb.cohort_rows import USER_COLUMNS, Batch
+from pharmdb.cohorts import BATCH
 
-ATTEMPTS = 1_000_000
 DAYS = 90
-ROUNDS = 3
 # So many attempts has a learner in 90 days.
-_EACH = 98.5
+EACH = 98.5
 
 _Part = tuple[str, tuple[str, ...], list[tuple[Any, ...]]]
 
 
 def dump(path: Path, learners: int) -> int:
     """Writes the rows of a cohort to a file, batch by batch, with users' ids from 1 on; how many there are."""
-    from pharmdb.cohort_rows import USER_COLUMNS, Batch
-    from pharmdb.cohorts import BATCH
-
     total = 0
     with path.open("wb") as file:
         for first in range(1, learners + 1, BATCH):
@@ -58,9 +57,7 @@ def raw(path: Path, url: str) -> float:
     """Seconds that the driver takes for the rows of the file, reading of the file not counted, with our durability."""
     took = 0.0
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = FULL")
+        with closing(grounds.sqlite(url)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             for table, columns, rows in _parts(path):
                 marks = ", ".join("?" * len(columns))
@@ -70,7 +67,7 @@ def raw(path: Path, url: str) -> float:
             begin = time.perf_counter()
             connection.execute("COMMIT")
         return took + time.perf_counter() - begin
-    with psycopg.connect(url.replace("+psycopg", ""), options="-c timezone=UTC") as postgresql:
+    with closing(grounds.postgresql(url, autocommit=False)) as postgresql:
         for table, columns, rows in _parts(path):
             begin = time.perf_counter()
             with postgresql.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
@@ -84,36 +81,29 @@ def raw(path: Path, url: str) -> float:
 
 def ours(url: str, learners: int) -> float:
     """Seconds of the whole verb; its pictures and its fingerprint are made only when they are looked at."""
-    import pharmdb
-
     begin = time.perf_counter()
     pharmdb.cohort(url, learners=learners, days=DAYS)
     return time.perf_counter() - begin
 
 
-def main(folder: Path, create: Callable[[str], str], attempts: int = ATTEMPTS, rounds: int = ROUNDS) -> list[str]:
-    """The lines of the table; `create` makes a PostgreSQL database of a name and gives its URL."""
-    import pharmdb
-
-    learners = round(attempts / _EACH)
-    file = folder / "cohort.rows"
+def main(ground: Ground) -> Iterator[str]:
+    """The lines of the table."""
+    learners = max(1, round(ground.attempts / EACH))
+    file = ground.folder / "cohort.rows"
     rows = dump(file, learners)
-    lines = []
-    for dialect, make in (("SQLite", lambda name: f"sqlite:///{folder}/{name}.db"), ("PostgreSQL", create)):
+    for dialect in DIALECTS:
         seconds: tuple[list[float], list[float]] = ([], [])
-        for number in range(rounds):
-            for found, name in zip(seconds, ("cohort", "raw"), strict=True):
-                url = make(f"{name}_{number}")
+        for _ in range(max(1, ground.rounds - 2)):
+            for found, work in zip(seconds, (partial(ours, learners=learners), partial(raw, file)), strict=True):
+                url = ground.empty(dialect)
                 pharmdb.migrate(url)
-                found.append(ours(url, learners) if name == "cohort" else raw(file, url))
-                if dialect == "SQLite":
-                    for end in ("", "-wal", "-shm"):
-                        (folder / f"{name}_{number}.db{end}").unlink(missing_ok=True)
-        own, peer = (rows / statistics.median(found) for found in seconds)
-        met = "met" if own >= 0.5 * peer else "**not met**"
-        lines.append(
-            f"| cohort of {attempts:,} attempts, {rows:,} rows, {dialect} | {own:,.0f} rows/s "
-            f"| raw {'executemany' if dialect == 'SQLite' else 'COPY'} of the same rows | {peer:,.0f} rows/s "
-            f"| {own / peer:.2f} | ≥ 0.5 | {met} |"
+                found.append(work(url))
+                ground.drop(url)
+        driver = "`executemany`" if dialect == "SQLite" else "`COPY`"
+        yield line(
+            f"cohort of {ground.attempts:,} attempts, {rows:,} rows, {dialect}",
+            seconds[0],
+            Peer(f"raw {driver} of the same rows", seconds[1], least=0.5),
+            rows=rows,
         )
-    return lines
+    file.unlink()

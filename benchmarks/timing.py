@@ -7,42 +7,85 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+HEAD = """\
+| work | pharmdb: median (quartiles) | peer | peer: median (quartiles) | ratio | target | |
+|---|---|---|---|---|---|---|"""
+
+Seconds = list[float]
+
 
 @dataclass(frozen=True)
-class Result:
-    """One line of the table: medians and quartiles in seconds, and the ratio of the medians."""
+class Peer:
+    """What pharmdb is compared with. `most`, `least`: bounds of pharmdb's figure over this one's; without either the
+    peer is only shown."""
 
-    work: str
-    ours: list[float]
-    peer_name: str
-    peer: list[float]
-    target: float
-
-    @property
-    def ratio(self) -> float:
-        return statistics.median(self.ours) / statistics.median(self.peer)
-
-    def __str__(self) -> str:
-        met = "met" if self.ratio <= self.target else "**not met**"
-        return (
-            f"| {self.work} | {_spread(self.ours)} | {self.peer_name} | {_spread(self.peer)} "
-            f"| {self.ratio:.2f} | ≤ {self.target:.3g} | {met} |"
-        )
+    name: str
+    seconds: Seconds
+    most: float | None = None
+    least: float | None = None
 
 
-def _spread(seconds: list[float]) -> str:
-    low, middle, high = statistics.quantiles(seconds, n=4)
-    unit, factor = ("s", 1) if middle >= 0.5 else ("ms", 1000)
-    return f"{middle * factor:.2f} {unit} ({low * factor:.2f} – {high * factor:.2f})"
+def line(work: str, ours: Seconds, *peers: Peer, rows: int = 0) -> str:
+    """One line of the table: medians, their quartiles and their ratios; as rows a second where `rows` are given."""
+    ratios, targets, judgements = [], [], []
+    for peer in peers:
+        ratio = statistics.median(ours) / statistics.median(peer.seconds)
+        ratio = 1 / ratio if rows else ratio
+        ratios.append(f"{ratio:.2f}" if ratio >= 0.095 else f"{ratio:.3f}")
+        targets.append(f"≤ {peer.most:.3g}" if peer.most else f"≥ {peer.least:.3g}" if peer.least else "–")
+        met = (peer.most is None or ratio <= peer.most) and (peer.least is None or ratio >= peer.least)
+        judgements.append("–" if targets[-1] == "–" else "met" if met else "**not met**")
+    cells = [
+        work,
+        spread(ours, rows),
+        *("<br>".join(cell) for cell in ([p.name for p in peers], [spread(p.seconds, rows) for p in peers])),
+        *map("<br>".join, (ratios, targets, judgements)),
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def alternate(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
-    """Runs each work in turn, `rounds` times after one that doesn't count; the seconds of each."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for number in range(rounds + 1):
+def spread(seconds: Seconds, rows: int = 0) -> str:
+    """The median, and the quartiles where there is more than one measurement."""
+    values = [rows / second for second in seconds] if rows else seconds
+    middle = statistics.median(values)
+    scale = [("s", 1.0, 0.5), ("ms", 1e3, 1e-3), ("µs", 1e6, 0.0)]
+    unit, factor = ("rows/s", 1.0) if rows else next((unit, factor) for unit, factor, least in scale if middle >= least)
+
+    def shown(value: float) -> str:
+        value *= factor
+        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+    if len(values) == 1:
+        return f"{shown(middle)} {unit}"
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{shown(middle)} {unit} ({shown(low)} – {shown(high)})"
+
+
+def alternate(rounds: int, *works: Callable[[], object], before: Callable[[], object] | None = None) -> list[Seconds]:
+    """Runs each work in turn, `rounds` times after one that doesn't count; the seconds of each.
+
+    A single round is for a look, and has none before it. `before` is done before each work, and doesn't count either.
+    """
+    seconds: list[Seconds] = [[] for _ in works]
+    for number in range(0 if rounds > 1 else 1, rounds + 1):
         for work, found in zip(works, seconds, strict=True):
+            if before is not None:
+                before()
             begin = time.perf_counter()
             work()
             if number:
                 found.append(time.perf_counter() - begin)
     return seconds
+
+
+def each(rounds: int, calls: int, *works: Callable[[], object]) -> list[Seconds]:
+    """Seconds a call of each work: the mean of so many calls in a row, the works by turns."""
+
+    def many(work: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(calls):
+                work()
+
+        return run
+
+    return [[seconds / calls for seconds in found] for found in alternate(rounds, *map(many, works))]

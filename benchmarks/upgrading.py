@@ -1,4 +1,4 @@
-"""An upgrade of a million attempts beside a raw loop that reads, converts and writes, and accounts for nothing."""
+"""An upgrade of as many attempts beside a raw loop that reads, converts and writes, and accounts for nothing."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
+from benchmarks import ground as grounds
+from benchmarks.ground import DIALECTS, Ground
 from pharmdb import database
 
-ATTEMPTS = 1_000_000
 USERS = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def build(path: Path, attempts: int = ATTEMPTS) -> None:
+def build(path: Path, attempts: int) -> None:
     """An old file at stage 4; every document is another one, as learners' answers are."""
     from legacy import make, row
 
@@ -60,15 +59,15 @@ def _converted(source: Path) -> Any:
 def raw(source: Path, url: str) -> None:
     """The users are there already; the target has all its indexes and rules."""
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as target:
+        with closing(grounds.sqlite(url)) as target:
+            # As pharmdb's own writer has it here.
             target.execute("PRAGMA foreign_keys = OFF")
-            target.execute("PRAGMA synchronous = FULL")
             target.execute("BEGIN IMMEDIATE")
             target.executemany(f"INSERT INTO attempts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _converted(source))
             target.execute("COMMIT")
         return
     with (
-        psycopg.connect(url.replace("+psycopg", ""), options="-c timezone=UTC") as connection,
+        closing(grounds.postgresql(url)) as connection,
         connection.cursor() as cursor,
         cursor.copy(f"COPY attempts ({_COLUMNS}) FROM STDIN") as copy,
     ):
@@ -108,30 +107,32 @@ def peak_mib(source: Path, url: str) -> float:
     return int(peak) / 1024
 
 
-def main(folder: Path, create: Callable[[str], str]) -> list[str]:
-    """The lines of the table; `create` makes a PostgreSQL database of a name and gives its URL."""
-    source = folder / "old.db"
-    build(source)
-    lines = []
-    for dialect, make in (("SQLite", lambda name: f"sqlite:///{folder}/{name}.db"), ("PostgreSQL", create)):
+def main(ground: Ground) -> Iterator[str]:
+    """The lines of the table."""
+    # The old files are made as the tests make them.
+    sys.path.insert(0, str(database.ROOT / "tests"))
+    source = ground.folder / "old.db"
+    build(source, ground.attempts)
+    for dialect in DIALECTS:
         rates = []
         for work in (copy_alone, raw):
-            url = make(f"upgrade_{work.__name__}")
+            url = ground.empty(dialect)
             prepare(url)
             begin = time.perf_counter()
             work(source, url)
-            rates.append(ATTEMPTS / (time.perf_counter() - begin))
+            rates.append(ground.attempts / (time.perf_counter() - begin))
+            ground.drop(url)
         ours, peer = rates
         met = "met" if ours >= 0.5 * peer else "**not met**"
-        lines.append(
-            f"| upgrade of 1 M attempts, SQLite → {dialect} | {ours:,.0f} rows/s, accounted for "
+        yield (
+            f"| upgrade of {ground.attempts:,} attempts, SQLite → {dialect} | {ours:,.0f} rows/s, accounted for "
             f"| raw loop: read, convert, write | {peer:,.0f} rows/s | {ours / peer:.2f} | ≥ 0.5 | {met} |"
         )
-    small = folder / "small.db"
-    build(small, 10_000)
-    peaks = [peak_mib(file, f"sqlite:///{folder}/peak_{file.name}") for file in (small, source)]
-    lines.append(
-        f"| peak memory of a whole upgrade | {peaks[1]:.0f} MiB with 1 M attempts | the same with 10,000 "
-        f"| {peaks[0]:.0f} MiB | {peaks[1] / peaks[0]:.2f} | flat | |"
+    few = ground.attempts // 100
+    small = ground.folder / "small.db"
+    build(small, few)
+    peaks = [peak_mib(file, f"sqlite:///{ground.folder}/peak_{file.name}") for file in (small, source)]
+    yield (
+        f"| peak memory of a whole upgrade | {peaks[1]:.0f} MiB with {ground.attempts:,} attempts "
+        f"| the same with {few:,} | {peaks[0]:.0f} MiB | {peaks[1] / peaks[0]:.2f} | flat | |"
     )
-    return lines

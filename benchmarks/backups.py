@@ -1,0 +1,67 @@
+"""Backup and restore of the large databases beside the raw tools, which verify nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pharmdb
+from benchmarks.ground import Ground, fill, path
+from benchmarks.timing import Peer, alternate, line
+from pharmdb import copies, database
+
+# Less than of what is quicker.
+ROUNDS = 2
+
+
+def main(ground: Ground) -> Iterator[str]:
+    """The lines of the table."""
+    yield from _sqlite(ground)
+    yield from _postgresql(ground)
+
+
+def _sqlite(ground: Ground) -> Iterator[str]:
+    """Against the backup API alone."""
+    url = ground.empty("SQLite")
+    fill(url, ground.attempts)
+    raw = ground.folder / "raw.db"
+
+    def api(source: Path, copy: Path) -> None:
+        with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(copy)) as target:
+            original.backup(target)
+
+    ours, peer = alternate(ROUNDS, lambda: pharmdb.backup(url), lambda: api(path(url), raw))
+    yield line(
+        f"backup of {ground.attempts:,} attempts, SQLite, verified", ours, Peer("backup API, unverified", peer, 1.3)
+    )
+    ours, peer = alternate(ROUNDS, lambda: pharmdb.restore(url), lambda: api(raw, ground.folder / "restored.db"))
+    yield line("restore of it, after a backup", ours, Peer("backup API, unverified", peer, 1.3))
+    ground.drop(url)
+
+
+def _postgresql(ground: Ground) -> Iterator[str]:
+    """Against pg_dump and pg_restore alone."""
+    url = ground.empty("PostgreSQL")
+    fill(url, ground.attempts)
+    target = database.target(url)
+    with database.reading(target) as connection:
+        version = copies.server_version(connection)
+        arguments, environment = copies.connect_arguments(connection, target)
+
+    def run(program: str, *options: str) -> None:
+        command = [copies.client(program, version), *options, f"--dbname={arguments}"]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    dump = str(ground.folder / "raw.dump")
+    ours, peer = alternate(
+        ROUNDS, lambda: pharmdb.backup(url), lambda: run("pg_dump", "--format=custom", f"--file={dump}")
+    )
+    yield line(f"backup of {ground.attempts:,} attempts, PostgreSQL, verified", ours, Peer("`pg_dump`", peer, 1.3))
+    ours, peer = alternate(
+        1, lambda: pharmdb.restore(url), lambda: run("pg_restore", "--clean", "--single-transaction", dump)
+    )
+    yield line("restore of it, after a backup", ours, Peer("`pg_restore`", peer, 1.3))
+    ground.drop(url)

@@ -1,0 +1,68 @@
+"""Django in this process: configured once, pointed at one database after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import ground
+from pharmdb import database
+
+
+def _configure() -> None:
+    import django
+    from django.conf import settings
+
+    if settings.configured:
+        return
+    persistent = {"CONN_MAX_AGE": None}
+    settings.configure(
+        DATABASES={
+            "default": {},
+            "sqlite": persistent | {"ENGINE": "django.db.backends.sqlite3", "NAME": ""},
+            "postgresql": persistent | {"ENGINE": "django.db.backends.postgresql", "NAME": ""},
+        },
+        USE_TZ=True,
+        INSTALLED_APPS=["benchmarks.trainer"],
+    )
+    django.setup()
+
+
+def connect(url: str, *, write: bool = True) -> str:
+    """The alias, for `.using(…)`, of a connection to this database with pharmdb's own settings."""
+    _configure()
+    from django.db import connections
+
+    alias = "sqlite" if url.startswith("sqlite") else "postgresql"
+    connection = connections[alias]
+    connection.close()
+    if alias == "sqlite":
+        # Its documentation advises IMMEDIATE for more than one process, and pharmdb begins so too.
+        mode = "IMMEDIATE" if write else "DEFERRED"
+        options = {"init_command": "; ".join(ground.pragmas(url)), "transaction_mode": mode}
+        connection.settings_dict.update(NAME=str(ground.path(url)), OPTIONS=options)
+    else:
+        found = database.target(url).url
+        connection.settings_dict.update(NAME=found.database, USER=found.username, HOST=found.query["host"])
+
+    def ask(statement: str) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0]
+
+    ground.require_same(url, "Django", ask)
+    return alias
+
+
+def close() -> None:
+    """Closes what is open: SQLite's file may be replaced, PostgreSQL's database dropped."""
+    from django.db import connections
+
+    connections.close_all()
+
+
+def models() -> Any:
+    """The application's models."""
+    _configure()
+    from benchmarks.trainer import models
+
+    return models

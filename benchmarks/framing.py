@@ -1,0 +1,89 @@
+"""All attempts with all columns as a frame: seconds, and the memory that it takes to get there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+import pharmdb
+from benchmarks import ground
+from benchmarks.ground import DIALECTS, Ground
+from benchmarks.timing import Peer, alternate, line
+
+_QUERY = "SELECT * FROM attempts"
+# Of the issue: so many times as fast as pandas.
+_FASTER = {"SQLite": 3, "PostgreSQL": 8}
+
+
+def ours(url: str) -> pd.DataFrame:
+    with pharmdb.reading(pharmdb.target(url)) as connection:
+        return pharmdb.attempts_frame(connection)
+
+
+def as_it_comes(url: str) -> pd.DataFrame:
+    """pandas over SQLAlchemy, with whatever dtypes that gives."""
+    engine = ground.engine(url)
+    frame = pd.read_sql(_QUERY, engine)
+    engine.dispose()
+    return frame
+
+
+def with_our_dtypes(url: str) -> pd.DataFrame:
+    """pandas over SQLAlchemy, and its columns made what ours are; documents are text."""
+    engine = ground.engine(url)
+    # On PostgreSQL the driver would decode each document.
+    text = "answers::text AS answers, score, feedback::text AS feedback" if not url.startswith("sqlite") else ""
+    columns = f"id, user_id, entity_type, entity_id, {text or 'answers, score, feedback'}, created_at"
+    frame = pd.read_sql(f"SELECT {columns} FROM attempts", engine, parse_dates={"created_at": {"utc": True}})
+    engine.dispose()
+    kinds = pd.CategoricalDtype(["question", "case", "calc"])
+    dtypes: Any = {"id": "Int64", "user_id": "Int64", "entity_type": kinds, "score": "Float64", "feedback": "str"}
+    return frame.astype(dtypes | {"created_at": "datetime64[us, UTC]"})
+
+
+# VmHWM is the most that the process ever held; what the imports took is held before and after.
+_MEMORY = """
+import sys
+from benchmarks import framing
+import pharmdb
+pharmdb.attempts_frame, pharmdb.reading
+def held(name):
+    (line,) = [line for line in open("/proc/self/status") if line.startswith(name)]
+    return int(line.split()[1]) * 1024
+before = held("VmRSS")
+frame = framing.ours(sys.argv[1])
+peak = held("VmHWM") - before
+print(peak, frame.memory_usage(deep=True).sum())
+"""
+
+
+def memory(url: str) -> tuple[int, int]:
+    """Bytes of the peak and of the frame, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", _MEMORY, url], check=True, capture_output=True, text=True)
+    peak, size = map(int, done.stdout.split())
+    return peak, size
+
+
+def main(ground: Ground) -> Iterator[str]:
+    """The lines of the table."""
+    for dialect in DIALECTS:
+        url = ground.large(dialect)
+        works = (partial(work, url) for work in (ours, with_our_dtypes, as_it_comes))
+        own, alike, any_ = alternate(ground.rounds, *works)
+        most = 1 / _FASTER[dialect]
+        yield line(
+            f"frame of {ground.attempts:,} attempts, {dialect}",
+            own,
+            Peer("`pandas.read_sql`", any_, most),
+            Peer("`pandas.read_sql`, with our dtypes", alike),
+        )
+        peak, size = memory(url)
+        met = "met" if peak <= 2.5 * size else "**not met**"
+        mib = [f"{value / 2**20:,.0f} MiB" for value in (peak, size)]
+        label = f"peak memory of that frame, {dialect}"
+        yield f"| {label} | {mib[0]} | the frame itself | {mib[1]} | {peak / size:.2f} | ≤ 2.5 | {met} |"

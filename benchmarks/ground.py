@@ -1,0 +1,201 @@
+"""What every part stands on: a folder, a PostgreSQL server, databases, and one set of settings for all peers."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+import pharmdb
+from pharmdb import database
+
+DIALECTS = ("SQLite", "PostgreSQL")
+# What decides about safety and speed on each; asked of pharmdb's own connection that writes, and given to every peer.
+# secure_delete is given by name, because FAST has no number that can be set.
+PRAGMAS = ("foreign_keys", "synchronous", "cache_size", "secure_delete")
+SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
+
+
+@dataclass
+class Ground:
+    """`attempts`: in the large databases; what is smaller is derived from it. `rounds`: of what takes seconds."""
+
+    folder: Path
+    attempts: int = 1_000_000
+    rounds: int = 5
+    # The tests lend theirs; otherwise one is started when it is first needed.
+    lent: Any = None
+    _numbers: Any = field(default_factory=count, repr=False)
+    _large: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def server(self) -> Any:
+        sys.path.insert(0, str(database.ROOT / "tests"))
+        from postgres import Server
+
+        return self.lent or Server(fsync=True)
+
+    def close(self) -> None:
+        if "server" in vars(self) and self.lent is None:
+            self.server.close()
+
+    @property
+    def calls(self) -> int:
+        """Of what takes microseconds, in one measurement."""
+        return max(2, min(300, self.attempts // 1000))
+
+    def empty(self, dialect: str) -> str:
+        """The URL of a database of its own, without a table."""
+        name = f"bench_{self.number()}"
+        return f"sqlite:///{self.folder}/{name}.db" if dialect == "SQLite" else self.create(name)
+
+    def number(self) -> int:
+        """Another one each time."""
+        return int(next(self._numbers))
+
+    def create(self, name: str, template: str = "template1") -> str:
+        """The URL of a new PostgreSQL database of this name."""
+        with psycopg.connect(dsn(self.server.uri()), autocommit=True) as connection:
+            words = map(sql.Identifier, (name, template))
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*words))
+        return str(self.server.uri(name))
+
+    def drop(self, url: str) -> None:
+        """Gives the room back."""
+        if url.startswith("sqlite"):
+            for end in ("", "-wal", "-shm"):
+                Path(f"{path(url)}{end}").unlink(missing_ok=True)
+            return
+        with psycopg.connect(dsn(self.server.uri()), autocommit=True) as connection:
+            name = sql.Identifier(database.target(url).name)
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+    def large(self, dialect: str) -> str:
+        """A known-good database with `attempts` attempts beside the seed's, made once in a run."""
+        if dialect not in self._large:
+            self._large[dialect] = self.empty(dialect)
+            fill(self._large[dialect], self.attempts)
+        return self._large[dialect]
+
+
+def fill(url: str, attempts: int) -> None:
+    """A known-good database with attempts and reviews beside it, made by the database itself."""
+    pharmdb.reset(url, backup=False)
+    postgresql = not url.startswith("sqlite")
+    document = """'{"choice": "b", "seconds": 12}'"""
+    json = f"CAST({document} AS JSONB)" if postgresql else document
+
+    def time(first: int) -> str:
+        seconds = f"{first} + n"
+        return f"to_timestamp({seconds})" if postgresql else f"strftime('{_FORM}', {seconds}, 'unixepoch')"
+
+    numbers = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {})"
+    with database.writing(database.target(url)) as connection:
+        for statement in (
+            f"{numbers.format(attempts)} INSERT INTO attempts "
+            "(user_id, entity_type, entity_id, answers, score, feedback, created_at) "
+            f"SELECT 1 + n - n / 2 * 2, 'question', 'q' || (n - n / 400 * 400), {json}, n - n / 101 * 101, {json}, "
+            f"{time(1780000000)} FROM numbers",
+            f"{numbers.format(2000)} INSERT INTO spaced_repetition_items "
+            "(user_id, entity_type, entity_id, ease_factor, interval_days, next_review_at, last_reviewed_at) "
+            f"SELECT 1, 'drug', 'd' || n, 2.5, 6, {time(1780000000)}, {time(1770000000)} FROM numbers",
+        ):
+            connection.exec_driver_sql(statement.replace("%", "%%") if postgresql else statement)
+    if postgresql:
+        settle(url)
+
+
+_FORM = "%Y-%m-%d %H:%M:%f000"
+
+
+def settle(url: str) -> None:
+    """What autovacuum would do within a minute, in the middle of a measurement."""
+    with psycopg.connect(dsn(url), autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")
+
+
+def path(url: str) -> Path:
+    return database.target(url).path
+
+
+def dsn(url: str) -> str:
+    """The URL as libpq takes it."""
+    return url.replace("postgresql+psycopg:", "postgresql:")
+
+
+# -- the same settings for all ------------------------------------------------------------------------
+
+
+def pragmas(url: str) -> list[str]:
+    """What makes another SQLite connection like pharmdb's own."""
+    found = asked_of_pharmdb(url)
+    set_ = [f"PRAGMA {name} = {found[name]}" for name in PRAGMAS if name != "secure_delete"]
+    return [*set_, "PRAGMA secure_delete = FAST"]
+
+
+@cache
+def asked_of_pharmdb(url: str) -> dict[str, Any]:
+    """The settings of its connection that writes; asked once of each database, so that no peer's time holds it."""
+    with database.writing(database.target(url)) as connection:
+        return _asked(url, lambda statement: connection.exec_driver_sql(statement).scalar_one())
+
+
+def _asked(url: str, ask: Callable[[str], Any]) -> dict[str, Any]:
+    if url.startswith("sqlite"):
+        return {name: ask(f"PRAGMA {name}") for name in (*PRAGMAS, "journal_mode")}
+    return {name: ask(f"SHOW {name}") for name in SETTINGS}
+
+
+def require_same(url: str, peer: str, ask: Callable[[str], Any]) -> None:
+    """Raises where a peer's own connection is safer or less safe than pharmdb's."""
+    ours, theirs = asked_of_pharmdb(url), _asked(url, ask)
+    if ours != theirs:
+        raise RuntimeError(f"{peer} runs with {theirs}, pharmdb with {ours}")
+
+
+def sqlite(url: str, isolation_level: str | None = None) -> sqlite3.Connection:
+    """The raw driver, set as pharmdb's own connection is."""
+    connection = sqlite3.connect(path(url), isolation_level=isolation_level)  # type: ignore[arg-type]
+    for statement in pragmas(url):
+        connection.execute(statement)
+    require_same(url, "sqlite3", lambda statement: connection.execute(statement).fetchone()[0])
+    return connection
+
+
+def postgresql(url: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
+    """The raw driver, with times in UTC; a statement is prepared by the server at its sixth execution."""
+    connection = psycopg.connect(dsn(url), options="-c timezone=UTC", autocommit=True)
+
+    def ask(statement: str) -> Any:
+        row = connection.execute(statement.encode()).fetchone()
+        return row[0] if row else None
+
+    require_same(url, "psycopg", ask)
+    connection.autocommit = autocommit
+    return connection
+
+
+def engine(url: str) -> sa.Engine:
+    """An SQLAlchemy engine that knows nothing of pharmdb, for pandas."""
+    made = sa.create_engine(url)
+    if url.startswith("sqlite"):
+        statements = pragmas(url)
+
+        @sa.event.listens_for(made, "connect")
+        def connect(connection: Any, record: Any) -> None:
+            for statement in statements:
+                connection.execute(statement)
+
+    with made.connect() as connection:
+        require_same(url, "SQLAlchemy", lambda statement: connection.exec_driver_sql(statement).scalar_one())
+    return made

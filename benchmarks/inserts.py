@@ -1,0 +1,202 @@
+"""Attempts in bulk, both indexes in place: each peer into a fresh copy of the same database.
+
+Twice: with values as the database stores them, ready for the driver; and from Python's own values, where everybody
+makes of them what it needs, models, frames and JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+import pharmdb
+from benchmarks import django_peer, ground
+from benchmarks.ground import DIALECTS, Ground, asked_of_pharmdb
+from benchmarks.timing import Peer, alternate, line
+from pharmdb import bulk, database
+
+USERS = 1000
+COLUMNS = ("user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at")
+# The quickest of those that were tried. For pandas that is one executemany a chunk: method="multi" takes four times as
+# long on both databases.
+DJANGO_BATCH = 500
+PANDAS_CHUNK = 1000
+
+Rows = list[tuple[Any, ...]]
+Work = Callable[[str], object]
+_START = datetime(2026, 6, 1, 8, 0, 0, 1, tzinfo=UTC)
+
+
+def values(count: int) -> Rows:
+    """Attempts of a thousand users, as an application holds them."""
+    return [
+        (
+            1 + n % USERS,
+            "question",
+            f"q{n % 400}",
+            {"choice": "ABCDE"[n % 5], "seconds": n % 600, "n": n},
+            float(n % 101),
+            {"correct": n % 101 >= 50, "topic": f"topic {n % 37}"} if n % 3 else None,
+            _START + timedelta(seconds=n),
+        )
+        for n in range(count)
+    ]
+
+
+def stored(rows: Rows) -> Iterator[tuple[Any, ...]]:
+    """The same as both databases take it: documents and times as text."""
+    dumps = json.dumps
+    for *start, answers, score, feedback, at in rows:
+        document = None if feedback is None else dumps(feedback)
+        yield (*start, dumps(answers), score, document, at.replace(tzinfo=None).isoformat(" ", "microseconds"))
+
+
+def ours(rows: Any) -> Work:
+    def work(url: str) -> None:
+        with database.writing(database.target(url)) as connection:
+            bulk.insert(connection, "attempts", COLUMNS, rows() if callable(rows) else rows)
+
+    return work
+
+
+def raw(rows: Rows) -> Work:
+    names = ", ".join(COLUMNS)
+
+    def work(url: str) -> None:
+        if url.startswith("sqlite"):
+            with closing(ground.sqlite(url)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(f"INSERT INTO attempts ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+                connection.execute("COMMIT")
+            return
+        with (
+            closing(ground.postgresql(url)) as server,
+            server.cursor() as cursor,
+            cursor.copy(f"COPY attempts ({names}) FROM STDIN".encode()) as copy,
+        ):
+            for row in rows:
+                copy.write_row(row)
+
+    return work
+
+
+def django(rows: Rows) -> Work:
+    def work(url: str) -> None:
+        alias = django_peer.connect(url)
+        attempt = django_peer.models().Attempt
+        made = [attempt(**dict(zip(COLUMNS, row, strict=True))) for row in rows]
+        attempt.objects.using(alias).bulk_create(made, batch_size=DJANGO_BATCH)
+        django_peer.close()
+
+    return work
+
+
+def pandas(rows: Rows) -> Work:
+    def work(url: str) -> None:
+        documents: Any = sa.JSON(none_as_null=True) if url.startswith("sqlite") else JSONB(none_as_null=True)
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
+        engine = ground.engine(url)
+        frame.to_sql(
+            "attempts",
+            engine,
+            if_exists="append",
+            index=False,
+            chunksize=PANDAS_CHUNK,
+            dtype={"answers": documents, "feedback": documents},
+        )
+        engine.dispose()
+
+    return work
+
+
+def sqlite_utils(rows: Rows) -> Work:
+    def work(url: str) -> None:
+        from sqlite_utils import Database
+
+        with closing(ground.sqlite(url, "IMMEDIATE")) as connection:
+            # It makes text of documents by itself; times it would write in another form than the schema takes.
+            made = (
+                dict(
+                    zip(COLUMNS, (*row[:-1], row[-1].replace(tzinfo=None).isoformat(" ", "microseconds")), strict=True)
+                )
+                for row in rows
+            )
+            Database(connection).table("attempts").insert_all(made, batch_size=10_000)
+
+    return work
+
+
+def base(ground: Ground, dialect: str) -> str:
+    """A database at head with users alone."""
+    url = ground.empty(dialect)
+    pharmdb.migrate(url)
+    with database.writing(database.target(url)) as connection:
+        users = [(n, f"user{n}@example.test", "!") for n in range(1, USERS + 1)]
+        bulk.insert(connection, "users", ("id", "email", "password_hash"), users)
+    return url
+
+
+def copied(ground: Ground, url: str) -> str:
+    """A fresh copy of a database."""
+    if url.startswith("sqlite"):
+        copy = ground.empty("SQLite")
+        shutil.copyfile(database.target(url).path, database.target(copy).path)
+        return copy
+    return ground.create(f"copy_{ground.number()}", database.target(url).name)
+
+
+def peers(dialect: str, rows: Rows) -> list[tuple[str, Work, float | None]]:
+    """What starts from Python's values beside ours: name, work, how many times its speed ours must have."""
+    found: list[tuple[str, Work, float | None]] = [
+        ("Django `bulk_create`", django(rows), 5),
+        ("pandas `to_sql`", pandas(rows), None),
+    ]
+    return [*found, ("sqlite-utils `insert_all`", sqlite_utils(rows), None)] if dialect == "SQLite" else found
+
+
+def main(ground: Ground) -> Iterator[str]:
+    """The lines of the table."""
+    rows = values(ground.attempts // 10)
+    ready = list(stored(rows))
+    for dialect in DIALECTS:
+        origin = base(ground, dialect)
+        driver = "`executemany`" if dialect == "SQLite" else "`COPY`"
+        own, theirs = _measured(ground, origin, ours(ready), raw(ready))
+        yield line(
+            f"bulk insert of {len(rows):,} attempts, ready for the driver, {dialect}",
+            own,
+            Peer(f"raw {driver}", theirs, least=0.8),
+            rows=len(rows),
+        )
+        others = peers(dialect, rows)
+        own, *found = _measured(ground, origin, ours(lambda: stored(rows)), *(work for _, work, _ in others))
+        yield line(
+            f"bulk insert of {len(rows):,} attempts, from Python's values, {dialect}",
+            own,
+            *(Peer(name, seconds, least=least) for (name, _, least), seconds in zip(others, found, strict=True)),
+            rows=len(rows),
+        )
+
+
+def _measured(ground: Ground, origin: str, *works: Work) -> list[list[float]]:
+    urls = [""]
+
+    def before() -> None:
+        if urls[0]:
+            ground.drop(urls[0])
+        urls[0] = copied(ground, origin)
+        # Asked here, so that no peer's time holds the question.
+        asked_of_pharmdb(urls[0])
+
+    def on_copy(work: Work) -> Callable[[], object]:
+        return lambda: work(urls[0])
+
+    return alternate(ground.rounds, *map(on_copy, works), before=before)

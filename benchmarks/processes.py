@@ -1,0 +1,53 @@
+"""Whole processes: `pharmdb reset` and `seed` beside an empty papermill run, one import beside another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+from benchmarks.ground import Ground
+from benchmarks.timing import Peer, alternate, line
+from pharmdb import database
+
+BINARIES = Path(sys.executable).parent
+
+
+def main(ground: Ground) -> Iterator[str]:
+    """The lines of the table."""
+    folder = ground.folder
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("")])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / "empty.ipynb")
+    environment = os.environ | {"PHARMDB_URL": f"sqlite:///{folder / 'process.db'}"}
+
+    def run(*command: object) -> None:
+        subprocess.run(
+            [str(part) for part in command],
+            check=True,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    # Quick enough for twice as many rounds as what takes seconds in the database.
+    rounds = 2 * ground.rounds - 1
+    floor, reset, seed = alternate(
+        rounds,
+        lambda: run(BINARIES / "papermill", folder / "empty.ipynb", folder / "out.ipynb"),
+        lambda: run(BINARIES / "pharmdb", "reset"),
+        lambda: run(BINARIES / "pharmdb", "seed"),
+    )
+    for name, ours in (("reset", reset), ("seed", seed)):
+        yield line(f"whole process, `pharmdb {name}`", ours, Peer("empty papermill run", floor, 1.5))
+
+    def load(name: str) -> None:
+        subprocess.run([sys.executable, "-c", f"import {name}"], check=True, cwd=database.ROOT)
+
+    ours, peer = alternate(rounds, lambda: load("pharmdb"), lambda: load("sqlalchemy"))
+    yield line("`import pharmdb`, whole process", ours, Peer("`import sqlalchemy`", peer, 1.3))

@@ -1,0 +1,287 @@
+"""The same cohort with ten thousand attempts to ten millions: what each call costs in each size.
+
+A larger cohort contains the smaller one. Every size has a database of its own, so that the sizes can alternate: a busy
+minute makes no size look slow. The figures go to docs/scale.csv, and from there into the picture.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+import pharmdb
+from benchmarks import ground as grounds
+from benchmarks.cohorts import EACH
+from benchmarks.ground import DIALECTS, Ground
+from benchmarks.timing import Peer, Seconds, alternate, each, line, spread
+from pharmdb import database, plain, recording
+from pharmdb.recording import Tag
+
+FIRST = 10_000
+# The largest database has so many times the attempts of the other parts' large ones.
+TIMES = 10
+# A whole frame of more would take more memory than a laptop has.
+MOST_FRAME = 1_000_000
+# Bytes of a cohort for each attempt, with a write-ahead log and what the system needs; with the smaller sizes.
+ROOM = 1700
+# After the course: everything is due.
+AT = datetime(2026, 6, 1, tzinfo=UTC)
+TAG = Tag("questions", "cardiology", "arrhythmias")
+# What looks at the largest databases, given the folder and their URLs by dialect, and gives lines of the table.
+AT_FULL_SIZE: list[Callable[[Path, dict[str, str]], list[str]]] = []
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement: seconds of one call; of `cohort memory` MiB."""
+
+    database: str
+    work: str
+    attempts: int
+    median: float
+    low: float
+    high: float
+
+
+def point(dialect: str, work: str, attempts: int, seconds: Seconds) -> Point:
+    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else 3 * [seconds[0]]
+    return Point(dialect, work, attempts, middle, low, high)
+
+
+def write(points: list[Point], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([field.name for field in fields(Point)])
+        # Four digits: more would say what nobody measured.
+        table.writerows([f"{value:.4g}" if isinstance(value, float) else value for value in astuple(p)] for p in points)
+
+
+def read(path: Path) -> list[Point]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Point(
+                row["database"], row["work"], int(row["attempts"]), *(float(row[k]) for k in ("median", "low", "high"))
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def sizes(attempts: int) -> list[int]:
+    """Powers of ten from FIRST on, up to this many attempts; at least two sizes."""
+    found = [max(100, min(FIRST, attempts // 10))]
+    while found[-1] * 10 <= attempts:
+        found.append(found[-1] * 10)
+    return found
+
+
+def learners(attempts: int) -> int:
+    return max(12, round(attempts / EACH))
+
+
+_BUILD = """
+import sys, time, pharmdb
+begin = time.perf_counter()
+pharmdb.cohort(sys.argv[1], learners=int(sys.argv[2]))
+print(time.perf_counter() - begin)
+print(open("/proc/self/status").read())
+"""
+
+
+def build(url: str, attempts: int) -> tuple[float, float]:
+    """Seconds and the most MiB of a process of its own that makes the cohort."""
+    pharmdb.migrate(url)
+    command = [sys.executable, "-c", _BUILD, url, str(learners(attempts))]
+    # Its progress bar is shown where this one's would be.
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    seconds, *status = done.stdout.splitlines()
+    (peak,) = [line.split()[1] for line in status if line.startswith("VmHWM")]
+    if not url.startswith("sqlite"):
+        grounds.settle(url)
+    return float(seconds), int(peak) / 1024
+
+
+class Readers:
+    """The queries over one learner, whose rows are the same at every size, and over many by turns."""
+
+    def __init__(self, url: str, stack: ExitStack) -> None:
+        self.connection = stack.enter_context(database.reading(database.target(url)))
+        # The first one with fifty attempts and fifty reviews, where there is one.
+        (self.one,) = self._ask(
+            "SELECT user_id FROM (SELECT user_id, count(*) AS n FROM spaced_repetition_items WHERE user_id <= 12 "
+            "GROUP BY user_id) AS counted ORDER BY CASE WHEN n >= 50 THEN 0 ELSE 1 END, user_id LIMIT 1"
+        )
+        self.email = self._ask(f"SELECT email FROM users WHERE id = {self.one}")[0]
+        key = self.connection.exec_driver_sql(
+            f"SELECT module, course_block, tag FROM progress_by_tag WHERE user_id = {self.one} ORDER BY id LIMIT 1"
+        ).one()
+        self.tag = Tag(*key)
+        # A thousand others with fifty attempts, from all over the cohort.
+        owners = sorted(self._ask("SELECT user_id FROM attempts GROUP BY user_id HAVING count(*) >= 50"))
+        self.many = random.Random(2026).sample(owners, min(1000, len(owners)))
+        self.turn = 0
+
+    def _ask(self, sql: str) -> Any:
+        return self.connection.exec_driver_sql(sql).scalars().all()
+
+    def user(self) -> object:
+        return plain.user_by_email(self.connection, self.email)
+
+    def progress(self) -> object:
+        return plain.progress_by_key(self.connection, self.one, *self.tag)
+
+    def history(self) -> object:
+        return plain.attempt_history(self.connection, self.one)
+
+    def histories(self) -> object:
+        self.turn += 1
+        return plain.attempt_history(self.connection, self.many[self.turn % len(self.many)])
+
+    def due(self) -> object:
+        return plain.due_reviews(self.connection, self.one, AT)
+
+
+READ = {
+    "user by e-mail": Readers.user,
+    "progress by key": Readers.progress,
+    "history, newest 50": Readers.history,
+    "history, other learners": Readers.histories,
+    "50 due": Readers.due,
+}
+
+
+Urls = dict[int, str]
+Found = Iterator[tuple[str, list[Seconds]]]
+
+
+def reads(ground: Ground, urls: Urls) -> Found:
+    """Each query's seconds for each size."""
+    with ExitStack() as stack:
+        readers = [Readers(url, stack) for url in urls.values()]
+        for work, call in READ.items():
+            yield work, each(2 * ground.rounds, ground.calls, *(partial(call, reader) for reader in readers))
+
+
+def wholes(ground: Ground, urls: Urls) -> Found:
+    """What looks at every row; counted by the driver on a connection that is open already."""
+
+    def frame(url: str) -> object:
+        with pharmdb.reading(pharmdb.target(url)) as connection:
+            return pharmdb.attempts_frame(connection)
+
+    rounds = max(1, ground.rounds - 2)
+    for work, call in (("inspect", pharmdb.inspect), ("doctor", pharmdb.check), ("frame of all attempts", frame)):
+        some = [url for size, url in urls.items() if size <= MOST_FRAME or call is not frame]
+        yield work, alternate(rounds, *(partial(call, url) for url in some))
+    with ExitStack() as stack:
+        open_ = [stack.enter_context(database.reading(database.target(url))) for url in urls.values()]
+        yield "count(*)", alternate(rounds, *(partial(count, connection) for connection in open_))
+
+
+def count(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT count(*) FROM attempts").scalar_one())
+
+
+def writes(ground: Ground, urls: Urls) -> Found:
+    """By a user who is gone afterwards, with a transaction for each call."""
+    with ExitStack() as stack:
+        writers = [Writer(url, stack) for url in urls.values()]
+        for work, call in (("record an attempt", Writer.record), ("progress upsert", Writer.upsert)):
+            yield work, each(ground.rounds, ground.calls, *(partial(call, writer) for writer in writers))
+        # There is one to delete in each.
+        yield "delete a user", alternate(1, *(writer.delete for writer in writers))
+
+
+class Writer:
+    """One connection, and a user of its own."""
+
+    def __init__(self, url: str, stack: ExitStack) -> None:
+        self.transaction = stack.enter_context(database.keeping(database.target(url)))
+        add = "INSERT INTO users (email, password_hash) VALUES ('bench@example.test', '!') RETURNING id"
+        with self.transaction() as connection:
+            self.user = int(connection.exec_driver_sql(add).scalar_one())
+
+    def record(self) -> None:
+        with self.transaction() as connection:
+            answer: Any = {"answers": {"choice": "A", "seconds": 20}, "score": 100, "feedback": {"correct": True}}
+            recording.record_attempt(connection, self.user, "question", "q1", tags=[TAG], at=AT, **answer)
+
+    def upsert(self) -> None:
+        with self.transaction() as connection:
+            recording.count_progress(connection, self.user, TAG, correct=True, at=AT)
+
+    def delete(self) -> None:
+        with self.transaction() as connection:
+            recording.delete_user(connection, self.user)
+
+
+def require_room(ground: Ground) -> None:
+    """Raises before the first row is written."""
+    needed, free = ROOM * len(DIALECTS) * ground.attempts * TIMES, shutil.disk_usage(ground.folder).free
+    if free < needed:
+        raise SystemExit(
+            f"scale: {needed / 1e9:.1f} GB are needed in {ground.folder}, and {free / 1e9:.1f} GB are free; "
+            "set TMPDIR to a larger disk, or measure less: python -m benchmarks scale --attempts 100000"
+        )
+
+
+def main(ground: Ground) -> Iterator[str]:
+    """The lines of the table; the points are left in the folder, for the picture."""
+    require_room(ground)
+    largest, points = {}, list[Point]()
+    every: list[str] = []
+    for dialect in DIALECTS:
+        urls = {attempts: ground.empty(dialect) for attempts in sizes(ground.attempts * TIMES)}
+        every += urls.values()
+        largest[dialect] = urls[max(urls)]
+        peaks = []
+        for attempts, url in urls.items():
+            seconds, peak = build(url, attempts)
+            points += point(dialect, "cohort", attempts, [seconds]), point(dialect, "cohort memory", attempts, [peak])
+            peaks.append((attempts, peak))
+            print(f"{dialect}: {attempts:,} attempts in {seconds:.1f} s, {peak:.0f} MiB", file=sys.stderr)
+        for measured in (reads, wholes, writes):
+            for work, found in measured(ground, urls):
+                points += (point(dialect, work, size, s) for size, s in zip(urls, found, strict=False))
+                print(f"{dialect}: {work}: {', '.join(map(spread, found))}", file=sys.stderr)
+                if work in LINES:
+                    yield line(
+                        f"{LINES[work]}, {max(urls):,} attempts, {dialect}",
+                        found[-1],
+                        Peer(f"the same with {min(urls):,}", found[0], 1.5),
+                    )
+        yield memory(dialect, *peaks[-2:])
+        write(points, ground.folder / "scale.csv")
+    for look in AT_FULL_SIZE:
+        yield from look(ground.folder, largest)
+    for url in every:
+        ground.drop(url)
+
+
+# What is measured against its own smallest size.
+LINES = {
+    "history, newest 50": "history, newest 50 of one learner",
+    "history, other learners": "history, newest 50 of many learners by turns",
+}
+
+
+def memory(dialect: str, before: tuple[int, float], last: tuple[int, float]) -> str:
+    """A cohort's peak memory at the largest size over the one before."""
+    (few, least), (many, most) = before, last
+    met = "met" if most <= 1.1 * least else "**not met**"
+    return (
+        f"| peak memory of a cohort, {dialect} | {most:.0f} MiB with {many:,} attempts "
+        f"| the same with {few:,} | {least:.0f} MiB | {most / least:.2f} | ≤ 1.1 | {met} |"
+    )

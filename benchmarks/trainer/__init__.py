@@ -1,0 +1,1 @@
+"""Django's own application for our seven tables: a peer of the benchmarks."""
