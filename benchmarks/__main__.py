@@ -20,7 +20,7 @@ from benchmarks import results
 from benchmarks.ground import Ground
 from benchmarks.timing import HEAD
 
-# Name -> what it measures, as the table's heading says it; the module has the part's name unless one is given here.
+# Name -> what it measures, as the table's heading says it; the module has the part's name, or the one below.
 PARTS = {
     "processes": "Whole processes",
     "resets": "Reset",
@@ -36,10 +36,14 @@ PARTS = {
 _MODULES = {"frames": "framing", "cohort": "cohorts", "copies": "backups", "upgrade": "upgrading"}
 
 
+# Parts whose `main` takes a folder and what makes a PostgreSQL database of a name.
+_BY_FOLDER: set[str] = set()
+
+
 def part(name: str) -> Callable[[Ground], Iterator[str]]:
     """What gives the part's lines."""
-    main: Callable[[Ground], Iterator[str]] = import_module(f"benchmarks.{_MODULES.get(name, name)}").main
-    return main
+    main: Callable[..., Iterator[str]] = import_module(f"benchmarks.{_MODULES.get(name, name)}").main
+    return (lambda ground: main(ground.folder, ground.create)) if name in _BY_FOLDER else main
 
 
 def measure(name: str, ground: Ground) -> list[str]:
@@ -65,7 +69,6 @@ def main(arguments: list[str] | None = None) -> None:
     keep = (options.attempts, options.rounds) == (usual.attempts, usual.rounds)
     with TemporaryDirectory(prefix="pharmdb-bench-") as name:
         os.environ["PHARMDB_BACKUPS"] = str(Path(name) / "backups")
-        # The server's own user must get through to nothing here; pharmdb's files stay this user's.
         ground = Ground(Path(name), options.attempts, options.rounds)
         found = results.read()
         try:

@@ -36,11 +36,11 @@ TIMES = 10
 # A whole frame of more would take more memory than a laptop has.
 MOST_FRAME = 1_000_000
 # Bytes of a cohort for each attempt, with a write-ahead log and what the system needs; with the smaller sizes.
-ROOM = 1700
+ROOM = 700
 # After the course: everything is due.
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 TAG = Tag("questions", "cardiology", "arrhythmias")
-# What looks at the largest databases, given the folder and their URLs by dialect, and gives lines of the table.
+# What else looks at the largest databases: given the folder and their URLs by dialect it gives lines of the table.
 AT_FULL_SIZE: list[Callable[[Path, dict[str, str]], list[str]]] = []
 
 
@@ -181,7 +181,7 @@ def wholes(ground: Ground, urls: Urls) -> Found:
         with pharmdb.reading(pharmdb.target(url)) as connection:
             return pharmdb.attempts_frame(connection)
 
-    rounds = max(1, ground.rounds - 2)
+    rounds = max(1, ground.rounds - 3)
     for work, call in (("inspect", pharmdb.inspect), ("doctor", pharmdb.check), ("frame of all attempts", frame)):
         some = [url for size, url in urls.items() if size <= MOST_FRAME or call is not frame]
         yield work, alternate(rounds, *(partial(call, url) for url in some))

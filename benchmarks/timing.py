@@ -44,6 +44,20 @@ def line(work: str, ours: Seconds, *peers: Peer, rows: int = 0) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+@dataclass(frozen=True)
+class Result:
+    """A line with one peer, as text when it is asked for."""
+
+    work: str
+    ours: Seconds
+    peer_name: str
+    peer: Seconds
+    target: float
+
+    def __str__(self) -> str:
+        return line(self.work, self.ours, Peer(self.peer_name, self.peer, self.target))
+
+
 def spread(seconds: Seconds, rows: int = 0) -> str:
     """The median, and the quartiles where there is more than one measurement."""
     values = [rows / second for second in seconds] if rows else seconds
