@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from operator import methodcaller
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, TextClause, bindparam, select, tuple_
+from sqlalchemy import BindParameter, Connection, Select, TextClause, bindparam, literal_column, select, tuple_
 from sqlalchemy.exc import DBAPIError
 
 from pharmdb.models import DOCUMENT, Attempt, ProgressByTag, SpacedRepetitionItem, User, UTCDateTime
@@ -22,6 +22,9 @@ Row = Any
 # The SQL, what makes its parameters of named values, what makes a row of the driver's.
 _Compiled = tuple[str, Callable[[dict[str, Any]], list[Any]], Callable[[Any], Row]]
 
+# Forms of one statement that are kept: callers use few limits.
+MOST_COMPILED = 64
+
 
 class Prepared:
     """One statement with named parameters, compiled at its first use on each database."""
@@ -30,11 +33,11 @@ class Prepared:
         self._statement = statement
         self._columns = [] if isinstance(statement, TextClause) else list(statement.selected_columns)
         self._binary = not any(column.type is DOCUMENT for column in self._columns)
-        self._compiled: dict[tuple[str, str], _Compiled] = {}
+        self._compiled: dict[tuple[str, str, int | None], _Compiled] = {}
 
-    def rows(self, connection: Connection, **values: Any) -> list[Row]:
-        """The rows; UTCDateTime values are aware, documents are decoded."""
-        sql, arrange, make = self._at_hand(connection)
+    def rows(self, connection: Connection, limit: int | None = None, **values: Any) -> list[Row]:
+        """The rows, at most `limit`; UTCDateTime values are aware, documents are decoded."""
+        sql, arrange, make = self._at_hand(connection, limit)
         driver: Any = connection.connection.driver_connection
         # psycopg reads numbers and times quicker in binary form, documents as text.
         options = {"binary": True} if self._binary and connection.dialect.name == "postgresql" else {}
@@ -52,21 +55,27 @@ class Prepared:
                 sql, None, error, dialect.dbapi.Error, hide_parameters=True, dialect=dialect
             ) from error
 
-    def _at_hand(self, connection: Connection) -> _Compiled:
+    def _at_hand(self, connection: Connection, limit: int | None = None) -> _Compiled:
         zone = ""
         if connection.dialect.name == "postgresql":
             driver: Any = connection.connection.driver_connection
             zone = driver.info.parameter_status("TimeZone")
-        key = (connection.dialect.name, zone)
+        key = (connection.dialect.name, zone, limit)
         if key not in self._compiled:
-            self._compiled[key] = self._compile(connection, zone)
+            if len(self._compiled) >= MOST_COMPILED:
+                self._compiled.clear()
+            self._compiled[key] = self._compile(connection, zone, limit)
         return self._compiled[key]
 
-    def _compile(self, connection: Connection, zone: str) -> _Compiled:
+    def _compile(self, connection: Connection, zone: str, limit: int | None) -> _Compiled:
         dialect: Any = connection.dialect
         # psycopg takes parameters by place quicker than by name.
         by_place = type(dialect)(paramstyle="format") if dialect.name == "postgresql" else dialect
-        compiled: Any = self._statement.compile(dialect=by_place)
+        statement = self._statement
+        if limit is not None and isinstance(statement, Select):
+            # Written into the SQL: PostgreSQL would plan a query anew each time whose limit it doesn't know.
+            statement = statement.limit(literal_column(str(int(limit))))
+        compiled: Any = statement.compile(dialect=by_place)
         fixed = {name: value for name, value in compiled.params.items() if value is not None}
         binds: dict[str, BindParameter[Any]] = compiled.binds
         converted = [
@@ -122,7 +131,6 @@ _history = (
     select(*_attempts.columns)
     .where(_attempts.c.user_id == bindparam("user_id"))
     .order_by(_attempts.c.created_at.desc(), _attempts.c.id.desc())
-    .limit(bindparam("limit"))
 )
 _USER_BY_EMAIL = Prepared(
     select(User.id, User.email, User.role, User.created_at).where(User.email == bindparam("email"))
@@ -143,7 +151,6 @@ _DUE = Prepared(
     select(*_items.columns)
     .where(_items.c.user_id == bindparam("user_id"), _items.c.next_review_at <= bindparam("at"))
     .order_by(_items.c.next_review_at, _items.c.id)
-    .limit(bindparam("limit"))
 )
 
 
