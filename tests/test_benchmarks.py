@@ -31,7 +31,7 @@ LINES = {
     "frames": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^frame of 500", "memory")],
     "cohort": DIALECTS,
     "scale": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("one learner", "many learners", "memory")],
-    "writers": ["eight writers"],
+    "writers": ["eight writers at once"],
     "copies": ["backup .* SQLite", "restore", "backup .* PostgreSQL", "restore"],
     "upgrade": ["→ SQLite", "→ PostgreSQL", "memory"],
 }
