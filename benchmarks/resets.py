@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 import pharmdb
 from benchmarks import django_peer
-from benchmarks.ground import DIALECTS, Ground, path
+from benchmarks.ground import DIALECTS, Ground, path, pragmas
 from benchmarks.timing import Peer, alternate, line
 from pharmdb import database, seeding
 from pharmdb.models import MODELS
@@ -47,8 +47,9 @@ def _writes(statement: str) -> bool:
 def raw(url: str, statements: list[str]) -> None:
     """The statements in one transaction; the connection is opened here, as pharmdb opens its own."""
     with closing(sqlite3.connect(path(url), isolation_level=None)) as connection:
-        for pragma in ("foreign_keys = OFF", "synchronous = FULL", "secure_delete = FAST"):
-            connection.execute(f"PRAGMA {pragma}")
+        # As pharmdb's own connection that changes the schema.
+        for statement in (*pragmas(url), "PRAGMA foreign_keys = OFF"):
+            connection.execute(statement)
         connection.execute("BEGIN IMMEDIATE")
         for statement in statements:
             connection.execute(statement)
@@ -124,7 +125,7 @@ def _works(
 
     own = ground.empty(dialect)
     if dialect == "SQLite":
-        # An empty database has no settings to ask for; this one's are those of all.
+        # Django leaves a file's journal as it is.
         with closing(sqlite3.connect(path(own))) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
     alias = django_peer.connect(own)
