@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,14 +36,16 @@ PARTS = {
 _MODULES = {"frames": "framing", "cohort": "cohorts", "copies": "backups", "upgrade": "upgrading"}
 
 
-# Parts whose `main` takes a folder and what makes a PostgreSQL database of a name.
-_BY_FOLDER: set[str] = set()
+# Parts whose `main` asks for something else than the ground, and how it gets that.
+_OTHERS: dict[str, Callable[[Ground], Iterable[str]]] = {}
 
 
-def part(name: str) -> Callable[[Ground], Iterator[str]]:
+def part(name: str) -> Callable[[Ground], Iterable[str]]:
     """What gives the part's lines."""
-    main: Callable[..., Iterator[str]] = import_module(f"benchmarks.{_MODULES.get(name, name)}").main
-    return (lambda ground: main(ground.folder, ground.create)) if name in _BY_FOLDER else main
+    if name in _OTHERS:
+        return _OTHERS[name]
+    main: Callable[[Ground], Iterable[str]] = import_module(f"benchmarks.{_MODULES.get(name, name)}").main
+    return main
 
 
 def measure(name: str, ground: Ground) -> list[str]:
