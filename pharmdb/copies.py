@@ -23,6 +23,8 @@ from sqlalchemy import Connection
 from pharmdb import database
 from pharmdb.errors import BackupError, LockedError, ParameterError, UnavailableError
 
+# How a copy's file begins.
+MAGIC = {"sqlite": b"SQLite format 3\0", "postgresql": b"PGDMP"}
 NO_BACKUP = "or, to go on without a backup: the same command with --no-backup"
 
 

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 HISTORY_ROWS = 50
 DUE_ROWS = 50
+# Of a table or an index in an SQLite file no more pages are read to learn its size.
+PAGES = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """What was seen. All times are UTC, to the second.
 
-    `tables`: table, rows (int64), size_mib (Float64, with indexes; empty where SQLite was built without dbstat),
-    newest (time of the row that was added last).
+    `tables`: table, rows (int64, counted), size_mib (Float64, with indexes; empty where SQLite was built without
+    dbstat), size_is ("measured", or "estimated" from its first pages for a large table on SQLite; "" where it is
+    empty), newest (time of the row that was added last).
     `user`: id, email, role, language, created_at; no row where there is no such user.
     `progress`: module, course_block, tag, correct, wrong (Int64), accuracy (Float64, percent), last_attempt_at.
     `history`: the newest 50 attempts of the period: created_at, entity_type, entity_id, score (0 to 100), correct.
@@ -193,38 +196,63 @@ _OVERRIDES = (
 
 
 def _tables(connection: Connection) -> pd.DataFrame:
-    sizes = _sizes(connection)
+    counts = {
+        model.__tablename__: connection.scalar(select(func.count()).select_from(model.__table__)) or 0
+        for model in MODELS
+    }
+    sizes = (
+        _sizes_postgresql(connection) if connection.dialect.name == "postgresql" else _sizes_sqlite(connection, counts)
+    )
     rows = []
     for model in MODELS:
-        table = model.__table__
-        count = connection.scalar(select(func.count()).select_from(table))
+        table: Any = model.__table__
         time = next(table.c[name] for name in ("created_at", "last_attempt_at", "last_reviewed_at") if name in table.c)
         # The row with the largest id was added last: no scan for the newest time.
         newest = connection.scalar(select(time).order_by(table.c.id.desc()).limit(1))
-        size = sizes.get(model.__tablename__)
-        rows.append((model.__tablename__, count, None if size is None else round(size / 2**20, 1), newest))
-    columns = {"table": "str", "rows": "int64", "size_mib": "Float64", "newest": "datetime64[us, UTC]"}
+        size, size_is = sizes.get(table.name, (None, ""))
+        rows.append((table.name, counts[table.name], size and round(size / 2**20, 1), size_is, newest))
+    columns = {
+        "table": "str",
+        "rows": "int64",
+        "size_mib": "Float64",
+        "size_is": "str",
+        "newest": "datetime64[us, UTC]",
+    }
     return _whole_seconds(reports.table(rows, columns))
 
 
-def _sizes(connection: Connection) -> dict[str, int]:
-    """Bytes of each table with its indexes."""
-    found: list[Any]
-    if connection.dialect.name == "postgresql":
-        names = ", ".join(f"'{model.__tablename__}'" for model in MODELS)
-        found = list(
-            connection.exec_driver_sql(
-                f"SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname IN ({names}) "
-                "AND relnamespace = current_schema()::regnamespace AND relkind = 'r'"
-            )
-        )
-    elif connection.exec_driver_sql("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'").first():
-        found = list(
-            connection.exec_driver_sql(
-                "SELECT tbl_name, sum(pgsize) FROM dbstat JOIN sqlite_master USING (name) "
-                "WHERE aggregate = TRUE GROUP BY tbl_name"
-            )
-        )
-    else:
-        found = []
-    return {row[0]: int(row[1]) for row in found}
+def _sizes_postgresql(connection: Connection) -> dict[str, tuple[float | None, str]]:
+    """Bytes of each table with its indexes, which the server knows."""
+    names = ", ".join(f"'{model.__tablename__}'" for model in MODELS)
+    found = connection.exec_driver_sql(
+        f"SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname IN ({names}) "
+        "AND relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+    )
+    return {name: (size, "measured") for name, size in found}
+
+
+def _sizes_sqlite(connection: Connection, counts: dict[str, int]) -> dict[str, tuple[float | None, str]]:
+    """Bytes of each table with its indexes, and whether they were measured; nothing without dbstat.
+
+    Only the pages themselves tell how many they are: those of a large table or index are estimated from how many of
+    its rows the first ones hold.
+    """
+    if not connection.exec_driver_sql("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'").first():
+        return {}
+    sizes: dict[str, float] = {}
+    estimated = set()
+    trees = connection.exec_driver_sql("SELECT tbl_name, name FROM sqlite_master WHERE rootpage > 0").all()
+    for table, name in trees:
+        if table not in counts:
+            continue
+        pages, size, rows = connection.exec_driver_sql(
+            "SELECT count(*), sum(pgsize), sum(ncell) FILTER (WHERE pagetype = 'leaf') "
+            "FROM (SELECT pgsize, ncell, pagetype FROM dbstat WHERE name = ? LIMIT ?)",
+            (name, PAGES),
+        ).one()
+        if pages == PAGES:
+            estimated.add(table)
+            # An estimate is no less than what was seen.
+            size = max(size, size * counts[table] / max(rows, 1))
+        sizes[table] = sizes.get(table, 0) + size
+    return {table: (size, "estimated" if table in estimated else "measured") for table, size in sizes.items()}

@@ -119,6 +119,7 @@ RUNS = [
     ("sqlite", "migrate", {"message": "x"}, {"changed": "no difference: no revision written, 0 revisions applied"}),
     ("postgresql", "inspect", {"user_email": "admin@pharmtrainer.test", "days": 7}, {"rows": "8", "user": "found"}),
     ("sqlite", "inspect", {"user_email": "nobody@nowhere.test"}, {"ok": "True", "user": "not found"}),
+    ("postgresql", "doctor", {"thorough": True}, {"ok": "True", "checks": "18"}),
 ]
 
 

@@ -1,0 +1,58 @@
+"""A look at a large database, `inspect` and the doctor's, beside one `count(*)` of its attempts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+from benchmarks.timing import Result, alternate
+
+ROUNDS = 9
+TARGET = 5
+
+
+def count(url: str) -> int:
+    """The attempts, through a connection of its own, as each verb has one."""
+    import pharmdb
+
+    with pharmdb.reading(pharmdb.target(url)) as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM attempts").scalar_one())
+
+
+def inspect(url: str) -> None:
+    """Looks for the learner with the largest id, who has attempts, progress and reviews where anybody has."""
+    import pharmdb
+
+    with pharmdb.reading(pharmdb.target(url)) as connection:
+        email = connection.exec_driver_sql("SELECT email FROM users ORDER BY id DESC LIMIT 1").scalar() or ""
+    _ = pharmdb.inspect(url, user_email=email, days=36_500).outcome
+
+
+def doctor(url: str) -> None:
+    """Its report; whatever it finds."""
+    import pharmdb
+
+    _ = pharmdb.check(url).checks
+
+
+def main(folder: Path, targets: Mapping[str, str], rounds: int = ROUNDS) -> list[str]:
+    """The lines of the table; `targets` has the URL of a large database for the name of each kind of database.
+
+    One round that isn't counted comes first, so all are measured with the same warm caches; `folder` takes the
+    place of the folder of backups.
+    """
+    lines = []
+    with mock.patch.dict(os.environ, {"PHARMDB_BACKUPS": str(folder)}):
+        for dialect, url in targets.items():
+            works: list[Callable[[], object]] = [partial(work, url) for work in (count, inspect, doctor)]
+            rows = count(url)
+            counted, inspected, checked = alternate(rounds, *works)
+            for name, seconds in (("inspect", inspected), ("doctor", checked)):
+                result = Result(
+                    f"{name} at {rows:,} attempts, {dialect}", seconds, "`count(*)` of attempts", counted, TARGET
+                )
+                lines.append(str(result))
+    return lines
