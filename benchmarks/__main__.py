@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import results
+from benchmarks import results, seeding
 from benchmarks.ground import Ground
 from benchmarks.timing import HEAD
 
@@ -27,6 +27,7 @@ PARTS = {
     "queries": "Hot queries and the upsert",
     "inserts": "Bulk insert",
     "frames": "Frames",
+    "seed": "Seeds",
     "cohort": "Cohorts",
     "scale": "Ten thousand to ten million attempts",
     "writers": "Eight writers",
@@ -37,7 +38,9 @@ _MODULES = {"frames": "framing", "cohort": "cohorts", "copies": "backups", "upgr
 
 
 # Parts whose `main` asks for something else than the ground, and how it gets that.
-_OTHERS: dict[str, Callable[[Ground], Iterable[str]]] = {}
+_OTHERS: dict[str, Callable[[Ground], Iterable[str]]] = {
+    "seed": lambda ground: seeding.main(ground.folder, ground.create, ground.attempts, max(1, ground.rounds - 3)),
+}
 
 
 def part(name: str) -> Callable[[Ground], Iterable[str]]:

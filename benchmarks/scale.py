@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 
 import pharmdb
 from benchmarks import ground as grounds
+from benchmarks import looking
 from benchmarks.cohorts import EACH
 from benchmarks.ground import DIALECTS, Ground
 from benchmarks.timing import Peer, Seconds, alternate, each, line, spread
@@ -41,7 +42,7 @@ ROOM = 700
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 TAG = Tag("questions", "cardiology", "arrhythmias")
 # What else looks at the largest databases: given the folder and their URLs by dialect it gives lines of the table.
-AT_FULL_SIZE: list[Callable[[Path, dict[str, str]], list[str]]] = []
+AT_FULL_SIZE: list[Callable[[Path, dict[str, str]], list[str]]] = [looking.main]
 
 
 @dataclass(frozen=True)

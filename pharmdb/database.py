@@ -461,6 +461,20 @@ def explaining(target: Target) -> Iterator[None]:
         raise known from error
 
 
+@contextmanager
+def temporary_room() -> Iterator[None]:
+    """What SQLite says of the folder for its temporary files as an UnavailableError that names this folder."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        folder = os.environ.get("SQLITE_TMPDIR") or os.environ.get("TMPDIR") or "/var/tmp"
+        raise UnavailableError(
+            expected="room for temporary files",
+            found=f"{folder}: {error}",
+            next=f"free space in {folder}, or name another folder: export SQLITE_TMPDIR=…",
+        ) from error
+
+
 def _driver_errors() -> tuple[type[Exception], ...]:
     # A damaged schema is quoted in messages that Python can't decode.
     found: tuple[type[Exception], ...] = (exc.DBAPIError, exc.NoSuchTableError, sqlite3.Error, UnicodeDecodeError)

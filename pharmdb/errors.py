@@ -68,19 +68,23 @@ class CheckFailedError(PharmdbError):
 class SeedError(PharmdbError):
     """The seed files break their rules.
 
-    `problems` holds each one as (file, line, column, value, reason).
+    `problems` holds each one as (file, line, column, value, reason); `more` says how many there are besides.
     """
 
-    def __init__(self, problems: list[tuple[str, int, str, str, str]], *, directory: str) -> None:
+    def __init__(self, problems: list[tuple[str, int, str, str, str]], *, directory: str, more: int = 0) -> None:
         self.problems = problems
+        self.more = more
         shown = [
             f"{file}:{line}: {column + ' = ' if column else ''}{value!r}: {reason}"
             for file, line, column, value, reason in problems[:200]
         ]
-        if len(problems) > len(shown):
-            shown.append(f"and {len(problems) - len(shown)} more, in the error's .problems")
+        held, total = len(problems) - len(shown), len(problems) + more
+        if more:
+            shown.append(f"and {total - len(shown)} more, the first {held} of them in the error's .problems")
+        elif held:
+            shown.append(f"and {held} more, in the error's .problems")
         super().__init__(
             expected=f"seed files without a fault in {directory}",
-            found=f"{len(problems)} problem(s)\n    " + "\n    ".join(shown),
+            found=f"{total} problem(s)\n    " + "\n    ".join(shown),
             next="correct these lines, then run the same command again",
         )

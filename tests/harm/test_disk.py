@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,10 @@ import pytest
 import raw
 from conftest import Databases
 from sqlalchemy import Engine, event
+from test_upserts import large
 
 import pharmdb
-from pharmdb import backups, passwords
+from pharmdb import backups, bulk, passwords
 from pharmdb.errors import BackupError, PharmdbError, UnavailableError
 
 _hash = cache(passwords.hash_password)
@@ -170,3 +172,42 @@ def fill_pages(url: str, pages: int) -> None:
             except sqlite3.OperationalError:
                 return
     raise AssertionError("the limit was never reached")
+
+
+def test_a_database_that_may_not_grow_under_a_large_seed(
+    databases: Databases, page_limit: list[int], tmp_path: Path
+) -> None:
+    url, seed_dir = databases.migrated("sqlite"), large(tmp_path, 5000)
+    with raw.session(url) as session:
+        pages = session.execute("PRAGMA page_count").fetchone()[0]
+    page_limit.append(pages + 50)
+    error = fails(lambda: pharmdb.seed(url, seed_dir=seed_dir), url, UnavailableError)
+    assert str(raw.path(url).parent) in error.next
+    page_limit[0] = 10**6
+    pharmdb.seed(url, seed_dir=seed_dir)
+
+
+def test_a_full_folder_for_temporary_files(migrated: str, disk: Path, tmp_path: Path) -> None:
+    """SQLite looks for this folder when it is loaded; so it is another process that does."""
+    seed_dir = large(tmp_path / "seed", 60_000)
+    before = raw.everything(migrated)
+    code = "import sys, pharmdb; pharmdb.seed(sys.argv[1], seed_dir=sys.argv[2])"
+    command = [sys.executable, "-c", code, migrated, seed_dir]
+    environment = os.environ | {"SQLITE_TMPDIR": str(disk)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "UnavailableError" in done.stderr, done.stderr
+    assert f"{disk}: database or disk is full" in done.stderr
+    assert raw.everything(migrated) == before
+
+
+def test_no_room_for_the_rows_between_file_and_table(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(bulk, "insert", full)
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
+    url, seed_dir = databases.migrated("sqlite"), large(tmp_path / "seed", 2000)
+    error = fails(lambda: pharmdb.seed(url, seed_dir=seed_dir), url, UnavailableError)
+    assert str(tmp_path) in error.next
