@@ -55,7 +55,9 @@ def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
 def existing(connection: Connection, table: Table, key: Sequence[str], keys: Sequence[Key]) -> set[Key]:
     """Which of these keys, at most CHUNK of them, are in the table."""
     columns = [table.c[column] for column in key]
-    return {tuple(row) for row in connection.execute(select(*columns).where(tuple_(*columns).in_(keys)))}
+    # With the first column by itself SQLite finds the rows by the key's index; of the tuples alone it would read all.
+    firsts = columns[0].in_({values[0] for values in keys})
+    return {tuple(row) for row in connection.execute(select(*columns).where(firsts, tuple_(*columns).in_(keys)))}
 
 
 def upsert(
