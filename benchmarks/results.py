@@ -60,7 +60,7 @@ def footer(ground: Ground) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return (
         f"{_processor()}, {os.cpu_count()} cores, {_memory() / 2**30:.0f} GiB, "
-        f"{platform.system()} {platform.release()}; Python {platform.python_version()}, "
+        f"{platform.system()}; Python {platform.python_version()}, "
         f"SQLite {sqlite3.sqlite_version}, PostgreSQL {postgresql} over a Unix socket; {packages}.\n"
         f"Settings, for pharmdb and for every peer, each asked on its own connection: SQLite {words}; "
         f"PostgreSQL {', '.join(f'{name} {value}' for name, value in settings.items())}, all else as initdb leaves it."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
+from benchmarks import ground
 
 ROWS = 1_000_000
 USERS = 20
@@ -60,16 +59,14 @@ def raw(url: str, rows: int) -> float:
     names = ", ".join(_COLUMNS)
     users = [(n, f"learner{n}@example.test", "!") for n in range(1, USERS + 1)]
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as connection:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = FULL")
+        with closing(ground.sqlite(url)) as connection:
             connection.executemany("INSERT INTO users (id, email, password_hash) VALUES (?, ?, ?)", users)
             begin = time.perf_counter()
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(f"INSERT INTO progress_by_tag ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", ready)
             connection.execute("COMMIT")
             return time.perf_counter() - begin
-    with psycopg.connect(url.replace("+psycopg", ""), options="-c timezone=UTC") as postgresql:
+    with ground.postgresql(url, autocommit=False) as postgresql:
         with postgresql.cursor() as cursor:
             cursor.executemany("INSERT INTO users (id, email, password_hash) VALUES (%s, %s, %s)", users)
         postgresql.commit()

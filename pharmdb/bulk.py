@@ -18,6 +18,9 @@ def insert(connection: Connection, table: str, columns: Sequence[str], rows: Ite
     Values are as the database stores them: times as text in the column's form, documents as their text. The table's
     rules hold as for any other writer.
     """
+    if not connection.in_transaction():
+        # After a commit or rollback of the caller's the driver would begin one that nobody commits.
+        connection.begin()
     quote = connection.dialect.identifier_preparer.quote
     names = ", ".join(map(quote, columns))
     driver: Any = connection.connection.driver_connection

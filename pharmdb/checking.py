@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError as _DBAPIError
 from sqlalchemy.exc import SAWarning
 
 from pharmdb import backups, database, drift, looking, passwords, queries, reports, revisions, seeding, upserts
-from pharmdb.errors import CheckFailedError, LockedError, PharmdbError, RevisionError, SeedError
+from pharmdb.errors import CheckFailedError, LockedError, PharmdbError, RevisionError, SeedError, UnavailableError
 from pharmdb.fingerprints import fingerprint
 from pharmdb.holders import holders
 from pharmdb.models import MODELS, DatasetOverride, User
@@ -270,7 +270,7 @@ def _amcheck(context: _Context, skipped: list[str]) -> Iterator[str]:
         text(
             "SELECT pg_class.oid::regclass::text, indrelid::regclass::text FROM pg_class "
             "JOIN pg_am ON pg_am.oid = relam JOIN pg_index ON indexrelid = pg_class.oid WHERE relkind = 'i' "
-            "AND amname = 'btree' AND relnamespace = current_schema()::regnamespace ORDER BY 1"
+            "AND amname = 'btree' AND relnamespace = quote_ident(current_schema())::regnamespace ORDER BY 1"
         )
     ).all()
     if not context.whole:
@@ -308,7 +308,8 @@ def _foreign_keys(context: _Context) -> Iterator[Finding]:
 # Tables whose foreign keys somebody has switched off.
 _DISABLED = """
     SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-     WHERE tgisinternal AND tgenabled IN ('D', 'R') AND relnamespace = current_schema()::regnamespace ORDER BY 1
+     WHERE tgisinternal AND tgenabled IN ('D', 'R') AND relnamespace = quote_ident(current_schema())::regnamespace
+     ORDER BY 1
 """
 
 
@@ -387,7 +388,8 @@ _UNPROVEN = """
     SELECT conrelid::regclass::text, quote_ident(conname),
            coalesce(to_jsonb(pg_constraint) ->> 'conenforced', 'true') = 'true'
       FROM pg_constraint
-     WHERE NOT convalidated AND contype IN ('c', 'f') AND connamespace = current_schema()::regnamespace ORDER BY 1, 2
+     WHERE NOT convalidated AND contype IN ('c', 'f') AND connamespace = quote_ident(current_schema())::regnamespace
+     ORDER BY 1, 2
 """
 
 
@@ -399,7 +401,7 @@ def _unproven(context: _Context, model: Any) -> list[CheckConstraint]:
         row[0]
         for row in context.connection.exec_driver_sql(
             "SELECT conname FROM pg_constraint WHERE contype = 'c' AND convalidated "
-            "AND connamespace = current_schema()::regnamespace"
+            "AND connamespace = quote_ident(current_schema())::regnamespace"
         )
     }
     return [check for check in checks if check.name not in valid]
@@ -443,6 +445,9 @@ def _plan(context: _Context, statement: Any) -> str:
 def _seed(context: _Context) -> Iterator[Finding]:
     try:
         seed = seeding.read()
+    except UnavailableError as error:
+        yield Finding("seed", FAIL, error.found, error.next)
+        return
     except SeedError as error:
         found = f"faulty seed files: {error.found}"
         yield Finding("seed", FAIL, " ".join(found.split()), "git checkout -- data/seed")
@@ -453,7 +458,7 @@ def _seed(context: _Context) -> Iterator[Finding]:
     missing = seeding.missing(context.connection, seed)
     if missing:
         yield Finding("seed", WARN, f"missing: {', '.join(missing)}", "pharmdb seed")
-    elif _rows(context.connection) == len(seed.users) * 2 + len(seed.progress):
+    elif _rows(context.connection, most := len(seed.users) * 2 + len(seed.progress)) == most:
         same = fingerprint(context.connection, seed=True) == seeding.KNOWN_GOOD
         found = "present, at its fingerprint" if same else "present, changed since"
         yield Finding("seed", OK, found)
@@ -461,11 +466,11 @@ def _seed(context: _Context) -> Iterator[Finding]:
         yield Finding("seed", OK, "present, with other rows beside it")
 
 
-def _rows(connection: Connection) -> int:
-    """How many rows there are in all, as far as it matters here: no table is counted to its end."""
+def _rows(connection: Connection, most: int) -> int:
+    """How many rows there are in all; of no table more than one above `most` are counted."""
     total = 0
     for model in MODELS:
-        few = select(model.__table__.c.id).limit(1000).subquery()
+        few = select(model.__table__.c.id).limit(most + 1).subquery()
         total += connection.scalar(select(func.count()).select_from(few)) or 0
     return total
 
@@ -473,7 +478,7 @@ def _rows(connection: Connection) -> int:
 def _default_passwords(context: _Context) -> Iterator[Finding]:
     seeded: list[str] = []
     # Where the files of the seed are faulty, the check of the seed has told.
-    with suppress(SeedError):
+    with suppress(SeedError, UnavailableError):
         known = {row["email"]: row["password"] for row in seeding.read().users}
         seeded = list(known)
         yield _known_passwords(context, known)

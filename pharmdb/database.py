@@ -418,8 +418,10 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def _postgresql_engine(url: URL, seconds: float, *, write: bool) -> Engine:
     milliseconds = int(seconds * 1000)
     options = (
-        f"-c timezone=UTC -c lock_timeout={milliseconds} -c statement_timeout={STATEMENT_TIMEOUT}s "
-        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT}s {url.query.get('options', '')}"
+        f"-c lock_timeout={milliseconds} -c statement_timeout={STATEMENT_TIMEOUT}s "
+        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT}s {url.query.get('options', '')} "
+        # Last, so that it holds whatever the URL says: days are days in UTC.
+        "-c timezone=UTC"
     )
     engine = create_engine(
         url.difference_update_query(["options"]),
@@ -455,7 +457,7 @@ def explaining(target: Target) -> Iterator[None]:
     try:
         yield
     except _driver_errors() as error:
-        known = explain(target, error, missing=missing)
+        known = explain(target, error, missing=missing or (target.is_sqlite and not target.path.exists()))
         if known is None:
             raise
         raise known from error
@@ -568,6 +570,13 @@ def _explain_postgresql(target: Target, origin: BaseException, text: str) -> Pha
             found=first,
             unchanged="what was under way was rolled back",
             next="run the same command again, once the server answers",
+        )
+    if isinstance(origin, errors.FeatureNotSupported) and "cached plan" in text:
+        return UnavailableError(
+            expected=f"the schema of {target} to stay as it is while it is used",
+            found=first,
+            unchanged="what was under way was rolled back",
+            next="run the same command again",
         )
     if isinstance(origin, errors.InvalidSchemaName):
         return UnavailableError(

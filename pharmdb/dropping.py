@@ -11,7 +11,7 @@ _POSTGRESQL_OBJECTS = """
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
                         WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind, quote_ident(relname), relname
       FROM pg_class
-     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+     WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
        AND NOT relispartition
        AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
                           AND deptype IN ('e', 'a', 'i') AND (deptype = 'e' OR relkind = 'S'))
@@ -19,13 +19,13 @@ _POSTGRESQL_OBJECTS = """
     SELECT CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
            oid::regprocedure::text, proname
       FROM pg_proc
-     WHERE pronamespace = current_schema()::regnamespace
+     WHERE pronamespace = quote_ident(current_schema())::regnamespace
        AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid
                           AND deptype IN ('e', 'i'))
     UNION ALL
     SELECT CASE typtype WHEN 'd' THEN 'domain' ELSE 'type' END, quote_ident(typname), typname
       FROM pg_type LEFT JOIN pg_class ON pg_class.oid = typrelid
-     WHERE typnamespace = current_schema()::regnamespace
+     WHERE typnamespace = quote_ident(current_schema())::regnamespace
        AND (typtype IN ('e', 'd', 'r') OR relkind = 'c')
        AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass AND objid = pg_type.oid
                           AND deptype = 'e')
@@ -34,7 +34,7 @@ _POSTGRESQL_OBJECTS = """
 # All that a CASCADE may take with it in other schemas: tables, columns and their defaults, constraints, triggers, …
 _OUTSIDE = """
     WITH others AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-                       AND oid <> current_schema()::regnamespace),
+                       AND oid <> quote_ident(current_schema())::regnamespace),
          relations AS (SELECT oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM others))
     SELECT classid::int, objid::int, objsubid, pg_describe_object(classid, objid, objsubid)
       FROM (SELECT 'pg_class'::regclass, attrelid, attnum::int FROM pg_attribute

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from pharmdb.errors import UnavailableError
 from pharmdb.models import (
     ATTEMPT_ENTITY_TYPES,
     DOCUMENT,
@@ -41,6 +42,8 @@ def attempts_frame(
 
     id, user_id (Int64), entity_type (category of question, case, calc), entity_id (str), answers (str, JSON), score
     (Float64, 0 to 100), feedback (str, JSON or missing), created_at (datetime64[us, UTC]).
+
+    Raises ValueError for a `since` without a zone, UnavailableError where a value breaks the rules of its column.
     """
     conditions, values = of_attempts(connection, user_id, since)
     return _frame(connection, Attempt, conditions, values, {"entity_type": ATTEMPT_ENTITY_TYPES})
@@ -63,6 +66,8 @@ def progress_frame(connection: Connection, *, user_id: int | None = None) -> pd.
 
     id, user_id, correct_count, wrong_count (Int64), module, course_block, tag (category), last_attempt_at
     (datetime64[us, UTC]).
+
+    Raises UnavailableError where a value breaks the rules of its column.
     """
     conditions = [] if user_id is None else ["user_id = :user_id"]
     few: dict[str, tuple[str, ...]] = dict.fromkeys(("module", "course_block", "tag"), ())
@@ -83,15 +88,24 @@ def _frame(
         )
         for column in model.__table__.columns
     ]
+    table = str(model.__tablename__)
     parts: list[list[Any]] = [[] for _ in columns]
-    for chunk in _chunks(connection, str(model.__tablename__), columns, conditions, values):
-        for part, piece in zip(parts, chunk, strict=True):
-            part.append(piece)
     data = {}
-    for number, column in enumerate(columns):
-        data[column.name] = _series(column, parts[number])
-        # A column's pieces are let go before the next one is put together.
-        parts[number] = []
+    try:
+        for chunk in _chunks(connection, table, columns, conditions, values):
+            for part, piece in zip(parts, chunk, strict=True):
+                part.append(piece)
+        for number, column in enumerate(columns):
+            data[column.name] = _series(column, parts[number])
+            # A column's pieces are let go before the next one is put together.
+            parts[number] = []
+    except ValueError as error:
+        # No rule lets such a value in: the file is damaged.
+        raise UnavailableError(
+            expected=f"{table} with values as the rules of its columns want them",
+            found=str(error),
+            next="pharmdb doctor",
+        ) from error
     return pd.DataFrame(data, copy=False)
 
 
@@ -178,13 +192,12 @@ def _joined(
     """For each chunk its parameters, how many rows it has, and each column's values as one."""
     # In the table's own order SQLite needs no subquery, which costs half as much again; ids may have gaps.
     whole = sqlite and where == "id > :last"
-    if whole:
-        source = f"{table} WHERE id > :last AND id <= :upto"
-    else:
-        names = ", ".join(column.name for column in columns)
-        source = f"(SELECT {names} FROM {table} WHERE {where} ORDER BY id LIMIT {CHUNK}) AS chunk"
+    names = ", ".join(column.name for column in columns)
+    limited = f"(SELECT {names} FROM {table} WHERE {where} ORDER BY id LIMIT {CHUNK}) AS chunk"
     join = _join_sqlite if sqlite else _join_postgresql
-    sql = _for_driver(f"SELECT count(*), max(id), {', '.join(map(join, columns))} FROM {source}", values, sqlite)
+    select = f"SELECT count(*), max(id), {', '.join(map(join, columns))} FROM "
+    by_rows = _for_driver(select + limited, values, sqlite)
+    sql = f"{select}{table} WHERE id > :last AND id <= :upto" if whole else by_rows
     last = -(2**63)
     while True:
         bounds = values | {"last": last, "upto": min(last + CHUNK, 2**63 - 1)}
@@ -192,6 +205,9 @@ def _joined(
         if rows:
             yield bounds, rows, joined
             last = newest
+            if rows < CHUNK // 4:
+                # Wide gaps between the ids: by ranges of them each chunk would be a few rows.
+                whole, sql = False, by_rows
             continue
         (after,) = cursor.execute(f"SELECT min(id) FROM {table} WHERE id > ?", [last]).fetchone() if whole else (None,)
         if after is None:

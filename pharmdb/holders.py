@@ -18,7 +18,7 @@ _SESSIONS = """
       JOIN pg_locks ON pg_locks.pid = activity.pid AND granted
       LEFT JOIN pg_class ON pg_class.oid = relation
      WHERE datname = current_database() AND activity.pid <> pg_backend_pid()
-       AND (locktype = 'advisory' OR relnamespace = current_schema()::regnamespace)
+       AND (locktype = 'advisory' OR relnamespace = quote_ident(current_schema())::regnamespace)
      GROUP BY activity.pid, usename, application_name, state, query, since
      ORDER BY bool_and(mode IN ('AccessShareLock', 'RowShareLock')), since
 """

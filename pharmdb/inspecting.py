@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Integer, cast, func, select
 
-from pharmdb import database, pictures, queries, reports, revisions
+from pharmdb import database, looking, pictures, queries, reports, revisions
 from pharmdb.errors import ParameterError
 from pharmdb.models import MODELS, Attempt, DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
 
@@ -226,7 +226,7 @@ def _sizes_postgresql(connection: Connection) -> dict[str, tuple[float | None, s
     names = ", ".join(f"'{model.__tablename__}'" for model in MODELS)
     found = connection.exec_driver_sql(
         f"SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname IN ({names}) "
-        "AND relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+        "AND relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r'"
     )
     return {name: (size, "measured") for name, size in found}
 
@@ -240,6 +240,7 @@ def _sizes_sqlite(connection: Connection, counts: dict[str, int]) -> dict[str, t
     if not connection.exec_driver_sql("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'").first():
         return {}
     sizes: dict[str, float] = {}
+    whole = looking.size(connection)
     estimated = set()
     trees = connection.exec_driver_sql("SELECT tbl_name, name FROM sqlite_master WHERE rootpage > 0").all()
     for table, name in trees:
@@ -253,6 +254,6 @@ def _sizes_sqlite(connection: Connection, counts: dict[str, int]) -> dict[str, t
         if pages == PAGES:
             estimated.add(table)
             # An estimate is no less than what was seen.
-            size = max(size, size * counts[table] / max(rows, 1))
+            size = min(max(size, size * counts[table] / max(rows or 0, 1)), whole)
         sizes[table] = sizes.get(table, 0) + size
     return {table: (size, "estimated" if table in estimated else "measured") for table, size in sizes.items()}

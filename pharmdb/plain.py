@@ -36,7 +36,12 @@ class Prepared:
         self._compiled: dict[tuple[str, str, int | None], _Compiled] = {}
 
     def rows(self, connection: Connection, limit: int | None = None, **values: Any) -> list[Row]:
-        """The rows, at most `limit`; UTCDateTime values are aware, documents are decoded."""
+        """The rows, at most `limit`; UTCDateTime values are aware, documents are decoded.
+
+        Raises ValueError for a negative limit.
+        """
+        if limit is not None and limit < 0:
+            raise ValueError(f"a limit is 0 or more, not {limit}")
         sql, arrange, make = self._at_hand(connection, limit)
         driver: Any = connection.connection.driver_connection
         # psycopg reads numbers and times quicker in binary form, documents as text.
@@ -45,6 +50,9 @@ class Prepared:
 
     def write(self, connection: Connection, **values: Any) -> None:
         """Runs the statement. Raises sqlalchemy.exc.IntegrityError and its like, as the connection itself would."""
+        if not connection.in_transaction():
+            # After a commit or rollback of the caller's the driver would begin one that nobody commits.
+            connection.begin()
         sql, arrange, _ = self._at_hand(connection)
         driver: Any = connection.connection.driver_connection
         dialect: Any = connection.dialect

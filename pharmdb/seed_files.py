@@ -337,7 +337,7 @@ class Progress:
         return self._count
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return self._rows.execute(
+        yield from self._rows.execute(
             "SELECT user_email, module, course_block, tag, correct, wrong FROM progress ORDER BY line"
         )
 

@@ -387,12 +387,12 @@ def test_what_the_doctor_reads_does_not_grow_with_the_rows(large: str, validated
     if not validated:
         break_score(large, 1)
         run(large, "UPDATE attempts SET score = 1 WHERE id = 1")
-    # Enough for the check of the seed, which counts to a thousand.
+    # Enough for every part that is looked at.
     double(large, 1, "a")
     before = work(large, pharmdb.check), work(large, lambda: pharmdb.check(thorough=True))
     double(large, 3, "b")
     after = work(large, pharmdb.check), work(large, lambda: pharmdb.check(thorough=True))
-    assert after[0] < before[0] * 1.02
+    assert after[0] < before[0] * 1.1
     assert after[1] > before[1] * 4, "what is counted here does grow where every row is read"
 
 

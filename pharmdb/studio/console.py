@@ -452,7 +452,7 @@ def _without_secrets(driver: Any, tokens: list[Token]) -> None:
 
     rows = driver.execute(
         "SELECT relname, attname, format_type(atttypid, atttypmod) FROM pg_class JOIN pg_attribute ON attrelid = oid "
-        "WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm') "
+        "WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind IN ('r', 'p', 'v', 'm') "
         "AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum"
     ).fetchall()
     tables = {table for table, name, _ in rows if is_secret(name, table)}
