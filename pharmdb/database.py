@@ -99,7 +99,7 @@ class Target:
 
     url: URL
 
-    @property
+    @cached_property
     def is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
 
@@ -282,7 +282,7 @@ def keeping(target: Target) -> Iterator[Callable[[], AbstractContextManager[Conn
                 # Another file has its name now; what is written to the old one would be lost.
                 kept.close()
                 kept, file = engine.connect(), now
-            with explaining(target), kept.begin():
+            with explaining(target, there=now is not None), kept.begin():
                 yield kept
 
         try:
@@ -451,9 +451,9 @@ def _transaction(target: Target, *, write: bool, schema: bool = False) -> Iterat
 
 
 @contextmanager
-def explaining(target: Target) -> Iterator[None]:
-    """The drivers' errors as typed ones, where the cause is known."""
-    missing = target.is_sqlite and not target.path.exists()
+def explaining(target: Target, *, there: bool | None = None) -> Iterator[None]:
+    """The drivers' errors as typed ones, where the cause is known; `there`: whether the SQLite file is known to be."""
+    missing = target.is_sqlite and not (target.path.exists() if there is None else there)
     try:
         yield
     except _driver_errors() as error:

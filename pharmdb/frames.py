@@ -237,9 +237,9 @@ def _texts(values: Iterable[str]) -> np.ndarray[Any, Any]:
 
 
 def _code(column: _Column) -> str:
-    """A letter for a category, by its place among the known ones; a rule of the schema lets no other in."""
+    """A letter for a category, by its place among the known ones. No rule lets another in, which would be no letter."""
     cases = " ".join(f"WHEN '{value}' THEN '{chr(_A + code)}'" for code, value in enumerate(column.categories or ()))
-    return f"CASE {column.name} {cases} END"
+    return f"CASE {column.name} {cases} ELSE '?' END"
 
 
 _A = ord("a")

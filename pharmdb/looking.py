@@ -188,10 +188,10 @@ def _leads(connection: Connection, table: str, column: str) -> bool:
     with warnings.catch_warnings():
         # An index on an expression is none of ours, and SQLAlchemy can't read it.
         warnings.simplefilter("ignore", SAWarning)
-        indexes = inspector.get_indexes(table)
+        indexes, uniques = inspector.get_indexes(table), inspector.get_unique_constraints(table)
     whole = [index for index in indexes if where not in index.get("dialect_options", {})]
     firsts = [index["column_names"][0] for index in whole]
-    return column in [*firsts, *(unique["column_names"][0] for unique in inspector.get_unique_constraints(table))]
+    return column in [*firsts, *(unique["column_names"][0] for unique in uniques)]
 
 
 # -- the integrity of a part --------------------------------------------------------------------------

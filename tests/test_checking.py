@@ -28,7 +28,7 @@ from test_drift import DRIFT, rebuild
 import pharmdb
 from pharmdb import backups, checking, database, seeding
 from pharmdb.checking import FAIL, OK, WARN, Finding
-from pharmdb.errors import CheckFailedError, ParameterError, mask
+from pharmdb.errors import CheckFailedError, ParameterError, UnavailableError, mask
 
 CHECKS = [
     "answers",
@@ -889,3 +889,26 @@ def test_a_damaged_page_fails_its_checks_and_the_others_are_still_made(
     assert "malformed" in told["seed"].found
     assert told["revision"].state == told["drift"].state == OK
     assert list(told)[-4:] == BESIDE
+
+
+def test_a_schema_with_an_odd_name_is_looked_at_as_any_other(databases: Databases) -> None:
+    url = databases.empty("postgresql")
+    with raw.session(url) as session:
+        (name,) = session.execute("SELECT current_database()").fetchone()
+        session.execute('CREATE SCHEMA "My Schema"')
+        session.execute(f'ALTER DATABASE {name} SET search_path TO "My Schema"')
+    pharmdb.reset(url)
+    assert [finding for finding in pharmdb.check(url).findings if finding.state == FAIL] == []
+    assert pharmdb.inspect(url).tables["size_mib"].notna().all()
+
+
+def test_a_full_temporary_folder_takes_no_other_finding_away(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [finding.check for finding in pharmdb.check(seeded).findings]
+
+    def full(*_: object) -> None:
+        raise UnavailableError(expected="room for temporary files", found="/tmp: disk is full", next="df -h /tmp")
+
+    monkeypatch.setattr(seeding, "read", full)
+    after = {finding.check: finding for finding in pharmdb.check(seeded).findings}
+    assert set(before) - set(after) == {"default passwords"}
+    assert (after["seed"].state, after["seed"].found) == (FAIL, "/tmp: disk is full")

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 import raw
+from conftest import Databases
 from sqlalchemy import insert, select
 
 import pharmdb
 from pharmdb import database, frames, queries
+from pharmdb.errors import UnavailableError
 from pharmdb.models import Attempt, ProgressByTag
 
 START = datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
@@ -102,3 +104,31 @@ def test_a_frame_of_the_history_says_the_same(filled: str) -> None:
         history = pharmdb.frame(connection, queries.attempt_history(1, limit=100))
         found = frames.attempts_frame(connection, user_id=1)
     assert sorted(history["id"]) == found["id"].tolist()
+
+
+def test_wide_gaps_between_ids_cost_no_query_for_each_row(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.seeded("sqlite")
+    monkeypatch.setattr(frames, "CHUNK", 10)
+    with raw.session(url) as session, raw.transaction(session):
+        row = (
+            "INSERT INTO attempts (id, user_id, entity_type, entity_id, answers, score) "
+            "VALUES (?, 1, 'question', 'q', '1', 1)"
+        )
+        session.executemany(row, [(n * 10**6,) for n in range(100)])
+    seen: list[str] = []
+    with database.reading(database.target(url)) as connection:
+        driver = connection.connection.driver_connection
+        driver.set_trace_callback(seen.append)
+        assert frames.attempts_frame(connection)["id"].tolist() == [n * 10**6 for n in range(100)]
+    assert len([sql for sql in seen if sql.startswith("SELECT count(*)")]) < 15
+
+
+def test_a_value_that_no_rule_lets_in_is_a_sentence(databases: Databases) -> None:
+    url = databases.seeded("sqlite")
+    with raw.session(url) as session:
+        session.execute("PRAGMA ignore_check_constraints = ON")
+        session.execute(raw.insert("attempts", user_id="1", entity_type="'exam'"))
+    with database.reading(database.target(url)) as connection, pytest.raises(UnavailableError, match="pharmdb doctor"):
+        frames.attempts_frame(connection)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import raw
+from conftest import Databases
 from test_looking import SCAN, double, executed, plans, work
 
 import pharmdb
@@ -80,3 +81,15 @@ def test_no_statement_scans_a_large_table_but_to_count_it(filled: str) -> None:
     assert len(newest) == 3
     assert all(COUNT.fullmatch(sql) for sql in scans if sql not in newest)
     assert all("LIMIT" in sql for sql, _ in statements if "dbstat WHERE" in sql)
+
+
+def test_one_huge_document_is_not_taken_for_all(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = databases.seeded("sqlite")
+    monkeypatch.setattr(inspecting, "PAGES", 20)
+    with raw.session(url) as session, raw.transaction(session):
+        row = "INSERT INTO attempts (user_id, entity_type, entity_id, answers, score) VALUES (1, 'question', 'q', ?, 1)"
+        session.execute(row, (f'"{"x" * 500_000}"',))
+        session.executemany(row, [("1",)] * 2000)
+    tables = pharmdb.inspect(url).tables.set_index("table")
+    assert tables.loc["attempts", "size_is"] == "estimated"
+    assert 0.4 <= tables.loc["attempts", "size_mib"] <= 1

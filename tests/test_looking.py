@@ -437,3 +437,13 @@ def plans(url: str, statements: list[tuple[str, Any]]) -> Iterator[tuple[str, st
             if sql.startswith(("SELECT", "WITH")):
                 steps = session.execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
                 yield sql, "\n".join(str(step[-1]) for step in steps)
+
+
+@pytest.mark.parametrize(
+    "columns", ["score", "entity_id COLLATE NOCASE", "(score + 1)"], ids=["odd name", "collation", "expression"]
+)
+def test_an_index_of_somebody_elses_is_no_damage(large: str, columns: str, recwarn: pytest.WarningsRecorder) -> None:
+    columns = columns.replace("NOCASE", "NOCASE" if large.startswith("sqlite") else '"C"')
+    raw.run(large, f'CREATE INDEX "it\'s mine" ON attempts ({columns})')
+    assert found()["integrity"].state == OK
+    assert [str(warning) for warning in recwarn if "index" in str(warning.message)] == []

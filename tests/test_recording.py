@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import raw
+from conftest import Databases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError, StatementError
 
 import pharmdb
-from pharmdb import database, plain, recording
+from pharmdb import bulk, database, plain, recording
+from pharmdb.errors import UnavailableError
 from pharmdb.recording import Recorded, Tag
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -182,3 +184,38 @@ def test_plain_rows_and_frames_say_the_same(seeded: str) -> None:
         assert older == plain.attempt_history(connection, 1)[3:]
         assert plain.user_by_email(connection, "nobody@nowhere.test") is None
         assert plain.progress_by_key(connection, 1, "a", "b", "c") is None
+
+
+def test_what_follows_a_commit_or_a_rollback_of_the_callers_is_kept(seeded: str) -> None:
+    target = database.target(seeded)
+    bookmark = ("user_id", "entity_type", "entity_id"), [(1, "drug", "aspirin")]
+    with database.writing(target) as connection:
+        recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+        connection.commit()
+        recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+        connection.commit()
+        bulk.insert(connection, "bookmarks", *bookmark)
+    with database.writing(target) as connection:
+        with pytest.raises(IntegrityError):
+            recording.count_progress(connection, 999, HEART, correct=True, at=AT)
+        connection.rollback()
+        recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+        connection.rollback()
+        bulk.insert(connection, "bookmarks", *bookmark)
+    with database.reading(target) as connection:
+        # The last count was rolled back on purpose.
+        assert plain.progress_by_key(connection, 1, *HEART).correct_count == KNOWN[HEART.tag][0] + 2
+    assert raw.ask(seeded, "SELECT count(*) FROM bookmarks") == [(2,)]
+
+
+def test_a_schema_that_changes_under_a_kept_connection_is_a_sentence(databases: Databases) -> None:
+    url = databases.seeded("postgresql")
+    with database.keeping(database.target(url)) as transaction:
+        for _ in range(8):
+            with transaction() as connection:
+                plain.progress_by_key(connection, 1, *HEART)
+        raw.run(url, "ALTER TABLE progress_by_tag ALTER correct_count TYPE bigint")
+        with pytest.raises(UnavailableError, match="run the same command again"), transaction() as connection:
+            plain.progress_by_key(connection, 1, *HEART)
+        with transaction() as connection:
+            assert plain.progress_by_key(connection, 1, *HEART) is not None
