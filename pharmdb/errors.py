@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _SECRETS = (
     # Greedy to the last @ of the word: a user's name or a password may hold one.
@@ -32,9 +33,20 @@ class PharmdbError(Exception):
             f"\n  unchanged: {self.unchanged}\n  next:      {self.next}"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keyword-only arguments: without this an error could not come back from another process."""
+        return _anew, (type(self), self.__dict__, str(self))
+
     def _render_traceback_(self) -> list[str]:
         """IPython shows this instead of a traceback: the cause is known, and the frames say nothing more."""
         return [f"{type(self).__name__}: {self}"]
+
+
+def _anew(kind: type[PharmdbError], parts: dict[str, Any], message: str) -> PharmdbError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    error.__dict__.update(parts)
+    return error
 
 
 class ParameterError(PharmdbError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ from sqlalchemy.exc import IntegrityError
 
 import pharmdb
 from pharmdb import database
-from pharmdb.errors import LockedError, ParameterError, PharmdbError, ProtectedError, UnavailableError, mask
+from pharmdb.errors import (
+    LockedError,
+    ParameterError,
+    PharmdbError,
+    ProtectedError,
+    SeedError,
+    UnavailableError,
+    mask,
+)
 
 SECRET = "s3cret"
 
@@ -519,3 +528,14 @@ def test_a_kept_connection_tells_a_broken_rule_and_goes_on(seeded: str) -> None:
             connection.exec_driver_sql("UPDATE users SET role = 'NOBODY'")
         with transaction() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one() == 2
+
+
+@pytest.mark.parametrize("kind", [LockedError, SeedError])
+def test_an_error_comes_back_whole_from_another_process(kind: type[PharmdbError]) -> None:
+    error = (
+        SeedError([("users.csv", 2, "email", "x", "not an e-mail address")], directory="seeds")
+        if kind is SeedError
+        else kind(expected="a lock", found="password=secret", next="wait")
+    )
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.next) == (kind, str(error), error.next)
