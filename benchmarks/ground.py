@@ -42,7 +42,7 @@ class Ground:
         sys.path.insert(0, str(database.ROOT / "tests"))
         from postgres import Server
 
-        return self.lent or Server(fsync=True)
+        return self.lent or Server(as_shipped=True)
 
     def close(self) -> None:
         if "server" in vars(self) and self.lent is None:

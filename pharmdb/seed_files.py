@@ -337,7 +337,7 @@ class Progress:
         return self._count
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        yield from self._rows.execute(
+        yield from self._select(
             "SELECT user_email, module, course_block, tag, correct, wrong FROM progress ORDER BY line"
         )
 
@@ -359,4 +359,8 @@ class Progress:
             self._rows.execute(f"CREATE UNIQUE INDEX keys ON progress ({key})")
         except sqlite3.IntegrityError:
             firsts = f"SELECT line, min(line) OVER (PARTITION BY {key}) AS first, {key} FROM progress"
-            yield from self._rows.execute(f"SELECT * FROM ({firsts}) WHERE line > first ORDER BY line")
+            yield from self._select(f"SELECT * FROM ({firsts}) WHERE line > first ORDER BY line")
+
+    def _select(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        # Not the cursor itself: a generator that is collected closes what it yields from, here perhaps too late.
+        return iter(self._rows.execute(sql).fetchone, None)

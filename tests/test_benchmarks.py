@@ -146,7 +146,7 @@ def test_every_peer_runs_with_pharmdbs_settings(small: Ground, kind: str) -> Non
 
 
 def test_a_benchmarks_server_waits_for_the_disk(small: Ground) -> None:
-    assert "Server(fsync=True)" in (ROOT / "benchmarks" / "ground.py").read_text(encoding="utf-8")
+    assert "Server(as_shipped=True)" in (ROOT / "benchmarks" / "ground.py").read_text(encoding="utf-8")
     assert "fsync off" in results.footer(small), "the tests' server, and said so"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sqlite3
@@ -116,6 +117,16 @@ def test_progress_can_be_gone_through_again_and_twice_at_once(tmp_path: Path) ->
     expected = [("own@example.org", "questions", "renal", f"tag {n}", 0, 0) for n in range(3)]
     assert list(rows) == list(rows) == expected
     assert list(zip(rows, rows, strict=True)) == list(zip(expected, expected, strict=True))
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_half_read_and_left_to_the_collector(tmp_path: Path) -> None:
+    rows = iter(seeding.read(folder(tmp_path, USERS, f"{PROGRESS_HEADER}\n{lines(range(3))}")).progress)
+    next(rows)
+    circle: list[object] = [rows]
+    circle.append(circle)
+    del rows, circle
+    gc.collect()
 
 
 def test_the_folder_for_temporary_files_is_named_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
