@@ -65,13 +65,8 @@ class Ours:
         return plain.due_reviews(self.connection, 1, AT)
 
     def write(self, stack: ExitStack) -> Callable[[], object]:
-        transaction = stack.enter_context(database.keeping(self.target))
-
-        def upsert() -> None:
-            with transaction() as connection:
-                recording.count_progress(connection, 1, TAG, correct=True, at=AT)
-
-        return upsert
+        count = stack.enter_context(recording.counting(self.target))
+        return lambda: count(1, TAG, correct=True, at=AT)
 
 
 _USER = "SELECT id, email, role, created_at FROM users WHERE email = {}"

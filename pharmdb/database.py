@@ -265,12 +265,16 @@ def writing(target: Target) -> Iterator[Connection]:
 
 
 @contextmanager
-def keeping(target: Target) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
+def keeping(target: Target, *, autocommit: bool = False) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
     """As many write transactions as the caller begins, one after the other, over one connection.
 
     Gives what `writing` is for one: `with keeping(target) as transaction: with transaction() as connection: …`.
+    With `autocommit` nothing is begun: a single statement of plain's is a transaction of its own, and takes one
+    journey to a server in place of three.
     """
     engine = _engine(target, write=True)
+    if autocommit:
+        engine = engine.execution_options(isolation_level="AUTOCOMMIT")
     with explaining(target), engine.connect() as kept:
         file = _file(target)
 
@@ -278,12 +282,27 @@ def keeping(target: Target) -> Iterator[Callable[[], AbstractContextManager[Conn
         def transaction() -> Iterator[Connection]:
             nonlocal kept, file
             now = _file(target)
+            if _lost(kept):
+                kept.invalidate()
+                kept = engine.connect()
             if file != now:
                 # Another file has its name now; what is written to the old one would be lost.
                 kept.close()
                 kept, file = engine.connect(), now
-            with explaining(target, there=now is not None), kept.begin():
-                yield kept
+            with explaining(target, there=now is not None):
+                if autocommit:
+                    with _answered(target, kept):
+                        yield kept
+                    return
+                kept.begin()
+                try:
+                    yield kept
+                    with _answered(target, kept):
+                        kept.commit()
+                except BaseException:
+                    if not _lost(kept):
+                        kept.rollback()
+                    raise
 
         try:
             yield transaction
@@ -447,7 +466,29 @@ def _transaction(target: Target, *, write: bool, schema: bool = False) -> Iterat
         connection.begin()
         yield connection
         if write:
-            connection.commit()
+            with _answered(target, connection):
+                connection.commit()
+
+
+def _lost(connection: Connection) -> bool:
+    return connection.invalidated or getattr(connection.connection.driver_connection, "closed", False)
+
+
+@contextmanager
+def _answered(target: Target, connection: Connection) -> Iterator[None]:
+    """For a COMMIT: where the server is lost before it has answered, nobody knows whether it was carried out."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        # A server that ends the session itself says so, and has rolled back.
+        if getattr(error.orig, "sqlstate", None) or not _lost(connection):
+            raise
+        raise UnavailableError(
+            expected=f"{target} to answer to a COMMIT",
+            found=str(error.orig).splitlines()[0],
+            unchanged="not known: what was under way is written as a whole, or nothing of it",
+            next="once the server answers, look whether it is there (pharmdb inspect) before you do it again",
+        ) from error
 
 
 @contextmanager

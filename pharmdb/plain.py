@@ -49,10 +49,17 @@ class Prepared:
         return [make(row) for row in driver.execute(sql, arrange(values), **options).fetchall()]
 
     def write(self, connection: Connection, **values: Any) -> None:
-        """Runs the statement. Raises sqlalchemy.exc.IntegrityError and its like, as the connection itself would."""
+        """Runs the statement inside the caller's transaction.
+
+        Raises sqlalchemy.exc.IntegrityError and its like, as the connection itself would.
+        """
         if not connection.in_transaction():
             # After a commit or rollback of the caller's the driver would begin one that nobody commits.
             connection.begin()
+        self.write_alone(connection, **values)
+
+    def write_alone(self, connection: Connection, **values: Any) -> None:
+        """As `write`, but on a connection of `database.keeping(…, autocommit=True)`: it is a transaction by itself."""
         sql, arrange, _ = self._at_hand(connection)
         driver: Any = connection.connection.driver_connection
         dialect: Any = connection.dialect

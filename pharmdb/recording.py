@@ -6,12 +6,14 @@ Every count is raised in the database itself, by an upsert: two processes that r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Double, Integer, TextClause, bindparam, delete, insert, text
 
+from pharmdb.database import Target, keeping
 from pharmdb.models import Attempt, User, UTCDateTime
 from pharmdb.plain import Prepared
 from pharmdb.queries import CORRECT_FROM
@@ -104,8 +106,31 @@ def count_progress(connection: Connection, user_id: int, tag: Tag, *, correct: b
 
     Raises sqlalchemy.exc.IntegrityError for what a rule of the schema refuses, ValueError for a time without its zone.
     """
-    counts = {"correct": int(correct), "wrong": int(not correct), "at": at}
-    _PROGRESS[connection.dialect.name].write(connection, user_id=user_id, **tag._asdict(), **counts)
+    _PROGRESS[connection.dialect.name].write(connection, **_counts(user_id, tag, correct=correct, at=at))
+
+
+def _counts(user_id: int, tag: Tag, *, correct: bool, at: datetime) -> dict[str, Any]:
+    module, course_block, name = tag
+    key = {"user_id": user_id, "module": module, "course_block": course_block, "tag": name}
+    return key | {"correct": int(correct), "wrong": int(not correct), "at": at}
+
+
+@contextmanager
+def counting(target: Target) -> Iterator[Callable[..., None]]:
+    """Gives `count(user_id, tag, correct=…, at=…)`: each is a `count_progress` in a transaction of its own.
+
+    All go over one connection, and a server is asked once for each, which `record_attempt` in a transaction of the
+    caller's can't do. `count` raises what `count_progress` does, and LockedError or UnavailableError; what was counted
+    before stays.
+    """
+    with keeping(target, autocommit=True) as statement:
+
+        def count(user_id: int, tag: Tag, *, correct: bool, at: datetime) -> None:
+            with statement() as connection:
+                upsert = _PROGRESS[connection.dialect.name]
+                upsert.write_alone(connection, **_counts(user_id, tag, correct=correct, at=at))
+
+        yield count
 
 
 def delete_user(connection: Connection, user_id: int) -> bool:

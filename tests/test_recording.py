@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 import pharmdb
 from pharmdb import bulk, database, plain, recording
-from pharmdb.errors import UnavailableError
+from pharmdb.errors import LockedError, UnavailableError
 from pharmdb.recording import Recorded, Tag
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -219,3 +220,70 @@ def test_a_schema_that_changes_under_a_kept_connection_is_a_sentence(databases: 
             plain.progress_by_key(connection, 1, *HEART)
         with transaction() as connection:
             assert plain.progress_by_key(connection, 1, *HEART) is not None
+
+
+def test_each_count_alone_is_a_transaction(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHARMDB_LOCK_TIMEOUT", "0.1")
+    target = database.target(seeded)
+    new = Tag("questions", "renal", "diuretics")
+    with recording.counting(target) as count:
+        count(1, HEART, correct=True, at=AT)
+        with pytest.raises(IntegrityError):
+            count(999, HEART, correct=True, at=AT)
+        with pytest.raises(ValueError, match="zone"):
+            count(1, HEART, correct=True, at=datetime(2026, 1, 1))  # noqa: DTZ001
+        with database.writing(target) as other:
+            # It holds no lock in between, and waits for another's.
+            recording.count_progress(other, 1, HEART, correct=False, at=AT)
+            with pytest.raises(LockedError):
+                count(1, HEART, correct=True, at=AT)
+        count(1, HEART, correct=False, at=AT)
+        count(1, new, correct=True, at=AT)
+        with database.reading(target) as connection:
+            heart = plain.progress_by_key(connection, 1, *HEART)
+            correct, wrong = KNOWN[HEART.tag]
+            assert (heart.correct_count, heart.wrong_count) == (correct + 1, wrong + 2)
+            assert plain.progress_by_key(connection, 1, *new)[5:] == (1, 0, AT)
+
+
+def _count_many(url: str) -> None:
+    with recording.counting(database.target(url)) as count:
+        for turn in range(50):
+            count(1, HEART, correct=turn % 2 == 1, at=AT + turn * DAY)
+
+
+def test_four_processes_that_count_at_once_lose_nothing(seeded: str) -> None:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for future in [pool.submit(_count_many, seeded) for _ in range(4)]:
+            future.result(120)
+    with database.reading(database.target(seeded)) as connection:
+        progress = plain.progress_by_key(connection, 1, *HEART)
+    correct, wrong = KNOWN[HEART.tag]
+    assert (progress.correct_count, progress.wrong_count) == (correct + 100, wrong + 100)
+
+
+@pytest.fixture(params=["in a transaction", "alone"])
+def counted(request: pytest.FixtureRequest, seeded: str) -> Iterator[Callable[[], None]]:
+    """Counts one right answer, each time over the same connection."""
+    with recording.counting(database.target(seeded)) as count, database.keeping(database.target(seeded)) as transaction:
+
+        def in_a_transaction() -> None:
+            with transaction() as connection:
+                recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+
+        yield in_a_transaction if request.param != "alone" else lambda: count(1, HEART, correct=True, at=AT)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_after_a_lost_connection_the_next_one_is_made_anew(counted: Callable[[], None], seeded: str) -> None:
+    counted()
+    raw.ask(seeded, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'pharmdb'")
+    with pytest.raises(UnavailableError, match="was rolled back"):
+        counted()
+    counted()
+    assert right_answers(seeded) == KNOWN[HEART.tag][0] + 2
+
+
+def right_answers(url: str) -> int:
+    with database.reading(database.target(url)) as connection:
+        return int(plain.progress_by_key(connection, 1, *HEART).correct_count)
