@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import results, seeding
+from benchmarks import results
 from benchmarks.ground import Ground
 from benchmarks.timing import HEAD
 
@@ -34,19 +34,17 @@ PARTS = {
     "copies": "Backup and restore",
     "upgrade": "Upgrade",
 }
-_MODULES = {"frames": "framing", "cohort": "cohorts", "copies": "backups", "upgrade": "upgrading"}
-
-
-# Parts whose `main` asks for something else than the ground, and how it gets that.
-_OTHERS: dict[str, Callable[[Ground], Iterable[str]]] = {
-    "seed": lambda ground: seeding.main(ground.folder, ground.create, ground.attempts, max(1, ground.rounds - 3)),
+_MODULES = {
+    "frames": "framing",
+    "seed": "seeding",
+    "cohort": "cohorts",
+    "copies": "backups",
+    "upgrade": "upgrading",
 }
 
 
 def part(name: str) -> Callable[[Ground], Iterable[str]]:
     """What gives the part's lines."""
-    if name in _OTHERS:
-        return _OTHERS[name]
     main: Callable[[Ground], Iterable[str]] = import_module(f"benchmarks.{_MODULES.get(name, name)}").main
     return main
 

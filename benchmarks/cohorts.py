@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,26 +55,13 @@ def _parts(path: Path) -> Iterator[_Part]:
 def raw(path: Path, url: str) -> float:
     """Seconds that the driver takes for the rows of the file, reading of the file not counted, with our durability."""
     took = 0.0
-    if url.startswith("sqlite"):
-        with closing(grounds.sqlite(url)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            for table, columns, rows in _parts(path):
-                marks = ", ".join("?" * len(columns))
-                begin = time.perf_counter()
-                connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
-                took += time.perf_counter() - begin
+    with grounds.begun(url) as connection:
+        for part in _parts(path):
             begin = time.perf_counter()
-            connection.execute("COMMIT")
-        return took + time.perf_counter() - begin
-    with closing(grounds.postgresql(url, autocommit=False)) as postgresql:
-        for table, columns, rows in _parts(path):
-            begin = time.perf_counter()
-            with postgresql.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
-                for row in rows:
-                    copy.write_row(row)
+            grounds.insert(connection, *part)
             took += time.perf_counter() - begin
         begin = time.perf_counter()
-        postgresql.commit()
+        connection.commit()
         return took + time.perf_counter() - begin
 
 
@@ -99,11 +85,10 @@ def main(ground: Ground) -> Iterator[str]:
                 pharmdb.migrate(url)
                 found.append(work(url))
                 ground.drop(url)
-        driver = "`executemany`" if dialect == "SQLite" else "`COPY`"
         yield line(
             f"cohort of {ground.attempts:,} attempts, {rows:,} rows, {dialect}",
             seconds[0],
-            Peer(f"raw {driver} of the same rows", seconds[1], least=0.5),
+            Peer(f"{grounds.driver(dialect)} of the same rows", seconds[1], least=0.5),
             rows=rows,
         )
     file.unlink()

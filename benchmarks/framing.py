@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -12,8 +10,8 @@ import pandas as pd
 
 import pharmdb
 from benchmarks import ground
-from benchmarks.ground import DIALECTS, Ground
-from benchmarks.timing import Peer, alternate, line
+from benchmarks.ground import DIALECTS, Ground, peak_mib
+from benchmarks.timing import Peer, alternate, line, memory
 
 _QUERY = "SELECT * FROM attempts"
 # Of the issue: so many times as fast as pandas.
@@ -46,27 +44,22 @@ def with_our_dtypes(url: str) -> pd.DataFrame:
     return frame.astype(dtypes | {"created_at": "datetime64[us, UTC]"})
 
 
-# VmHWM is the most that the process ever held; what the imports took is held before and after.
-_MEMORY = """
-import sys
+# What the imports took is held before and after.
+_FRAME = """
 from benchmarks import framing
 import pharmdb
 pharmdb.attempts_frame, pharmdb.reading
-def held(name):
-    (line,) = [line for line in open("/proc/self/status") if line.startswith(name)]
-    return int(line.split()[1]) * 1024
-before = held("VmRSS")
+(before,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")]
 frame = framing.ours(sys.argv[1])
-peak = held("VmHWM") - before
-print(peak, frame.memory_usage(deep=True).sum())
+print(before, frame.memory_usage(deep=True).sum())
 """
 
 
-def memory(url: str) -> tuple[int, int]:
-    """Bytes of the peak and of the frame, in a process of its own."""
-    done = subprocess.run([sys.executable, "-c", _MEMORY, url], check=True, capture_output=True, text=True)
-    peak, size = map(int, done.stdout.split())
-    return peak, size
+def peak_and_size(url: str) -> tuple[float, float]:
+    """MiB of the peak and of the frame, in a process of its own."""
+    peak, said = peak_mib(_FRAME, url)
+    before, size = map(int, said.splitlines()[0].split())
+    return peak - before / 1024, size / 2**20
 
 
 def main(ground: Ground) -> Iterator[str]:
@@ -82,8 +75,5 @@ def main(ground: Ground) -> Iterator[str]:
             Peer("`pandas.read_sql`", any_, most),
             Peer("`pandas.read_sql`, with our dtypes", alike),
         )
-        peak, size = memory(url)
-        met = "met" if peak <= 2.5 * size else "**not met**"
-        mib = [f"{value / 2**20:,.0f} MiB" for value in (peak, size)]
-        label = f"peak memory of that frame, {dialect}"
-        yield f"| {label} | {mib[0]} | the frame itself | {mib[1]} | {peak / size:.2f} | ≤ 2.5 | {met} |"
+        peak, size = peak_and_size(url)
+        yield memory(f"peak memory of that frame, {dialect}", peak, "the frame itself", size, most=2.5)

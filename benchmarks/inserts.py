@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 import pharmdb
 from benchmarks import django_peer, ground
-from benchmarks.ground import DIALECTS, Ground, asked_of_pharmdb
+from benchmarks.ground import DIALECTS, Ground, asked_of_pharmdb, driver
 from benchmarks.timing import Peer, alternate, line
 from pharmdb import bulk, database
 
@@ -68,22 +68,10 @@ def ours(rows: Any) -> Work:
 
 
 def raw(rows: Rows) -> Work:
-    names = ", ".join(COLUMNS)
-
     def work(url: str) -> None:
-        if url.startswith("sqlite"):
-            with closing(ground.sqlite(url)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.executemany(f"INSERT INTO attempts ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-                connection.execute("COMMIT")
-            return
-        with (
-            closing(ground.postgresql(url)) as server,
-            server.cursor() as cursor,
-            cursor.copy(f"COPY attempts ({names}) FROM STDIN".encode()) as copy,
-        ):
-            for row in rows:
-                copy.write_row(row)
+        with ground.begun(url) as connection:
+            ground.insert(connection, "attempts", COLUMNS, rows)
+            connection.commit()
 
     return work
 
@@ -168,12 +156,11 @@ def main(ground: Ground) -> Iterator[str]:
     ready = list(stored(rows))
     for dialect in DIALECTS:
         origin = base(ground, dialect)
-        driver = "`executemany`" if dialect == "SQLite" else "`COPY`"
         own, theirs = _measured(ground, origin, ours(ready), raw(ready))
         yield line(
             f"bulk insert of {len(rows):,} attempts, ready for the driver, {dialect}",
             own,
-            Peer(f"raw {driver}", theirs, least=0.8),
+            Peer(driver(dialect), theirs, least=0.8),
             rows=len(rows),
         )
         others = peers(dialect, rows)

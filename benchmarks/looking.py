@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from benchmarks.timing import Result, alternate
+from benchmarks.timing import Peer, alternate, line
 
 ROUNDS = 9
-TARGET = 5
 
 
 def count(url: str) -> int:
@@ -38,21 +37,17 @@ def doctor(url: str) -> None:
     _ = pharmdb.check(url).checks
 
 
-def main(folder: Path, targets: Mapping[str, str], rounds: int = ROUNDS) -> list[str]:
+def main(folder: Path, targets: Mapping[str, str]) -> Iterator[str]:
     """The lines of the table; `targets` has the URL of a large database for the name of each kind of database.
 
     One round that isn't counted comes first, so all are measured with the same warm caches; `folder` takes the
     place of the folder of backups.
     """
-    lines = []
     with mock.patch.dict(os.environ, {"PHARMDB_BACKUPS": str(folder)}):
         for dialect, url in targets.items():
             works: list[Callable[[], object]] = [partial(work, url) for work in (count, inspect, doctor)]
             rows = count(url)
-            counted, inspected, checked = alternate(rounds, *works)
+            counted, inspected, checked = alternate(ROUNDS, *works)
             for name, seconds in (("inspect", inspected), ("doctor", checked)):
-                result = Result(
-                    f"{name} at {rows:,} attempts, {dialect}", seconds, "`count(*)` of attempts", counted, TARGET
-                )
-                lines.append(str(result))
-    return lines
+                peer = Peer("`count(*)` of attempts", counted, 5)
+                yield line(f"{name} at {rows:,} attempts, {dialect}", seconds, peer)

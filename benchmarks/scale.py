@@ -10,9 +10,8 @@ import csv
 import random
 import shutil
 import statistics
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from benchmarks import ground as grounds
 from benchmarks import looking
 from benchmarks.cohorts import EACH
 from benchmarks.ground import DIALECTS, Ground
-from benchmarks.timing import Peer, Seconds, alternate, each, line, spread
+from benchmarks.timing import Peer, Seconds, alternate, each, line, memory, spread
 from pharmdb import database, plain, recording
 from pharmdb.recording import Tag
 
@@ -41,8 +40,6 @@ ROOM = 700
 # After the course: everything is due.
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 TAG = Tag("questions", "cardiology", "arrhythmias")
-# What else looks at the largest databases: given the folder and their URLs by dialect it gives lines of the table.
-AT_FULL_SIZE: list[Callable[[Path, dict[str, str]], list[str]]] = [looking.main]
 
 
 @dataclass(frozen=True)
@@ -93,25 +90,20 @@ def learners(attempts: int) -> int:
 
 
 _BUILD = """
-import sys, time, pharmdb
+import time, pharmdb
 begin = time.perf_counter()
 pharmdb.cohort(sys.argv[1], learners=int(sys.argv[2]))
 print(time.perf_counter() - begin)
-print(open("/proc/self/status").read())
 """
 
 
 def build(url: str, attempts: int) -> tuple[float, float]:
     """Seconds and the most MiB of a process of its own that makes the cohort."""
     pharmdb.migrate(url)
-    command = [sys.executable, "-c", _BUILD, url, str(learners(attempts))]
-    # Its progress bar is shown where this one's would be.
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    seconds, *status = done.stdout.splitlines()
-    (peak,) = [line.split()[1] for line in status if line.startswith("VmHWM")]
+    peak, said = grounds.peak_mib(_BUILD, url, str(learners(attempts)))
     if not url.startswith("sqlite"):
         grounds.settle(url)
-    return float(seconds), int(peak) / 1024
+    return float(said.splitlines()[0]), peak
 
 
 class Readers:
@@ -209,7 +201,9 @@ class Writer:
     """One connection, and a user of its own."""
 
     def __init__(self, url: str, stack: ExitStack) -> None:
-        self.transaction = stack.enter_context(database.keeping(database.target(url)))
+        target = database.target(url)
+        self.transaction = stack.enter_context(database.keeping(target))
+        self.count = stack.enter_context(recording.counting(target))
         add = "INSERT INTO users (email, password_hash) VALUES ('bench@example.test', '!') RETURNING id"
         with self.transaction() as connection:
             self.user = int(connection.exec_driver_sql(add).scalar_one())
@@ -220,8 +214,7 @@ class Writer:
             recording.record_attempt(connection, self.user, "question", "q1", tags=[TAG], at=AT, **answer)
 
     def upsert(self) -> None:
-        with self.transaction() as connection:
-            recording.count_progress(connection, self.user, TAG, correct=True, at=AT)
+        self.count(self.user, TAG, correct=True, at=AT)
 
     def delete(self) -> None:
         with self.transaction() as connection:
@@ -263,10 +256,11 @@ def main(ground: Ground) -> Iterator[str]:
                         found[-1],
                         Peer(f"the same with {min(urls):,}", found[0], 1.5),
                     )
-        yield memory(dialect, *peaks[-2:])
+        (few, least), (many, most) = peaks[-2:]
+        work = f"peak memory of a cohort with {many:,} attempts, {dialect}"
+        yield memory(work, most, f"the same with {few:,}", least, most=1.1)
         write(points, ground.folder / "scale.csv")
-    for look in AT_FULL_SIZE:
-        yield from look(ground.folder, largest)
+    yield from looking.main(ground.folder, largest)
     for url in every:
         ground.drop(url)
 
@@ -276,13 +270,3 @@ LINES = {
     "history, newest 50": "history, newest 50 of one learner",
     "history, other learners": "history, newest 50 of many learners by turns",
 }
-
-
-def memory(dialect: str, before: tuple[int, float], last: tuple[int, float]) -> str:
-    """A cohort's peak memory at the largest size over the one before."""
-    (few, least), (many, most) = before, last
-    met = "met" if most <= 1.1 * least else "**not met**"
-    return (
-        f"| peak memory of a cohort, {dialect} | {most:.0f} MiB with {many:,} attempts "
-        f"| the same with {few:,} | {least:.0f} MiB | {most / least:.2f} | ≤ 1.1 | {met} |"
-    )

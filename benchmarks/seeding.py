@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import csv
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ground
+import pharmdb
+from benchmarks.ground import DIALECTS, Ground, begun, driver, insert, peak_mib
+from benchmarks.timing import Peer, line, memory
 
-ROWS = 1_000_000
 USERS = 20
-ROUNDS = 3
 # MiB that a writer's page cache, and a sort of the same size, may take; a small database does not fill them.
 CACHE = 128
 _COLUMNS = ("user_id", "module", "course_block", "tag", "correct_count", "wrong_count", "last_attempt_at")
@@ -46,8 +42,6 @@ def write(folder: Path, rows: int) -> Path:
 
 def ours(url: str, seed_dir: Path) -> float:
     """Seconds of the whole verb: files read and checked, users, rows compared and written, counted, fingerprint."""
-    import pharmdb
-
     begin = time.perf_counter()
     pharmdb.seed(url, seed_dir=str(seed_dir))
     return time.perf_counter() - begin
@@ -56,78 +50,57 @@ def ours(url: str, seed_dir: Path) -> float:
 def raw(url: str, rows: int) -> float:
     """Seconds that the driver takes for the same rows, ready as tuples, with our durability; the users are there."""
     ready = [(*row, _TIME) for row in _rows(rows)]
-    names = ", ".join(_COLUMNS)
     users = [(n, f"learner{n}@example.test", "!") for n in range(1, USERS + 1)]
-    if url.startswith("sqlite"):
-        with closing(ground.sqlite(url)) as connection:
-            connection.executemany("INSERT INTO users (id, email, password_hash) VALUES (?, ?, ?)", users)
-            begin = time.perf_counter()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(f"INSERT INTO progress_by_tag ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", ready)
-            connection.execute("COMMIT")
-            return time.perf_counter() - begin
-    with ground.postgresql(url, autocommit=False) as postgresql:
-        with postgresql.cursor() as cursor:
-            cursor.executemany("INSERT INTO users (id, email, password_hash) VALUES (%s, %s, %s)", users)
-        postgresql.commit()
+    with begun(url) as connection:
+        insert(connection, "users", ("id", "email", "password_hash"), users)
         begin = time.perf_counter()
-        with postgresql.cursor() as cursor, cursor.copy(f"COPY progress_by_tag ({names}) FROM STDIN") as copy:
-            for row in ready:
-                copy.write_row(row)
-        postgresql.commit()
+        insert(connection, "progress_by_tag", _COLUMNS, ready)
+        connection.commit()
         return time.perf_counter() - begin
 
 
-def peak_mib(url: str, seed_dir: Path) -> float:
-    """Of a process that does the whole seed, without argon2's 64 MiB for each thread, behind which rows could hide."""
-    # A process's ru_maxrss begins with that of the one that started it; VmHWM is its own.
-    work = f"pharmdb.seed({url!r}, seed_dir={str(seed_dir)!r})"
-    without = "from pharmdb import passwords; passwords.hash_password = lambda password: '!'"
-    code = f"import pharmdb; {without}; {work}; print(open('/proc/self/status').read())"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    (peak,) = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("VmHWM")]
-    return int(peak) / 1024
+# Without argon2's 64 MiB for each thread, behind which rows could hide.
+_SEED = """
+import pharmdb
+from pharmdb import passwords
+passwords.hash_password = lambda password: "!"
+pharmdb.seed(sys.argv[1], seed_dir=sys.argv[2])
+"""
 
 
-def main(folder: Path, create: Callable[[str], str], rows: int = ROWS, rounds: int = ROUNDS) -> list[str]:
-    """The lines of the table; `create` makes a PostgreSQL database of a name and gives its URL."""
-    import pharmdb
+def main(ground: Ground) -> Iterator[str]:
+    """The lines of the table."""
+    rows, few = ground.attempts, ground.attempts // 100
+    large, small = write(ground.folder / "large", rows), write(ground.folder / "small", few)
 
-    large, small = write(folder / "large", rows), write(folder / "small", rows // 100)
-    lines: list[str] = []
-    peaks: list[tuple[str, float, float]] = []
-    for dialect, make in (("SQLite", lambda name: f"sqlite:///{folder}/{name}.db"), ("PostgreSQL", create)):
+    def fresh(dialect: str) -> str:
+        url = ground.empty(dialect)
+        pharmdb.migrate(url)
+        return url
 
-        def fresh(name: str, make: Callable[[str], str] = make) -> str:
-            url = make(name)
-            pharmdb.migrate(url)
-            return url
-
+    for dialect in DIALECTS:
         first, second, peer = [], [], []
-        for number in range(rounds):
-            url = fresh(f"seed_{number}")
-            first.append(ours(url, large))
-            second.append(ours(url, large))
-            peer.append(raw(fresh(f"seed_raw_{number}"), rows))
-            for name in (f"seed_{number}", f"seed_raw_{number}"):
-                for end in ("", "-wal", "-shm"):
-                    (folder / f"{name}.db{end}").unlink(missing_ok=True)
-        theirs = rows / statistics.median(peer)
-        for what, found in (("", first), (", again: all there", second)):
-            own = rows / statistics.median(found)
-            lines.append(
-                f"| seed of {rows:,} progress rows{what}, {dialect} | {own:,.0f} rows/s, checked and fingerprinted "
-                f"| raw {'executemany' if dialect == 'SQLite' else 'COPY'} of the same rows into an empty table "
-                f"| {theirs:,.0f} rows/s | {own / theirs:.2f} | | |"
+        for _ in range(max(1, ground.rounds - 3)):
+            urls = fresh(dialect), fresh(dialect)
+            first.append(ours(urls[0], large))
+            second.append(ours(urls[0], large))
+            peer.append(raw(urls[1], rows))
+            for url in urls:
+                ground.drop(url)
+        for what, seconds in (("", first), (", again: all there", second)):
+            yield line(
+                f"seed, checked and fingerprinted, of {rows:,} progress rows{what}, {dialect}",
+                seconds,
+                Peer(f"{driver(dialect)} of the same rows into an empty table", peer),
+                rows=rows,
             )
-        least, most = (peak_mib(fresh(f"seed_peak_{source.name}"), source) for source in (small, large))
-        peaks.append((dialect, least, most))
-    for dialect, least, most in peaks:
-        cache = CACHE if dialect == "SQLite" else 0
-        met = "met" if most <= 1.1 * least + cache else "**not met**"
-        lines.append(
-            f"| peak memory of a whole seed, {dialect} | {most:.0f} MiB with {rows:,} progress rows "
-            f"| the same with {rows // 100:,} | {least:.0f} MiB | {most / least:.2f} "
-            f"| ≤ 1.1{f', and {cache} MiB that SQLite may cache' if cache else ''} | {met} |"
+    for dialect in DIALECTS:
+        least, most = (peak_mib(_SEED, fresh(dialect), str(folder))[0] for folder in (small, large))
+        yield memory(
+            f"peak memory of a whole seed, {dialect}, {rows:,} progress rows",
+            most,
+            f"the same with {few:,}",
+            least,
+            most=1.1,
+            more=CACHE if dialect == "SQLite" else 0,
         )
-    return lines

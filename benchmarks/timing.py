@@ -44,18 +44,11 @@ def line(work: str, ours: Seconds, *peers: Peer, rows: int = 0) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-@dataclass(frozen=True)
-class Result:
-    """A line with one peer, as text when it is asked for."""
-
-    work: str
-    ours: Seconds
-    peer_name: str
-    peer: Seconds
-    target: float
-
-    def __str__(self) -> str:
-        return line(self.work, self.ours, Peer(self.peer_name, self.peer, self.target))
+def memory(work: str, ours: float, peer: str, theirs: float, *, most: float, more: float = 0) -> str:
+    """One line of the table about MiB: at most so many times the other's, and so many MiB more."""
+    target = f"≤ {most:.3g}" + (f", and {more:.0f} MiB that SQLite may cache" if more else "")
+    met = "met" if ours <= most * theirs + more else "**not met**"
+    return f"| {work} | {ours:,.0f} MiB | {peer} | {theirs:,.0f} MiB | {ours / theirs:.2f} | {target} | {met} |"
 
 
 def spread(seconds: Seconds, rows: int = 0) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ground as grounds
-from benchmarks.ground import DIALECTS, Ground
+import pharmdb
+from benchmarks.ground import DIALECTS, Ground, begun, insert, peak_mib
+from benchmarks.timing import Peer, line, memory
 from pharmdb import database
 
 USERS = 500
@@ -43,7 +43,7 @@ def build(path: Path, attempts: int) -> None:
 
 
 _READ = 'SELECT id, "userId", "entityType", "entityId", answers, score, feedback, "createdAt" FROM "Attempt"'
-_COLUMNS = "id, user_id, entity_type, entity_id, answers, score, feedback, created_at"
+_COLUMNS = ("id", "user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at")
 
 
 def _converted(source: Path) -> Any:
@@ -58,27 +58,14 @@ def _converted(source: Path) -> Any:
 
 def raw(source: Path, url: str) -> None:
     """The users are there already; the target has all its indexes and rules."""
-    if url.startswith("sqlite"):
-        with closing(grounds.sqlite(url)) as target:
-            # As pharmdb's own writer has it here.
-            target.execute("PRAGMA foreign_keys = OFF")
-            target.execute("BEGIN IMMEDIATE")
-            target.executemany(f"INSERT INTO attempts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _converted(source))
-            target.execute("COMMIT")
-        return
-    with (
-        closing(grounds.postgresql(url)) as connection,
-        connection.cursor() as cursor,
-        cursor.copy(f"COPY attempts ({_COLUMNS}) FROM STDIN") as copy,
-    ):
-        for row in _converted(source):
-            copy.write_row(row)
+    # SQLite's foreign keys off, as pharmdb's own writer has them here.
+    with begun(url, foreign_keys=False) as connection:
+        insert(connection, "attempts", _COLUMNS, _converted(source))
+        connection.commit()
 
 
 def prepare(url: str) -> None:
     """A target at head with the users in it."""
-    import pharmdb
-
     pharmdb.migrate(url)
     with database.writing(database.target(url)) as connection:
         for n in range(1, USERS + 1):
@@ -98,41 +85,32 @@ def copy_alone(source: Path, url: str) -> None:
         Account(reader, place, recognition, to_postgresql=not target.is_sqlite, writer=writer).run()
 
 
-def peak_mib(source: Path, url: str) -> float:
-    """Of a process that does the whole upgrade."""
-    # A process's ru_maxrss begins with that of the one that started it; VmHWM is its own.
-    code = f"import pharmdb; pharmdb.upgrade({str(source)!r}, {url!r}); print(open('/proc/self/status').read())"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    (peak,) = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("VmHWM")]
-    return int(peak) / 1024
+_UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2])"
 
 
 def main(ground: Ground) -> Iterator[str]:
     """The lines of the table."""
     # The old files are made as the tests make them.
     sys.path.insert(0, str(database.ROOT / "tests"))
-    source = ground.folder / "old.db"
+    source, small, few = ground.folder / "old.db", ground.folder / "small.db", ground.attempts // 100
     build(source, ground.attempts)
+    build(small, few)
     for dialect in DIALECTS:
-        rates = []
+        seconds = []
         for work in (copy_alone, raw):
             url = ground.empty(dialect)
             prepare(url)
             begin = time.perf_counter()
             work(source, url)
-            rates.append(ground.attempts / (time.perf_counter() - begin))
+            seconds.append([time.perf_counter() - begin])
             ground.drop(url)
-        ours, peer = rates
-        met = "met" if ours >= 0.5 * peer else "**not met**"
-        yield (
-            f"| upgrade of {ground.attempts:,} attempts, SQLite → {dialect} | {ours:,.0f} rows/s, accounted for "
-            f"| raw loop: read, convert, write | {peer:,.0f} rows/s | {ours / peer:.2f} | ≥ 0.5 | {met} |"
+        own, peer = seconds
+        yield line(
+            f"upgrade of {ground.attempts:,} attempts, accounted for, SQLite → {dialect}",
+            own,
+            Peer("raw loop: read, convert, write", peer, least=0.5),
+            rows=ground.attempts,
         )
-    few = ground.attempts // 100
-    small = ground.folder / "small.db"
-    build(small, few)
-    peaks = [peak_mib(file, f"sqlite:///{ground.folder}/peak_{file.name}") for file in (small, source)]
-    yield (
-        f"| peak memory of a whole upgrade | {peaks[1]:.0f} MiB with {ground.attempts:,} attempts "
-        f"| the same with {few:,} | {peaks[0]:.0f} MiB | {peaks[1] / peaks[0]:.2f} | flat | |"
-    )
+    least, most = (peak_mib(_UPGRADE, str(file), ground.empty("SQLite"))[0] for file in (small, source))
+    label = f"peak memory of a whole upgrade, {ground.attempts:,} attempts"
+    yield memory(label, most, f"the same with {few:,}", least, most=1.1)

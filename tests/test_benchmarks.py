@@ -30,7 +30,7 @@ LINES = {
     "inserts": [f"{start}.*{dialect}" for dialect in DIALECTS for start in ("ready", "Python's values")],
     "frames": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^frame of 500", "memory")],
     "cohort": DIALECTS,
-    "seed": [f"seed .*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "all there, ")]
+    "seed": [f"^seed.*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "all there, ")]
     + [f"memory of a whole seed, {dialect}" for dialect in DIALECTS],
     "scale": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("one learner", "many learners", "memory")]
     + [f"{what} at .*{dialect}" for dialect in DIALECTS for what in ("inspect", "doctor")],
