@@ -21,7 +21,7 @@ from passlib.hash import argon2
 from sqlalchemy import Engine, delete, event, insert, select, update
 
 import pharmdb
-from pharmdb import database, passwords, seeding
+from pharmdb import database, passwords, seeding, upserts
 from pharmdb.errors import ProtectedError, RevisionError, SeedError, UnavailableError
 from pharmdb.models import MODELS, ProgressByTag, User, UserSettings
 
@@ -889,7 +889,11 @@ def test_any_rows_in_any_state_give_the_same_result(
     assert {row.user_id: row for row in _rows(url, UserSettings)} == languages
 
 
-def test_a_rule_that_is_not_ours_is_told_and_nothing_is_written(migrated: str) -> None:
+@pytest.mark.parametrize("few", [0, upserts.FEW])
+def test_a_rule_that_is_not_ours_is_told_and_nothing_is_written(
+    migrated: str, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(upserts, "FEW", few)
     with raw.session(migrated) as session:
         if migrated.startswith("sqlite"):
             session.execute(

@@ -21,7 +21,6 @@ from test_seeding import KNOWN_GOOD, PROGRESS_HEADER, USERS, USERS_HEADER, count
 
 import pharmdb
 from pharmdb import database, drift, passwords, seeding, upserts
-from pharmdb.errors import RevisionError
 from pharmdb.models import ProgressByTag, User
 
 EMAIL = "own@example.org"
@@ -240,21 +239,6 @@ def test_a_table_of_the_same_name_is_left_alone(migrated: str) -> None:
     assert pharmdb.seed(migrated).fingerprint == KNOWN_GOOD
     with raw.session(migrated) as session:
         assert session.execute("SELECT own FROM pharmdb_staged").fetchall() == [(7,)]
-
-
-@pytest.mark.usefixtures("all_many")
-def test_a_rule_that_is_not_ours_is_told_and_nothing_is_written(migrated: str) -> None:
-    with raw.session(migrated) as session:
-        if migrated.startswith("sqlite"):
-            session.execute(
-                "CREATE TRIGGER own BEFORE INSERT ON progress_by_tag BEGIN SELECT RAISE(ABORT, 'not today'); END"
-            )
-        else:
-            session.execute("ALTER TABLE progress_by_tag ADD CONSTRAINT own CHECK (tag <> 'asthma')")
-    before = raw.everything(migrated)
-    with pytest.raises(RevisionError, match=r"not today|own"):
-        pharmdb.seed(migrated)
-    assert raw.everything(migrated) == before
 
 
 # -- the two ways -------------------------------------------------------------------------------------

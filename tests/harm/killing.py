@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import raw
+
+from pharmdb import database
+
 ROUNDS = int(os.environ.get("PHARMDB_HARM_ROUNDS") or 3)
 SEED = int(os.environ.get("PHARMDB_HARM_SEED") or secrets.randbelow(10**9))
 # `make harm`: everything in full; else a part that a run of all tests can wait for.
@@ -95,6 +99,14 @@ class Stable:
         pipe.close()
         assert word in ("", "done"), word
         return child.exitcode == -signal.SIGKILL and not word
+
+
+def wait(url: str) -> None:
+    """Until the server has noticed that the killed client is gone."""
+    if not url.startswith("sqlite"):
+        with raw.session(url) as session, raw.transaction(session):
+            session.execute("SET LOCAL lock_timeout = '60s'")
+            session.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
 
 
 def _work(

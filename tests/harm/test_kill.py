@@ -22,7 +22,7 @@ from psycopg import sql
 from test_backups import everything, run
 
 import pharmdb
-from pharmdb import backups, database, passwords, revisions
+from pharmdb import backups, passwords, revisions
 
 OLD = "8f1c2a6d4b10"
 _hash = cache(passwords.hash_password)
@@ -143,11 +143,8 @@ class Scene:
 
     def wait(self) -> None:
         """Until the server has noticed that the killed client is gone."""
-        if self.dialect == "sqlite" or not self._exists():
-            return
-        with raw.session(self.url) as session, raw.transaction(session):
-            session.execute("SET LOCAL lock_timeout = '60s'")
-            session.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
+        if self.dialect == "sqlite" or self._exists():
+            killing.wait(self.url)
 
     def _exists(self) -> bool:
         with psycopg.connect(dsn(self.server().uri()), autocommit=True) as connection:

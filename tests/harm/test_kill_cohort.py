@@ -8,7 +8,6 @@ import raw
 from conftest import Databases
 
 import pharmdb
-from pharmdb import database
 from pharmdb.cohorts import BATCH
 
 # Several transactions.
@@ -28,14 +27,6 @@ def _count(url: str, table: str) -> int:
         return int(session.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-def _wait(url: str) -> None:
-    """Until the server has noticed that the killed client is gone."""
-    if "postgresql" in url:
-        with raw.session(url) as session, raw.transaction(session):
-            session.execute("SET LOCAL lock_timeout = '60s'")
-            session.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
-
-
 def test_a_kill_leaves_whole_learners_and_the_next_run_completes_the_cohort(
     databases: Databases, dialect: str, stable: killing.Stable, request: pytest.FixtureRequest
 ) -> None:
@@ -49,7 +40,7 @@ def test_a_kill_leaves_whole_learners_and_the_next_run_completes_the_cohort(
         url = databases.migrated(dialect)
         if stable.kill("cohort", url, OPTIONS, instant):
             inside.append(instant)
-        _wait(url)
+        killing.wait(url)
         where = f"killed after {instant:.4f} of {duration:.4f} s; {message}"
         there = _count(url, "users")
         assert there in (0, BATCH, 2 * BATCH, OPTIONS["learners"]), where

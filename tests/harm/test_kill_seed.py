@@ -11,7 +11,6 @@ from conftest import Databases
 from test_upserts import large, staged
 
 import pharmdb
-from pharmdb import database
 
 # Enough for each part of the work to take a while.
 ROWS = 50_000 if killing.THOROUGH else 5000
@@ -30,14 +29,6 @@ def stable(databases: Databases, seed_dir: str) -> killing.Stable:
     return made
 
 
-def _wait(url: str) -> None:
-    """Until the server has noticed that the killed client is gone."""
-    if "postgresql" in url:
-        with raw.session(url) as session, raw.transaction(session):
-            session.execute("SET LOCAL lock_timeout = '60s'")
-            session.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
-
-
 def test_a_kill_leaves_nothing_or_all_of_a_large_seed(
     databases: Databases, dialect: str, stable: killing.Stable, seed_dir: str, request: pytest.FixtureRequest
 ) -> None:
@@ -53,7 +44,7 @@ def test_a_kill_leaves_nothing_or_all_of_a_large_seed(
         before = raw.everything(url)
         if stable.kill("seed", url, options, instant):
             inside.append(instant)
-        _wait(url)
+        killing.wait(url)
         where = f"killed after {instant:.4f} of {duration:.4f} s; {message}"
         with pharmdb.reading(pharmdb.target(url)) as connection:
             found = pharmdb.fingerprint(connection, seed=True)

@@ -21,7 +21,7 @@ from legacy import row
 from psycopg import sql
 
 import pharmdb
-from pharmdb import backups, database, passwords, revisions
+from pharmdb import backups, passwords, revisions
 
 _hash = cache(passwords.hash_password)
 ATTEMPTS = 20_000 if killing.THOROUGH else 3_000
@@ -104,13 +104,6 @@ class Scene:
         name = psycopg.conninfo.conninfo_to_dict(dsn(self.template))["dbname"]
         self._sql("CREATE DATABASE {} TEMPLATE {}", self.name, name)
 
-    def wait(self) -> None:
-        """Until the server has noticed that the killed client is gone."""
-        if self.case.target == "postgresql":
-            with raw.session(self.url) as session, raw.transaction(session):
-                session.execute("SET LOCAL lock_timeout = '60s'")
-                session.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
-
     def state(self) -> Any:
         """All that the target holds, without what differs from run to run: times and hashes of the seed."""
         if self.case.target == "sqlite" and not raw.path(self.url).exists():
@@ -168,7 +161,7 @@ def test_a_kill_leaves_the_target_as_before_or_complete_and_the_next_run_complet
         scene.put_up()
         if stable.kill("upgrade", scene.source, scene.options, instant):
             inside.append(instant)
-        scene.wait()
+        killing.wait(scene.url)
         where = f"killed after {instant:.4f} of {duration:.4f} s; {message}"
         found = scene.state()
         assert found in (old, new), where
