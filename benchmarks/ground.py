@@ -25,6 +25,8 @@ DIALECTS = ("SQLite", "PostgreSQL")
 # secure_delete is given by name, because FAST has no number that can be set.
 PRAGMAS = ("foreign_keys", "synchronous", "cache_size", "secure_delete")
 SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
+# MiB that the page cache of a writer to SQLite, and a sort of the same size, may take; small databases don't fill them.
+CACHE = 128
 
 
 @dataclass

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pharmdb
-from benchmarks.ground import DIALECTS, Ground, begun, driver, insert, peak_mib
+from benchmarks.ground import CACHE, DIALECTS, Ground, begun, driver, insert, peak_mib
 from benchmarks.timing import Peer, line, memory
 
 USERS = 20
-# MiB that a writer's page cache, and a sort of the same size, may take; a small database does not fill them.
-CACHE = 128
 _COLUMNS = ("user_id", "module", "course_block", "tag", "correct_count", "wrong_count", "last_attempt_at")
 _TIME = "2026-01-02 03:04:05.000006"
 

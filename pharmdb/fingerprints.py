@@ -229,5 +229,19 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"not JSON: {constant}")
 
 
-_plain_decode = json.JSONDecoder(parse_constant=_refuse).decode
-_decode = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_refuse).decode
+def decoder(**options: Any) -> Callable[[str], Any]:
+    """As json.JSONDecoder(…).decode, in less time for text without white space around it."""
+    made = json.JSONDecoder(**options)
+
+    def decode(text: str) -> Any:
+        try:
+            value, end = made.raw_decode(text)
+        except json.JSONDecodeError:
+            return made.decode(text)
+        return value if end == len(text) else made.decode(text)
+
+    return decode
+
+
+_plain_decode = decoder(parse_constant=_refuse)
+_decode = decoder(parse_float=_number, parse_int=_number, parse_constant=_refuse)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, inspect
 
 from pharmdb.errors import RevisionError
+from pharmdb.fingerprints import decoder
 from pharmdb.models import (
     ATTEMPT_ENTITY_TYPES,
     DOCUMENT,
@@ -371,9 +372,9 @@ def _any_number(digits: str) -> int:
     return 0
 
 
-_loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_loads = decoder(parse_constant=_refuse_constant)
 # Python refuses to make an int of more than 4,300 digits, which is JSON all the same.
-_loads_long = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_any_number).decode
+_loads_long = decoder(parse_constant=_refuse_constant, parse_int=_any_number)
 
 
 def _parse(document: str) -> Any:
