@@ -174,13 +174,12 @@ def wholes(ground: Ground, urls: Urls) -> Found:
         with pharmdb.reading(pharmdb.target(url)) as connection:
             return pharmdb.attempts_frame(connection)
 
-    rounds = max(1, ground.rounds - 3)
-    for work, call in (("inspect", pharmdb.inspect), ("doctor", pharmdb.check), ("frame of all attempts", frame)):
-        some = [url for size, url in urls.items() if size <= MOST_FRAME or call is not frame]
-        yield work, alternate(rounds, *(partial(call, url) for url in some))
     with ExitStack() as stack:
         open_ = [stack.enter_context(database.reading(database.target(url))) for url in urls.values()]
-        yield "count(*)", alternate(rounds, *(partial(count, connection) for connection in open_))
+        yield "count(*)", alternate(ground.rounds, *(partial(count, connection) for connection in open_))
+    for work, call in (("inspect", pharmdb.inspect), ("doctor", pharmdb.check), ("frame of all attempts", frame)):
+        some = [url for size, url in urls.items() if size <= MOST_FRAME or call is not frame]
+        yield work, alternate(ground.rounds, *(partial(call, url) for url in some))
 
 
 def count(connection: Connection) -> int:
