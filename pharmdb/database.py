@@ -282,14 +282,12 @@ def keeping(target: Target, *, autocommit: bool = False) -> Iterator[Callable[[]
         def transaction() -> Iterator[Connection]:
             nonlocal kept, file
             now = _file(target)
-            if _lost(kept):
-                kept.invalidate()
-                kept = engine.connect()
-            if file != now:
-                # Another file has its name now; what is written to the old one would be lost.
-                kept.close()
-                kept, file = engine.connect(), now
             with explaining(target, there=now is not None):
+                # Where another file has its name now, what is written to the old one would be lost.
+                if file != now or _lost(kept):
+                    if not kept.closed:
+                        kept.invalidate()
+                    kept, file = engine.connect(), now
                 if autocommit:
                     with _answered(target, kept):
                         yield kept
@@ -471,7 +469,9 @@ def _transaction(target: Target, *, write: bool, schema: bool = False) -> Iterat
 
 
 def _lost(connection: Connection) -> bool:
-    return connection.invalidated or getattr(connection.connection.driver_connection, "closed", False)
+    # Of one that is closed or invalidated there is no driver's connection to ask.
+    gone = connection.closed or connection.invalidated
+    return gone or getattr(connection.connection.driver_connection, "closed", False)
 
 
 @contextmanager

@@ -516,6 +516,9 @@ def test_a_kept_connection_follows_a_file_that_takes_the_place_of_its_own(databa
             connection.exec_driver_sql("DELETE FROM progress_by_tag")
         for end in ("", "-wal", "-shm"):
             Path(f"{path}{end}").rename(f"{tmp_path}/aside.db{end}")
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="no file"), transaction():
+                pass
         raw.path(other).rename(path)
         with transaction() as connection:
             assert connection.exec_driver_sql("SELECT count(*) FROM progress_by_tag").scalar_one() == 4

@@ -17,7 +17,7 @@ from psycopg import sql
 from sqlalchemy import URL, Connection
 
 import pharmdb
-from pharmdb import backups, dropping, passwords, seeding
+from pharmdb import backups, database, dropping, passwords, seeding
 from pharmdb.errors import BackupError, PharmdbError, UnavailableError
 
 _hash = cache(passwords.hash_password)
@@ -211,6 +211,23 @@ def test_a_stopped_server(doomed: Server, busy: str, verb: str) -> None:
         assert (checks["state"] == "fail").any()
     finally:
         doomed.start()
+
+
+def test_a_kept_connection_comes_back_with_its_server(doomed: Server, busy: str) -> None:
+    def users() -> int:
+        with transaction() as connection:
+            return int(connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one())
+
+    with database.keeping(database.target(busy)) as transaction:
+        before = users()
+        doomed.stop()
+        try:
+            for _ in range(2):
+                with pytest.raises(UnavailableError):
+                    users()
+        finally:
+            doomed.start()
+        assert users() == before
 
 
 def terminate(server: Server) -> Callable[[], None]:
