@@ -23,14 +23,21 @@ import pharmdb
 DIALECTS = ("sqlite", "postgresql")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting of the developer's reaches a test, and no test the developer's database or backups."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("PHARMDB_", "PG")):
+                patch.delenv(name)
+        patch.setenv("PHARMDB_BACKUPS", str(tmp_path_factory.mktemp("backups")))
+        patch.setenv("PHARMDB_URL", "sqlite:////nonexistent/no test may use the default database.db")
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No setting of the developer's reaches a test, and no test the developer's database."""
-    for name in list(os.environ):
-        if name.startswith(("PHARMDB_", "PG")):
-            monkeypatch.delenv(name)
+def _own_backups(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("PHARMDB_BACKUPS", str(tmp_path_factory.mktemp("backups")))
-    monkeypatch.setenv("PHARMDB_URL", "sqlite:////nonexistent/no test may use the default database.db")
 
 
 @pytest.fixture(scope="session")
