@@ -14,8 +14,10 @@ from typing import Any
 import nbformat
 import pytest
 from conftest import Databases
+from jupyter_core.paths import jupyter_runtime_dir
 
 from pharmdb import runner
+from pharmdb.kernels import LocalKernelManager
 
 PHARMDB = (sys.executable, "-m", "pharmdb.runner")
 
@@ -241,3 +243,22 @@ def test_the_exit_status_is_what_the_outcome_says(project: Path, ok: str, status
     outcome = f"import pandas as pd; pd.DataFrame([{{'ok': {ok}, 'changed': 'x'}}])"
     write(project, "verb", ECHO, outcome)
     assert runner.main(["verb"]) == status
+
+
+def test_commands_at_once_in_one_folder_have_kernels_of_their_own(project: Path) -> None:
+    write(project, "echo", ECHO, "1")
+    code = (
+        "import sys; from pathlib import Path; from pharmdb import runner\n"
+        "runner.NOTEBOOKS, runner.RUNS = Path('notebooks').resolve(), Path('runs').resolve()\n"
+        "sys.exit(runner.main(['echo']))"
+    )
+    children = [subprocess.Popen([sys.executable, "-c", code], cwd=project) for _ in range(3)]
+    assert [child.wait(120) for child in children] == [0, 0, 0]
+    assert not list(project.rglob("*ipc*"))
+
+
+def test_a_kernels_sockets_lie_where_nobody_else_can_look() -> None:
+    one, other = LocalKernelManager(), LocalKernelManager()
+    if one.transport == "ipc":
+        assert one.ip != other.ip
+        assert str(Path(one.ip).parent) == jupyter_runtime_dir()
