@@ -230,8 +230,8 @@ def _refuse(constant: str) -> Any:
 
 
 def decoder(**options: Any) -> Callable[[str], Any]:
-    """As json.JSONDecoder(…).decode, in less time for text without white space around it."""
-    made = json.JSONDecoder(**options)
+    """As json.JSONDecoder(…).decode, without NaN and Infinity, and in less time for text without white space around it."""
+    made = json.JSONDecoder(parse_constant=_refuse, **options)
 
     def decode(text: str) -> Any:
         try:
@@ -243,5 +243,5 @@ def decoder(**options: Any) -> Callable[[str], Any]:
     return decode
 
 
-_plain_decode = decoder(parse_constant=_refuse)
-_decode = decoder(parse_float=_number, parse_int=_number, parse_constant=_refuse)
+_plain_decode = decoder()
+_decode = decoder(parse_float=_number, parse_int=_number)

@@ -364,17 +364,13 @@ def boolean(value: Any) -> bool:
     return bool(value)
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)
-
-
 def _any_number(digits: str) -> int:
     return 0
 
 
-_loads = decoder(parse_constant=_refuse_constant)
+_loads = decoder()
 # Python refuses to make an int of more than 4,300 digits, which is JSON all the same.
-_loads_long = decoder(parse_constant=_refuse_constant, parse_int=_any_number)
+_loads_long = decoder(parse_int=_any_number)
 
 
 def _parse(document: str) -> Any:
