@@ -158,8 +158,7 @@ def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, rand
             last = min(first + BATCH - 1, learners)
             batch = batches.Batch(first, last, days, random_seed)
             with transaction() as connection:
-                if not target.is_sqlite:
-                    locks.take_advisory_lock(connection)
+                locks.take_advisory_lock(connection)
                 # It may have been reset since the last batch.
                 _guard(connection, target)
                 _add(connection, target, batch, created, unchanged)
@@ -197,15 +196,12 @@ def _ends(first: int, last: int) -> dict[str, str]:
 
 def _there(connection: Connection, first: int, last: int) -> dict[int, tuple[int, str]]:
     """number -> (id, created_at as SQLite writes it), of the learners that are in the database."""
-    created = "created_at" if connection.dialect.name == "sqlite" else _AS_TEXT
+    created = _WORDS[connection.dialect.name]["created"]
     rows = connection.execute(
         text(f"SELECT email, id, {created} FROM users WHERE id IN {_COHORT}"),
         _ends(first, last),
     )
     return {int(email[7:13]): (id_, when) for email, id_, when in rows if email[7:13].isdecimal()}
-
-
-_AS_TEXT = "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24\\:MI\\:SS.US')"
 
 
 def _add(
@@ -280,11 +276,13 @@ _ACTIVITY = "SELECT {weekday}, {hour}, count(*) FROM attempts WHERE user_id IN :
 # What each database says in its own words.
 _WORDS = {
     "sqlite": {
+        "created": "created_at",
         "days": "CAST(julianday(date(created_at)) - julianday(date(before)) AS INTEGER)",
         "weekday": "(CAST(strftime('%w', created_at) AS INTEGER) + 6) % 7 + 1",
         "hour": "CAST(strftime('%H', created_at) AS INTEGER)",
     },
     "postgresql": {
+        "created": "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24\\:MI\\:SS.US')",
         "days": "CAST(created_at AS date) - CAST(before AS date)",
         "weekday": "CAST(extract(isodow FROM created_at) AS integer)",
         "hour": "CAST(extract(hour FROM created_at) AS integer)",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    Connection,
-    inspect,
-)
+from sqlalchemy import Connection
+
+from pharmdb.database import dialect
 
 # Schema changes and seeds exclude each other through this lock; the number is "pharmdb" in ASCII.
 ADVISORY_LOCK = int.from_bytes(b"pharmdb", "big")
@@ -16,14 +15,12 @@ def hold_still(connection: Connection) -> None:
 
     On SQLite a write transaction does so from its beginning.
     """
-    if connection.dialect.name == "sqlite":
-        return
-    tables = inspect(connection).get_table_names()
-    quote_name = connection.dialect.identifier_preparer.quote_identifier
-    if tables:
-        connection.exec_driver_sql(f"LOCK TABLE {', '.join(map(quote_name, sorted(tables)))} IN SHARE MODE")
+    dialect.of(connection).hold_still(connection)
 
 
 def take_advisory_lock(connection: Connection) -> None:
-    """Waits for the lock that schema changes and seeds share; it is given back with the transaction's end."""
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+    """Waits for the lock that schema changes and seeds share; it is given back with the transaction's end.
+
+    On SQLite a write transaction has it from its beginning.
+    """
+    dialect.of(connection).take_lock(connection, ADVISORY_LOCK)

@@ -16,6 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 
 from pharmdb import settings
+from pharmdb.database import dialect
 from pharmdb.errors import ParameterError
 
 DEFAULT_URL = "sqlite:///data/pharm.db"
@@ -34,6 +35,11 @@ class Target:
     @cached_property
     def is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
+
+    @cached_property
+    def dialect(self) -> dialect.Dialect:
+        """What this kind of database does in its own way."""
+        return dialect.named(self.url.get_backend_name())
 
     @cached_property
     def path(self) -> Path:

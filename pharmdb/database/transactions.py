@@ -5,14 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any
 
 from sqlalchemy import (
     Connection,
     exc,
 )
 
-from pharmdb.database import driver_errors, engines, locks
+from pharmdb.database import dialect, driver_errors, engines, locks
 from pharmdb.database.targets import Target
 from pharmdb.errors import PharmdbError, UnavailableError
 
@@ -24,8 +23,7 @@ def reading(target: Target) -> Iterator[Connection]:
     Raises UnavailableError if there is no such database, or none that answers.
     """
     with watching(target) as connection:
-        if not target.is_sqlite:
-            _wait_for_schema(connection)
+        target.dialect.wait_for_schema(connection)
         yield connection
 
 
@@ -34,22 +32,6 @@ def watching(target: Target) -> Iterator[Connection]:
     """As `reading`, but without waiting for a schema change: to see who holds a lock, not what is in a table."""
     with _transaction(target, write=False) as connection:
         yield connection
-
-
-def _wait_for_schema(connection: Connection) -> None:
-    """A snapshot taken while a reset holds its locks would show its new tables without their rows.
-
-    LOCK TABLE waits for the reset before there is a snapshot.
-    """
-    from psycopg import errors
-
-    try:
-        connection.exec_driver_sql("LOCK TABLE users IN ACCESS SHARE MODE")
-    except exc.ProgrammingError as error:
-        if not isinstance(error.orig, (errors.UndefinedTable, errors.InsufficientPrivilege)):
-            raise
-        driver: Any = connection.connection.dbapi_connection
-        driver.rollback()
 
 
 @contextmanager
@@ -126,8 +108,7 @@ def changing_schema(target: Target) -> Iterator[Connection]:
     Raises PharmdbError if a row's owner is missing at the end; everything is then rolled back.
     """
     with _transaction(target, write=True, schema=True) as connection:
-        if not target.is_sqlite:
-            locks.take_advisory_lock(connection)
+        locks.take_advisory_lock(connection)
         yield connection
         check_foreign_keys(connection)
     if target.is_sqlite:
@@ -139,11 +120,9 @@ def changing_schema(target: Target) -> Iterator[Connection]:
 
 def check_foreign_keys(connection: Connection) -> None:
     """Raises PharmdbError if a row's owner is missing. PostgreSQL needs no such check: it never lets one in."""
-    if connection.dialect.name != "sqlite":
-        return
-    broken = list(connection.exec_driver_sql("PRAGMA foreign_key_check"))
+    broken = dialect.of(connection).broken_keys(connection)
     if broken:
-        rows = ", ".join(f"{table} row {rowid}" for table, rowid, *_ in broken[:5])
+        rows = ", ".join(f"{table} row {rowid}" for table, rowid in broken[:5])
         raise PharmdbError(
             expected="every row's user_id names a user",
             found=f"{len(broken)} row(s) without one: {rows}",

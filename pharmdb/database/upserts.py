@@ -23,9 +23,8 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from pharmdb.database import bulk, driver_errors
+from pharmdb.database import bulk, dialect, driver_errors
 
 # More rows than this go through a temporary table.
 FEW = 1000
@@ -93,7 +92,7 @@ def _few(
 ) -> Upserted:
     keys = [tuple(row[column] for column in key) for row in rows]
     there = existing(connection, table, key, keys)
-    statement = _on_conflict(_insert(connection, table), table, key, update)
+    statement = _on_conflict(dialect.of(connection).insert(table), table, key, update)
     returned = connection.execute(statement.returning(*(table.c[column] for column in key)), rows)
     written = {tuple(row) for row in returned}
     actions = ["unchanged" if k not in written else "updated" if k in there else "created" for k in keys]
@@ -130,7 +129,7 @@ def _many(
             shown += [(tuple(row), action) for row in connection.execute(first)]
     names = (*columns, *same)
     selected = select(*map(value, names)).where(true()).order_by(staged.c.number)
-    statement = _on_conflict(_insert(connection, table).from_select(names, selected), table, key, update)
+    statement = _on_conflict(dialect.of(connection).insert(table).from_select(names, selected), table, key, update)
     written = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     staged.drop(connection)
     created = min(expected[0], written)
@@ -151,14 +150,9 @@ def _stage(connection: Connection, table: Table, columns: Sequence[str], rows: I
     numbered = ((number, *row) for number, row in enumerate(rows))
     with driver_errors.temporary_room():
         bulk.insert(connection, staged.name, ("number", *columns), numbered)
-    if connection.dialect.name == "postgresql":
-        # Nobody else looks at a temporary table, and without it the planner guesses.
-        connection.exec_driver_sql(f"ANALYZE {staged.name}")
+    # Nobody else looks at a temporary table.
+    dialect.of(connection).analyze(connection, staged.name)
     return staged
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
 def _on_conflict(statement: Any, table: Table, key: Sequence[str], update: Sequence[str]) -> Any:

@@ -8,9 +8,10 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, Text, TextClause, cast, collate, func, select
+from sqlalchemy import ColumnElement, Connection, Select, String, Text, TextClause, cast, collate, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from pharmdb.database import dialect
 from pharmdb.models import (
     MODELS,
     Attempt,
@@ -121,7 +122,7 @@ def _statement(connection: Connection, model: type, key: _Columns, columns: _Col
     if model is not User:
         owner = DatasetOverride.created_by_id if model is DatasetOverride else model.user_id  # type: ignore[attr-defined]
         statement = statement.join(User, User.id == owner)
-    byte_order = "C" if connection.dialect.name == "postgresql" else "BINARY"
+    byte_order = dialect.of(connection).byte_order
     return statement.order_by(*(collate(c, byte_order) if isinstance(c.type, String) else c for c in key))
 
 
@@ -130,9 +131,7 @@ def _as_text(connection: Connection, column: InstrumentedAttribute[Any]) -> Any:
     if column.type is DOCUMENT:
         return cast(column, Text)
     if isinstance(column.type, UTCDateTime):
-        if connection.dialect.name == "sqlite":
-            return func.replace(cast(column, Text), " ", "T") + "Z"
-        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"', type_=Text)
+        return dialect.of(connection).time_text(column)
     return column
 
 

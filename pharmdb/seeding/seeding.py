@@ -160,8 +160,7 @@ def seed(database_url: str = "", *, seed_dir: str = "") -> SeedReport:
         stored = _stored_hashes(connection, rows)
     hashes = hash_passwords(rows, stored)
     with transactions.writing(target) as connection:
-        if not target.is_sqlite:
-            locks.take_advisory_lock(connection)
+        locks.take_advisory_lock(connection)
         revisions.require_head(connection, target)
         refuse_known_passwords(connection, rows)
         return apply(connection, target, rows, hashes)
