@@ -86,12 +86,8 @@ def table_of(entries: list[Backup]) -> pd.DataFrame:
 
 def of(target: targets.Target) -> list[Backup]:
     """The backups of one database, newest first."""
-    dialect = dialect_of(target)
-    return [entry for entry in known() if (entry.target, entry.dialect) == (target.identity, dialect)]
-
-
-def dialect_of(target: targets.Target) -> str:
-    return "sqlite" if target.is_sqlite else "postgresql"
+    same = (target.identity, target.dialect.name)
+    return [entry for entry in known() if (entry.target, entry.dialect) == same]
 
 
 def known() -> list[Backup]:

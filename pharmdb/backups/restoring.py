@@ -80,14 +80,15 @@ def restore(database_url: str = "", *, backup: str = "") -> RestoreReport:
     chosen = _choose(target, str(backup))
     with driver_errors.explaining(target):
         verify(chosen)
-        before = _restore_sqlite(target, chosen) if target.is_sqlite else _restore_postgresql(target, chosen)
+        load = {"sqlite": _restore_sqlite, "postgresql": _restore_postgresql}
+        before = load[target.dialect.name](target, chosen)
     return RestoreReport(str(target), chosen, before, chosen.revision != revisions.head(), manifests.of(target))
 
 
 def _choose(target: targets.Target, name: str) -> Backup:
     own = manifests.of(target)
     if name:
-        same = (target.name, manifests.dialect_of(target))
+        same = (target.name, target.dialect.name)
         entries = [b for b in manifests.known() if name in (b.id, b.name) and (b.database, b.dialect) == same]
     else:
         # What a restore set aside is not what the next one is to bring back: said twice, it does the same twice.

@@ -88,20 +88,17 @@ def take(
     name = "_".join(
         (f"{taken_at:%Y%m%dT%H%M%S.%fZ}", quote(target.name, safe="").replace("_", "%5F"), revision.replace(", ", "+"))
     )
-    name += manifests.SUFFIXES[connection.dialect.name]
+    name += manifests.SUFFIXES[target.dialect.name]
     with _partial(name) as partial:
-        if target.is_sqlite:
-            digest, mark = _copy(target, path or target.path, partial)
-        else:
-            with driver_errors.explaining(target):
-                digest, mark = _dump(target, partial, connection)
+        write = {"sqlite": _copy, "postgresql": _dump}
+        digest, mark = write[target.dialect.name](connection, target, path, partial)
         entry = Backup(
             name=name,
             taken_at=taken_at.isoformat(),
             database=target.name,
             target=target.identity,
             before_restore_of=before_restore_of,
-            dialect=connection.dialect.name,
+            dialect=target.dialect.name,
             revision=revision,
             environment=environments.environment(connection),
             fingerprint=mark,
@@ -140,14 +137,11 @@ def _partial(name: str) -> Iterator[Path]:
 
 def _is_alive(partial: Path) -> bool:
     """Whether the process that writes this file still runs; its number stands in the name."""
+    import psutil
+
     number = partial.name.split(".partial")[0].rpartition(".")[2]
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, PermissionError):
-        return True
-    return True
+    # What has no number there is not ours to remove.
+    return not number.isdecimal() or psutil.pid_exists(int(number))
 
 
 def _failed(error: Exception) -> PharmdbError:
@@ -160,9 +154,11 @@ def _failed(error: Exception) -> PharmdbError:
     )
 
 
-def _copy(target: targets.Target, path: Path, copy: Path) -> tuple[postgresql_dumps.Digest, str]:
+def _copy(
+    connection: Connection, target: targets.Target, path: Path | None, copy: Path
+) -> tuple[postgresql_dumps.Digest, str]:
     """Copies one snapshot, compares the copy with it, checks its integrity, and gives its fingerprint."""
-    with sqlite_copies.snapshot_sqlite(path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
+    with sqlite_copies.snapshot_sqlite(path or target.path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
         sqlite_copies.copy_sqlite(snapshot, copy)
         # SQLite leaves the interpreter free meanwhile.
         compared = pool.submit(sqlite_copies.compare_sqlite, snapshot)
@@ -180,9 +176,11 @@ def _copy(target: targets.Target, path: Path, copy: Path) -> tuple[postgresql_du
     return postgresql_dumps.Digest(rows, ""), mark
 
 
-def _dump(target: targets.Target, copy: Path, connection: Connection) -> tuple[postgresql_dumps.Digest, str]:
+def _dump(
+    connection: Connection, target: targets.Target, path: Path | None, copy: Path
+) -> tuple[postgresql_dumps.Digest, str]:
     """Dumps from one snapshot, and compares what the dump holds with what that saw."""
-    with _snapshot(target, connection) as reader:
+    with driver_errors.explaining(target), _snapshot(target, connection) as reader:
         server = postgresql_dumps.server_version(reader)
         with postgresql_dumps.dumping(reader, target, copy):
             source = postgresql_dumps.digest_postgresql(reader)

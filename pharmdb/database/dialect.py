@@ -6,8 +6,8 @@ Where a whole job differs, as a backup does, each side has functions of its own 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
@@ -72,6 +72,10 @@ class Dialect(ABC):
         """Tells the planner about a table that was just filled, where it would guess otherwise."""
 
     @abstractmethod
+    def planning_without(self, connection: Connection, *ways: str) -> AbstractContextManager[None]:
+        """Closes these ways to the planner (enable_seqscan, …), so that what is left are the indexes."""
+
+    @abstractmethod
     def broken_keys(self, connection: Connection) -> Sequence[tuple[str, Any]]:
         """Rows whose owner is missing, as (table, row), where the database lets them in."""
 
@@ -119,6 +123,9 @@ class SQLite(Dialect):
 
     def analyze(self, connection: Connection, table: str) -> None:
         pass
+
+    def planning_without(self, connection: Connection, *ways: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def broken_keys(self, connection: Connection) -> Sequence[tuple[str, Any]]:
         # Keys are not enforced while the schema is changed.
@@ -192,6 +199,13 @@ class PostgreSQL(Dialect):
 
     def analyze(self, connection: Connection, table: str) -> None:
         connection.exec_driver_sql(f"ANALYZE {table}")
+
+    @contextmanager
+    def planning_without(self, connection: Connection, *ways: str) -> Iterator[None]:
+        connection.exec_driver_sql("; ".join(f"SET LOCAL {way} = off" for way in ways))
+        yield
+        # Where a statement failed, the rollback sets them back.
+        connection.exec_driver_sql("; ".join(f"SET LOCAL {way} TO DEFAULT" for way in ways))
 
     def broken_keys(self, connection: Connection) -> Sequence[tuple[str, Any]]:
         return []

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sqlalchemy.exc import DBAPIError
 
-from pharmdb.database import driver_errors, environments, servers, targets, transactions
+from pharmdb.database import dialect, driver_errors, environments, servers, targets, transactions
 from pharmdb.doctor import content, remedies, results, structure, surroundings
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import CheckReport, Finding
@@ -78,12 +78,10 @@ def _guarded(look: Callable[[Context], Iterator[Finding]], context: Context, *, 
 
     Where the schema has drifted a check may lack what it asks for, and is left out.
     """
-    savepoint = None if context.is_sqlite else context.connection.begin_nested()
     try:
-        yield from look(context)
+        with dialect.of(context.connection).savepoint(context.connection):
+            yield from look(context)
     except (sqlite3.DatabaseError, DBAPIError) as error:
-        if savepoint is not None:
-            savepoint.rollback()
         known = driver_errors.explain(context.target, error)
         if isinstance(known, RevisionError):
             # A table that isn't there; its advice is to ask the doctor.

@@ -19,10 +19,6 @@ class Context:
     whole: bool
 
     @property
-    def is_sqlite(self) -> bool:
-        return self.target.is_sqlite
-
-    @property
     def rebuild(self) -> str:
         """What brings a wrong schema back: a reset where that is allowed, else the newest backup."""
         return "pharmdb restore" if self.environment == "production" else "pharmdb reset"

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, select, text
-from sqlalchemy.exc import DBAPIError as _DBAPIError
+from sqlalchemy import select
 from sqlalchemy.exc import SAWarning
 
 from pharmdb.database import environments
-from pharmdb.doctor import remedies, results, sampling
+from pharmdb.doctor import orphans, results, sampling, sides
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
 from pharmdb.errors import RevisionError
@@ -34,77 +33,22 @@ def check_environment(context: Context) -> Iterator[Finding]:
 
 
 def check_integrity(context: Context) -> Iterator[Finding]:
-    looks: list[sampling.Rows] = []
-    skipped: list[str] = []
-    if not context.is_sqlite:
-        faults = list(_amcheck(context, skipped))
-    elif context.whole:
-        faults = [row[0] for row in context.connection.exec_driver_sql("PRAGMA integrity_check")]
-    else:
-        faults, looks, skipped = sampling.faults(context.connection)
+    side = sides.of(context.target)
+    faults, looks, skipped = side.faults(context)
     # Rows that break a check are the matter of another check.
     faults = [line for line in faults if line != "ok" and not line.startswith("CHECK constraint failed")]
     if faults:
-        remedy = remedies.make_anew(context.target, damaged=True) if context.is_sqlite else context.bring_back
-        yield Finding("integrity", results.FAIL, "; ".join(faults[: sampling.EXAMPLES]), remedy)
+        found = "; ".join(faults[: sampling.EXAMPLES])
+        yield Finding("integrity", results.FAIL, found, side.mend_faults(context))
     else:
         yield results.well("integrity", "nothing wrong found", looks, skipped)
 
 
-def _amcheck(context: Context, skipped: list[str]) -> Iterator[str]:
-    """Looks into our indexes where the extension is installed and may be used; without it there is nothing to ask.
-
-    Of a large database the indexes of large tables are skipped: the extension knows no part of an index.
-    """
-    connection = context.connection
-    usable = connection.scalar(
-        text(
-            "SELECT has_function_privilege(pg_proc.oid, 'EXECUTE') FROM pg_proc JOIN pg_depend ON objid = pg_proc.oid "
-            "JOIN pg_extension ON refobjid = pg_extension.oid WHERE extname = 'amcheck' AND deptype = 'e' "
-            "AND proname = 'bt_index_check' AND pronargs = 1"
-        )
-    )
-    if not usable:
-        return
-    indexes = connection.execute(
-        text(
-            "SELECT pg_class.oid::regclass::text, indrelid::regclass::text FROM pg_class "
-            "JOIN pg_am ON pg_am.oid = relam JOIN pg_index ON indexrelid = pg_class.oid WHERE relkind = 'i' "
-            "AND amname = 'btree' AND relnamespace = quote_ident(current_schema())::regnamespace ORDER BY 1"
-        )
-    ).all()
-    if not context.whole:
-        skipped += sorted({table for _, table in indexes if sampling.has_many(connection, table)})
-    for name, table in indexes:
-        if table in skipped:
-            continue
-        try:
-            with connection.begin_nested():
-                connection.execute(text("SELECT bt_index_check(CAST(:name AS regclass))"), {"name": name})
-        except _DBAPIError as error:
-            yield str(error.orig).splitlines()[0]
-
-
 def check_foreign_keys(context: Context) -> Iterator[Finding]:
-    if context.is_sqlite:
-        enforced = context.connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one()
-        yield Finding(
-            "foreign keys", *((results.OK, "enforced") if enforced else (results.FAIL, "not enforced", context.rebuild))
-        )
-    else:
-        off = list(context.connection.exec_driver_sql(_DISABLED).scalars())
-        if off:
-            statement = "; ".join(f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in off)
-            yield Finding(
-                "foreign keys",
-                results.FAIL,
-                f"not enforced in {', '.join(off)}",
-                remedies.sql_command(context.target, statement),
-            )
-        else:
-            yield Finding("foreign keys", results.OK, "enforced")
-    orphans = sampling.orphans if context.whole else sampling.orphans_by_index
-    found = orphans(context.connection)
+    side = sides.of(context.target)
+    off = side.unenforced_keys(context)
+    yield Finding("foreign keys", *((results.FAIL, *off) if off else (results.OK, "enforced")))
+    found = (side.orphans if context.whole else orphans.by_index)(context.connection)
     if found.count:
         shown = ", ".join(f"{table} {id_}" for table, id_ in found.examples)
         yield Finding("orphans", results.FAIL, f"{found.count} rows without their user: {shown}", context.bring_back)
@@ -112,14 +56,6 @@ def check_foreign_keys(context: Context) -> Iterator[Finding]:
         yield results.well(
             "orphans", "none" if context.whole else "none, by the indexes on the keys", skipped=found.skipped
         )
-
-
-# Tables whose foreign keys somebody has switched off.
-_DISABLED = """
-    SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
-     WHERE tgisinternal AND tgenabled IN ('D', 'R') AND relnamespace = quote_ident(current_schema())::regnamespace
-     ORDER BY 1
-"""
 
 
 def check_revision(context: Context) -> Iterator[Finding]:
@@ -164,8 +100,10 @@ def check_constraints(context: Context) -> Iterator[Finding]:
     """Rows that break a check. PostgreSQL vouches for a validated one; SQLite's are looked at, all in one pass."""
     broken: list[str] = []
     looks: list[sampling.Rows] = []
+    side = sides.of(context.target)
     for model in MODELS:
-        checks = _unproven(context, model)
+        own: Any = model.__table__
+        checks = side.unproven_checks(context.connection, drift.active_checks(own, context.connection))
         if not checks:
             continue
         name, connection = model.__tablename__, context.connection
@@ -178,42 +116,14 @@ def check_constraints(context: Context) -> Iterator[Finding]:
             count, ids = sampling.breaking(connection, rows, condition)
             if count:
                 broken.append(f"{rule}: {count} rows of {name}, as id {', '.join(map(str, ids))}")
-    unproven = [] if context.is_sqlite else list(context.connection.exec_driver_sql(_UNPROVEN))
+    unproven = side.unproven_constraints(context)
     if broken:
         parts = filter(None, (*broken, sampling.said(looks)))
         yield Finding("constraints", results.FAIL, "; ".join(parts), context.bring_back)
     elif unproven:
-        names = ", ".join(f"{table}.{name}" for table, name, _ in unproven)
-        statement = "; ".join(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}" for table, name, _ in unproven)
-        asked = all(is_asked for _, _, is_asked in unproven)
-        remedy = remedies.sql_command(context.target, statement) if asked else context.rebuild
-        yield Finding("constraints", results.FAIL, f"{'not validated' if asked else 'not enforced'}: {names}", remedy)
+        yield Finding("constraints", results.FAIL, *unproven)
     else:
         yield results.well("constraints", "no row breaks one", looks)
-
-
-# Constraints that PostgreSQL doesn't vouch for; since version 18 there are some that it doesn't even ask.
-_UNPROVEN = """
-    SELECT conrelid::regclass::text, quote_ident(conname),
-           coalesce(to_jsonb(pg_constraint) ->> 'conenforced', 'true') = 'true'
-      FROM pg_constraint
-     WHERE NOT convalidated AND contype IN ('c', 'f') AND connamespace = quote_ident(current_schema())::regnamespace
-     ORDER BY 1, 2
-"""
-
-
-def _unproven(context: Context, model: Any) -> list[CheckConstraint]:
-    checks = drift.active_checks(model.__table__, context.connection)
-    if context.is_sqlite:
-        return checks
-    valid = {
-        row[0]
-        for row in context.connection.exec_driver_sql(
-            "SELECT conname FROM pg_constraint WHERE contype = 'c' AND convalidated "
-            "AND connamespace = quote_ident(current_schema())::regnamespace"
-        )
-    }
-    return [check for check in checks if check.name not in valid]
 
 
 def check_query_plans(context: Context) -> Iterator[Finding]:
@@ -227,15 +137,12 @@ def check_query_plans(context: Context) -> Iterator[Finding]:
         "ix_dataset_overrides_is_active": select(DatasetOverride.id).where(DatasetOverride.is_active),
         "ix_dataset_overrides_created_by_id": select(DatasetOverride.id).where(DatasetOverride.created_by_id == 1),
     }
+    side = sides.of(context.target)
     missed = []
     for index, statement in documented.items():
-        # SQLite names the index of a unique constraint itself.
-        table = statement.get_final_froms()[0].name
-        name = f"sqlite_autoindex_{table}_" if context.is_sqlite and index.startswith("uq_") else index
-        if name not in _plan(context, statement):
+        name = side.index_name(index, statement.get_final_froms()[0].name)
+        if name not in side.plan(context.connection, statement):
             missed.append(index)
-    if not context.is_sqlite:
-        context.connection.exec_driver_sql("SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL enable_sort TO DEFAULT")
     if missed:
         yield Finding("query plans", results.FAIL, f"a documented query can't use {', '.join(missed)}", context.rebuild)
     else:
@@ -244,17 +151,8 @@ def check_query_plans(context: Context) -> Iterator[Finding]:
         )
 
 
-def _plan(context: Context, statement: Any) -> str:
-    if not context.is_sqlite:
-        # An empty table costs nothing in any way; so the ways round the index are closed.
-        context.connection.exec_driver_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
-    compiled = statement.compile(dialect=context.connection.dialect, compile_kwargs={"literal_binds": True})
-    explain = "EXPLAIN QUERY PLAN " if context.is_sqlite else "EXPLAIN "
-    return "\n".join(str(row[-1]) for row in context.connection.exec_driver_sql(explain + str(compiled)))
-
-
 def check_journal_mode(context: Context) -> Iterator[Finding]:
-    mode = context.connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() if context.is_sqlite else "wal"
+    mode = sides.of(context.target).journal_mode(context.connection)
     if mode == "wal":
         yield Finding("journal mode", results.OK, "readers and writers don't wait for each other")
     else:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 import shutil
 import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from pharmdb.backups import manifests, restoring
-from pharmdb.database import servers, targets, transactions
+from pharmdb.database import servers, targets
 from pharmdb.database.lock_holders import holders
-from pharmdb.doctor import remedies, results
+from pharmdb.doctor import results, sides
 from pharmdb.doctor.results import Finding
 from pharmdb.errors import PharmdbError
 
@@ -23,53 +22,18 @@ OLD_BACKUP = timedelta(days=7)
 
 def locks(target: targets.Target) -> Finding:
     """Whether a writer would have to wait now, and for whom."""
-    if not _is_locked(target):
+    side = sides.of(target)
+    if not side.is_locked(target):
         return Finding("locks", results.OK, "no writer would wait")
     who = holders(target)
     if not who:
         found = "somebody whose processes can't be seen from here"
         return Finding("locks", results.WARN, found, "run the doctor as the user who runs them")
-    command = (
-        f"kill {who[0].pid}"
-        if target.is_sqlite
-        else remedies.sql_command(target, f"SELECT pg_terminate_backend({who[0].pid})")
-    )
-    return Finding("locks", results.WARN, "; ".join(map(str, who)), command)
-
-
-def _is_locked(target: targets.Target) -> bool:
-    if target.is_sqlite:
-        if not target.path.is_file():
-            return False
-        try:
-            with closing(sqlite3.connect(f"{target.path.as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
-                # Takes the lock and gives it back; writes nothing.
-                connection.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
-        except sqlite3.OperationalError as error:
-            return "locked" in str(error)
-        except sqlite3.DatabaseError:
-            return False
-        return False
-    try:
-        with transactions.watching(target) as connection:
-            return bool(connection.exec_driver_sql(_BLOCKERS).scalar_one())
-    except PharmdbError:
-        return False
-
-
-# Locks that a writer or a schema change waits for: held by a transaction that sits idle, or waited for by somebody.
-_BLOCKERS = """
-    SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
-                    WHERE datname = current_database() AND pid <> pg_backend_pid()
-                      AND (NOT granted OR (state LIKE 'idle in transaction%%'
-                           AND locktype IN ('relation', 'advisory')
-                           AND mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock',
-                                        'RowExclusiveLock'))))
-"""
+    return Finding("locks", results.WARN, "; ".join(map(str, who)), side.end(target, who[0].pid))
 
 
 def room(target: targets.Target) -> Finding:
-    folder = target.path.parent if target.is_sqlite else manifests.folder()
+    folder = sides.of(target).folder(target)
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -76,10 +76,8 @@ def drop_everything(connection: Connection) -> None:
 
     Call it within database.changing_schema. Raises ProtectedError where something in another schema would go too.
     """
-    if connection.dialect.name == "sqlite":
-        _drop_sqlite(connection)
-    else:
-        _drop_postgresql(connection)
+    drop = {"sqlite": _drop_sqlite, "postgresql": _drop_postgresql}
+    drop[connection.dialect.name](connection)
 
 
 def _count(connection: Connection, table: str) -> int:
@@ -89,12 +87,19 @@ def _count(connection: Connection, table: str) -> int:
 
 def names(connection: Connection) -> list[tuple[str, str]]:
     """Everything that would be dropped, as (kind, name), sorted."""
-    if connection.dialect.name == "sqlite":
-        rows = connection.exec_driver_sql(
-            "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' "
-            "ESCAPE '\\' ORDER BY type, name"
-        )
-        return [(kind, name) for kind, name in rows]
+    list_names = {"sqlite": _names_sqlite, "postgresql": _names_postgresql}
+    return list_names[connection.dialect.name](connection)
+
+
+def _names_sqlite(connection: Connection) -> list[tuple[str, str]]:
+    rows = connection.exec_driver_sql(
+        "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' "
+        "ESCAPE '\\' ORDER BY type, name"
+    )
+    return [(kind, name) for kind, name in rows]
+
+
+def _names_postgresql(connection: Connection) -> list[tuple[str, str]]:
     return [(kind, name) for kind, _, name in connection.exec_driver_sql(_POSTGRESQL_OBJECTS)]
 
 

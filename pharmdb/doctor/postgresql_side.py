@@ -1,0 +1,144 @@
+"""What the doctor asks of a PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from pharmdb.backups import manifests
+from pharmdb.database import dialect, targets, transactions
+from pharmdb.doctor import orphans, remedies, sampling
+from pharmdb.doctor.context import Context
+from pharmdb.doctor.side import Faults, Side
+from pharmdb.errors import PharmdbError
+
+
+class PostgreSQLSide(Side):
+    def faults(self, context: Context) -> Faults:
+        skipped: list[str] = []
+        return Faults(list(_amcheck(context, skipped)), [], skipped)
+
+    def mend_faults(self, context: Context) -> str:
+        return context.bring_back
+
+    def unenforced_keys(self, context: Context) -> tuple[str, str] | None:
+        off = list(context.connection.exec_driver_sql(_DISABLED).scalars())
+        if not off:
+            return None
+        statement = "; ".join(f"ALTER TABLE {table} ENABLE TRIGGER ALL" for table in off)
+        return f"not enforced in {', '.join(off)}", remedies.sql_command(context.target, statement)
+
+    def orphans(self, connection: Connection) -> orphans.Orphans:
+        condition = "NOT EXISTS (SELECT FROM users WHERE users.id = looked.{})"
+        found = [
+            (table, *sampling.breaking(connection, sampling.Rows(table), condition.format(column)))
+            for table, column in orphans.references(connection)
+        ]
+        examples = [(table, id_) for table, _, ids in found for id_ in ids]
+        return orphans.Orphans(sum(number for _, number, _ in found), examples[: sampling.EXAMPLES])
+
+    def unproven_checks(self, connection: Connection, checks: list[CheckConstraint]) -> list[CheckConstraint]:
+        valid = set(connection.exec_driver_sql(_VALID_CHECKS).scalars())
+        return [check for check in checks if check.name not in valid]
+
+    def unproven_constraints(self, context: Context) -> tuple[str, str] | None:
+        unproven = list(context.connection.exec_driver_sql(_UNPROVEN))
+        if not unproven:
+            return None
+        names = ", ".join(f"{table}.{name}" for table, name, _ in unproven)
+        statement = "; ".join(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}" for table, name, _ in unproven)
+        if all(is_asked for _, _, is_asked in unproven):
+            return f"not validated: {names}", remedies.sql_command(context.target, statement)
+        return f"not enforced: {names}", context.rebuild
+
+    def index_name(self, index: str, table: str) -> str:
+        return index
+
+    def plan(self, connection: Connection, statement: Any) -> str:
+        compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        # An empty table costs nothing in any way; so the ways round the index are closed.
+        with dialect.of(connection).planning_without(connection, "enable_seqscan", "enable_sort"):
+            return "\n".join(connection.exec_driver_sql(f"EXPLAIN {compiled}").scalars())
+
+    def journal_mode(self, connection: Connection) -> str:
+        return "wal"
+
+    def is_locked(self, target: targets.Target) -> bool:
+        try:
+            with transactions.watching(target) as connection:
+                return bool(connection.exec_driver_sql(_BLOCKERS).scalar_one())
+        except PharmdbError:
+            return False
+
+    def end(self, target: targets.Target, pid: int) -> str:
+        return remedies.sql_command(target, f"SELECT pg_terminate_backend({pid})")
+
+    def folder(self, target: targets.Target) -> Path:
+        return manifests.folder()
+
+
+def _amcheck(context: Context, skipped: list[str]) -> Iterator[str]:
+    """Looks into our indexes where the extension is installed and may be used; without it there is nothing to ask.
+
+    Of a large database the indexes of large tables are skipped: the extension knows no part of an index.
+    """
+    connection = context.connection
+    usable = connection.scalar(
+        text(
+            "SELECT has_function_privilege(pg_proc.oid, 'EXECUTE') FROM pg_proc JOIN pg_depend ON objid = pg_proc.oid "
+            "JOIN pg_extension ON refobjid = pg_extension.oid WHERE extname = 'amcheck' AND deptype = 'e' "
+            "AND proname = 'bt_index_check' AND pronargs = 1"
+        )
+    )
+    if not usable:
+        return
+    indexes = connection.execute(
+        text(
+            "SELECT pg_class.oid::regclass::text, indrelid::regclass::text FROM pg_class "
+            "JOIN pg_am ON pg_am.oid = relam JOIN pg_index ON indexrelid = pg_class.oid WHERE relkind = 'i' "
+            "AND amname = 'btree' AND relnamespace = quote_ident(current_schema())::regnamespace ORDER BY 1"
+        )
+    ).all()
+    if not context.whole:
+        skipped += sorted({table for _, table in indexes if sampling.has_many(connection, table)})
+    for name, table in indexes:
+        if table in skipped:
+            continue
+        try:
+            with connection.begin_nested():
+                connection.execute(text("SELECT bt_index_check(CAST(:name AS regclass))"), {"name": name})
+        except DBAPIError as error:
+            yield str(error.orig).splitlines()[0]
+
+
+# Tables whose foreign keys somebody has switched off.
+_DISABLED = """
+    SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+     WHERE tgisinternal AND tgenabled IN ('D', 'R') AND relnamespace = quote_ident(current_schema())::regnamespace
+     ORDER BY 1
+"""
+_VALID_CHECKS = """
+    SELECT conname FROM pg_constraint
+     WHERE contype = 'c' AND convalidated AND connamespace = quote_ident(current_schema())::regnamespace
+"""
+# Constraints that PostgreSQL doesn't vouch for; since version 18 there are some that it doesn't even ask.
+_UNPROVEN = """
+    SELECT conrelid::regclass::text, quote_ident(conname),
+           coalesce(to_jsonb(pg_constraint) ->> 'conenforced', 'true') = 'true'
+      FROM pg_constraint
+     WHERE NOT convalidated AND contype IN ('c', 'f') AND connamespace = quote_ident(current_schema())::regnamespace
+     ORDER BY 1, 2
+"""
+# Locks that a writer or a schema change waits for: held by a transaction that sits idle, or waited for by somebody.
+_BLOCKERS = """
+    SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()
+                      AND (NOT granted OR (state LIKE 'idle in transaction%%'
+                           AND locktype IN ('relation', 'advisory')
+                           AND mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock',
+                                        'RowExclusiveLock'))))
+"""

@@ -1,0 +1,122 @@
+"""What the doctor asks of an SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Connection
+
+from pharmdb.database import targets
+from pharmdb.doctor import orphans, remedies, sampling
+from pharmdb.doctor.context import Context
+from pharmdb.doctor.side import Faults, Side
+from pharmdb.models import MODELS, Base
+
+
+class SQLiteSide(Side):
+    def faults(self, context: Context) -> Faults:
+        if context.whole:
+            return Faults([row[0] for row in context.connection.exec_driver_sql("PRAGMA integrity_check")], [], [])
+        return _faults_of_a_part(context.connection)
+
+    def mend_faults(self, context: Context) -> str:
+        return remedies.make_anew(context.target, damaged=True)
+
+    def unenforced_keys(self, context: Context) -> tuple[str, str] | None:
+        enforced = context.connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one()
+        return None if enforced else ("not enforced", context.rebuild)
+
+    def orphans(self, connection: Connection) -> orphans.Orphans:
+        count, examples = 0, list[tuple[str, int]]()
+        for table, id_, *_ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            count += 1
+            if len(examples) < sampling.EXAMPLES:
+                examples.append((table, id_))
+        return orphans.Orphans(count, examples)
+
+    def unproven_checks(self, connection: Connection, checks: list[CheckConstraint]) -> list[CheckConstraint]:
+        return checks
+
+    def unproven_constraints(self, context: Context) -> tuple[str, str] | None:
+        return None
+
+    def index_name(self, index: str, table: str) -> str:
+        # SQLite names the index of a unique constraint itself.
+        return f"sqlite_autoindex_{table}_" if index.startswith("uq_") else index
+
+    def plan(self, connection: Connection, statement: Any) -> str:
+        compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        return "\n".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}"))
+
+    def journal_mode(self, connection: Connection) -> str:
+        return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+
+    def is_locked(self, target: targets.Target) -> bool:
+        if not target.path.is_file():
+            return False
+        try:
+            with closing(sqlite3.connect(f"{target.path.as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
+                # Takes the lock and gives it back; writes nothing.
+                connection.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            return "locked" in str(error)
+        except sqlite3.DatabaseError:
+            return False
+        return False
+
+    def end(self, target: targets.Target, pid: int) -> str:
+        return f"kill {pid}"
+
+    def folder(self, target: targets.Target) -> Path:
+        return target.path.parent
+
+
+def _faults_of_a_part(connection: Connection) -> Faults:
+    """Small tables are checked whole with their indexes, and the schema itself; of our own other ones some rows are
+    looked up in each index.
+    """
+    found: list[str] = []
+    looks: list[sampling.Rows] = []
+    skipped: list[str] = []
+    names = connection.exec_driver_sql(
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow') ORDER BY name"
+    )
+    for (name,) in names.all():
+        quoted = '"' + name.replace('"', '""') + '"'
+        if not sampling.has_many(connection, quoted):
+            found += connection.exec_driver_sql(f"PRAGMA integrity_check({quoted})").scalars()
+        elif _is_ours(connection, name):
+            looks.append(sampling.all_or_some(connection, name))
+            found += _unindexed(connection, looks[-1])
+        else:
+            skipped.append(name)
+    return Faults(found, looks, skipped)
+
+
+def _is_ours(connection: Connection, name: str) -> bool:
+    if name not in {model.__tablename__ for model in MODELS}:
+        return False
+    key = connection.exec_driver_sql(f"SELECT name FROM pragma_table_info('{name}') WHERE pk")
+    return key.scalars().all() == ["id"]
+
+
+def _unindexed(connection: Connection, rows: sampling.Rows) -> Iterator[str]:
+    """The rows that an index lacks, in SQLite's own words."""
+    table = rows.table
+    # Another's index may be of a kind that finds no row by its columns; the check of the drift tells of it.
+    ours = {index.name for index in Base.metadata.tables[table].indexes}
+    indexes = connection.exec_driver_sql(f"SELECT name FROM pragma_index_list('{table}') WHERE NOT partial").scalars()
+    for index in indexes.all():
+        if index not in ours and not index.startswith("sqlite_autoindex_"):
+            continue
+        columns = connection.exec_driver_sql(f"SELECT name FROM pragma_index_info('{index}')").scalars().all()
+        same = " AND ".join(f'entry."{column}" IS looked."{column}"' for column in columns)
+        lacking = (
+            f'NOT EXISTS (SELECT 1 FROM {table} AS entry INDEXED BY "{index}" WHERE {same} AND entry.id = looked.id)'
+        )
+        _, ids = sampling.breaking(connection, rows, lacking)
+        yield from (f"row {id_} missing from index {index}" for id_ in ids)
