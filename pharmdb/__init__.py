@@ -1,6 +1,6 @@
 """pharmdb: reset, seed, migrate and inspect the Pharmacology Trainer's database.
 
-Each name is imported when it is first used: `import pharmdb` costs next to nothing.
+Each name is imported when it is used: `import pharmdb` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -9,28 +9,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pharmdb.backups.manifests import list_backups
-    from pharmdb.backups.restoring import restore
-    from pharmdb.backups.taking import backup
-    from pharmdb.cohorts.building import cohort
-    from pharmdb.database.targets import target
-    from pharmdb.database.transactions import reading, writing
-    from pharmdb.doctor.checking import check
-    from pharmdb.errors import PharmdbError
-    from pharmdb.learning.attempts import delete_user, record_attempt
-    from pharmdb.learning.daily import daily_progress
-    from pharmdb.learning.frames import attempts_frame, progress_frame
-    from pharmdb.learning.inspecting import inspect
-    from pharmdb.learning.queries import frame
-    from pharmdb.legacy.upgrading import upgrade
-    from pharmdb.migration.migrating import migrate
-    from pharmdb.reports import wide_tables
-    from pharmdb.schema.fingerprints import fingerprint
-    from pharmdb.seeding.resetting import reset
-    from pharmdb.seeding.seeding import seed
-    from pharmdb.studio_app.searching import searchable
-    from pharmdb.studio_app.widget import studio
+    # What _HOMES says, for type checkers and editors; a test compares the two.
+    from pharmdb.backups.manifests import list_backups as list_backups
+    from pharmdb.backups.restoring import restore as restore
+    from pharmdb.backups.taking import backup as backup
+    from pharmdb.cohorts.building import cohort as cohort
+    from pharmdb.database.targets import target as target
+    from pharmdb.database.transactions import reading as reading
+    from pharmdb.database.transactions import writing as writing
+    from pharmdb.doctor.checking import check as check
+    from pharmdb.errors import PharmdbError as PharmdbError
+    from pharmdb.learning.attempts import delete_user as delete_user
+    from pharmdb.learning.attempts import record_attempt as record_attempt
+    from pharmdb.learning.daily import daily_progress as daily_progress
+    from pharmdb.learning.frames import attempts_frame as attempts_frame
+    from pharmdb.learning.frames import progress_frame as progress_frame
+    from pharmdb.learning.inspecting import inspect as inspect
+    from pharmdb.learning.queries import frame as frame
+    from pharmdb.legacy.upgrading import upgrade as upgrade
+    from pharmdb.migration.migrating import migrate as migrate
+    from pharmdb.reports import wide_tables as wide_tables
+    from pharmdb.schema.fingerprints import fingerprint as fingerprint
+    from pharmdb.seeding.resetting import reset as reset
+    from pharmdb.seeding.seeding import seed as seed
+    from pharmdb.studio_app.searching import searchable as searchable
+    from pharmdb.studio_app.widget import studio as studio
 
+# The public names, and the module that each of them lives in.
 _HOMES = {
     "PharmdbError": "errors",
     "attempts_frame": "learning.frames",
@@ -57,41 +62,15 @@ _HOMES = {
     "wide_tables": "reports",
     "writing": "database.transactions",
 }
-__all__ = [
-    "PharmdbError",
-    "attempts_frame",
-    "backup",
-    "check",
-    "cohort",
-    "daily_progress",
-    "delete_user",
-    "fingerprint",
-    "frame",
-    "inspect",
-    "list_backups",
-    "migrate",
-    "progress_frame",
-    "reading",
-    "record_attempt",
-    "reset",
-    "restore",
-    "searchable",
-    "seed",
-    "studio",
-    "target",
-    "upgrade",
-    "wide_tables",
-    "writing",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'pharmdb' has no attribute {name!r}")
-    value = getattr(import_module(f"pharmdb.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    # A module that is loaded is found again in a microsecond.
+    return getattr(import_module(f"pharmdb.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(_HOMES)

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 import pharmdb
 from pharmdb.database import targets, transactions
 from pharmdb.errors import UnavailableError
-from pharmdb.learning import frames, queries
+from pharmdb.learning import frames, joined, queries
 from pharmdb.models import Attempt, ProgressByTag
 
 START = datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
@@ -23,7 +23,7 @@ TEXTS = ("q1", "", "ž💊", "a\x1eb", "\x1f", "two\nlines", "it's", "%s :user_i
 @pytest.fixture
 def filled(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Seven rows a chunk, so that there are many; with every text that a careless cut would tear."""
-    monkeypatch.setattr(frames, "CHUNK", 7)
+    monkeypatch.setattr(joined, "CHUNK", 7)
     with transactions.writing(targets.target(seeded)) as connection:
         connection.execute(
             insert(Attempt),
@@ -111,7 +111,7 @@ def test_wide_gaps_between_ids_cost_no_query_for_each_row(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = databases.seeded("sqlite")
-    monkeypatch.setattr(frames, "CHUNK", 10)
+    monkeypatch.setattr(joined, "CHUNK", 10)
     with raw.session(url) as session, raw.transaction(session):
         row = (
             "INSERT INTO attempts (id, user_id, entity_type, entity_id, answers, score) "

@@ -6,7 +6,7 @@ Where a whole job differs, as a backup does, each side has functions of its own 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from ipaddress import ip_address
 from typing import Any, ClassVar
@@ -34,6 +34,14 @@ class Dialect(ABC):
     @abstractmethod
     def as_text(self, expression: str) -> str:
         """The SQL for a time, an enum or a document as text, whatever type the column has."""
+
+    @abstractmethod
+    def set_local(self, connection: Connection, **settings: str) -> None:
+        """Settings for this transaction, where the database has some of its own."""
+
+    @abstractmethod
+    def decode_text(self, connection: Connection, decode: Callable[[bytes], Any]) -> None:
+        """How this connection reads text, where the database lets in bytes that are none."""
 
     @abstractmethod
     def cursor(self, connection: Connection, name: str) -> Any:
@@ -95,6 +103,13 @@ class SQLite(Dialect):
     def as_text(self, expression: str) -> str:
         return expression
 
+    def set_local(self, connection: Connection, **settings: str) -> None:
+        pass
+
+    def decode_text(self, connection: Connection, decode: Callable[[bytes], Any]) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.text_factory = decode
+
     def cursor(self, connection: Connection, name: str) -> Any:
         driver: Any = connection.connection.driver_connection
         return driver.cursor()
@@ -146,6 +161,13 @@ class PostgreSQL(Dialect):
 
     def as_text(self, expression: str) -> str:
         return f"{expression}::text"
+
+    def set_local(self, connection: Connection, **settings: str) -> None:
+        for name, value in settings.items():
+            connection.exec_driver_sql(f"SET LOCAL {name} = '{value}'")
+
+    def decode_text(self, connection: Connection, decode: Callable[[bytes], Any]) -> None:
+        pass
 
     def cursor(self, connection: Connection, name: str) -> Any:
         driver: Any = connection.connection.driver_connection

@@ -10,13 +10,14 @@ import calendar
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection
 
+from pharmdb.database import dialect
 from pharmdb.legacy.stages import OldTable, Row
 from pharmdb.models import User
 from pharmdb.schema.canonical import canonical_json
@@ -84,28 +85,26 @@ def of_old_rows(table: OldTable) -> Callable[[Row], tuple[Any, ...]]:
     return lambda row: make((*row[:role], row[role] or "USER", *row[role + 1 :]))
 
 
+# How the values of each kind are read, where they are not taken as they are: times as microseconds, documents as text.
+_FORMS = {
+    "sqlite": {"time": "strftime('%s', substr({0}, 1, 19)) * 1000000 + substr({0}, 21)"},
+    "postgresql": {
+        "time": "(EXTRACT(EPOCH FROM {0}) * 1000000)::bigint",
+        "document": "{0}::text",
+        "boolean": "{0}::int",
+    },
+}
+
+
 def of_target(connection: Connection, table: OldTable) -> int:
     """The sum over the table as the target's own SQL tells it."""
-    sqlite = connection.dialect.name == "sqlite"
-    columns = []
-    for column, kind in zip(table.columns, table.kinds, strict=True):
-        if kind == "time" and sqlite:
-            columns.append(f"strftime('%s', substr({column}, 1, 19)) * 1000000 + substr({column}, 21)")
-        elif kind == "time":
-            columns.append(f"(EXTRACT(EPOCH FROM {column}) * 1000000)::bigint")
-        elif kind == "document" and not sqlite:
-            columns.append(f"{column}::text")
-        elif kind == "boolean" and not sqlite:
-            columns.append(f"{column}::int")
-        else:
-            columns.append(column)
+    forms = _FORMS[connection.dialect.name]
+    columns = [forms.get(kind, "{0}").format(column) for column, kind in zip(table.columns, table.kinds, strict=True)]
     functions: dict[str, Callable[[Any], Any]] = {"document": canonical_json, "real": _real}
     made = [(place, functions[kind]) for place, kind in enumerate(table.kinds) if kind in functions]
     sql = f"SELECT {', '.join(columns)} FROM {table.table}"
-    driver: Any = connection.connection.driver_connection
-    cursor = driver.cursor() if sqlite else driver.cursor(name="sums")
     total = 0
-    try:
+    with closing(dialect.of(connection).cursor(connection, "sums")) as cursor:
         cursor.execute(sql)
         while rows := cursor.fetchmany(5000):
             for row in rows:
@@ -113,6 +112,4 @@ def of_target(connection: Connection, table: OldTable) -> int:
                 for place, function in made:
                     values[place] = function(values[place])
                 total += digest(tuple(values))
-    finally:
-        cursor.close()
     return total % MODULUS

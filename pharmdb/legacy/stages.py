@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect
 
+from pharmdb.database import dialect
 from pharmdb.errors import RevisionError
 from pharmdb.models import MODELS, Base, DatasetOverride, User
 from pharmdb.schema import prisma_names
@@ -108,10 +109,8 @@ def recognize(connection: Connection, source: str) -> Recognition:
 
     Raises RevisionError for what is no old database of the trainer, or a newer one than stage 4.
     """
-    if connection.dialect.name == "postgresql":
-        # Whatever the database or the user prefers: values are read as text in these forms.
-        for setting in ("datestyle = 'ISO'", "timezone = 'UTC'", "extra_float_digits = 3"):
-            connection.exec_driver_sql(f"SET LOCAL {setting}")
+    # Whatever the database or the user prefers: values are read as text in these forms.
+    dialect.of(connection).set_local(connection, datestyle="ISO", timezone="UTC", extra_float_digits="3")
     inspector = inspect(connection)
     tables = inspector.get_table_names()
     if not tables:
@@ -224,34 +223,31 @@ def rows(connection: Connection, table: OldTable, recognition: Recognition) -> I
 
     From PostgreSQL times, enums and documents come as text.
     """
-    there = recognition.columns[table.name]
-    if connection.dialect.name == "sqlite":
-        selected = [quote_name(connection, n) if n in there else "NULL" for n in table.names]
-    else:
-        plain = ("id", "owner", "count", "real", "boolean")
-        selected = [
-            "NULL" if n not in there else quote_name(connection, n) + ("" if kind in plain else "::text")
-            for n, kind in zip(table.names, table.kinds, strict=True)
-        ]
-    sql = f"SELECT {', '.join(selected)} FROM {quote_name(connection, table.name)} ORDER BY id"
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite":
-        driver.text_factory = decode
-        cursor = driver.cursor()
-    else:
-        cursor = driver.cursor(name="old_rows")
-    with closing(cursor):
+    there, own = recognition.columns[table.name], dialect.of(connection)
+
+    def selected(name: str, kind: str) -> str:
+        if name not in there:
+            return "NULL"
+        quoted = quote_name(connection, name)
+        return quoted if kind in ("id", "owner", "count", "real", "boolean") else own.as_text(quoted)
+
+    columns = ", ".join(map(selected, table.names, table.kinds))
+    sql = f"SELECT {columns} FROM {quote_name(connection, table.name)} ORDER BY id"
+    own.decode_text(connection, decode)
+    with closing(own.cursor(connection, "old_rows")) as cursor:
         cursor.execute(sql)
         while batch := cursor.fetchmany(BATCH):
             yield batch
+
+
+_TRIM = {"sqlite": "trim({}, char(9, 10, 13, 32))", "postgresql": "btrim({}, E' \\t\\n\\r')"}
 
 
 def repeated(connection: Connection, table: OldTable, key: tuple[str, ...]) -> set[int]:
     """The ids of the rows that share this key with another row; of e-mails the case doesn't count."""
     columns = ", ".join(quote_name(connection, prisma_names.camel(column)) for column in key)
     if table.model is User:
-        trim = "trim({}, char(9, 10, 13, 32))" if connection.dialect.name == "sqlite" else "btrim({}, E' \\t\\n\\r')"
-        columns = f"lower({trim.format(columns)})"
+        columns = f"lower({_TRIM[connection.dialect.name].format(columns)})"
     sql = (
         f"SELECT id FROM (SELECT id, count(*) OVER (PARTITION BY {columns}) AS n "
         f"FROM {quote_name(connection, table.name)}) AS counted WHERE n > 1"

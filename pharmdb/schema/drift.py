@@ -132,12 +132,9 @@ def _checks(connection: Connection) -> list[Difference]:
 
 def active_checks(table: Table, connection: Connection) -> list[CheckConstraint]:
     """The checks of a table that this kind of database has."""
-
-    def applies(check: CheckConstraint) -> bool:
-        condition = getattr(check, "_ddl_if", None)
-        return condition is None or condition.dialect == connection.dialect.name
-
-    return [c for c in table.constraints if isinstance(c, CheckConstraint) and applies(c)]
+    name = connection.dialect.name
+    checks = (c for c in table.constraints if isinstance(c, CheckConstraint))
+    return [check for check in checks if check.info.get("dialect", name) == name]
 
 
 def _rule(sql: str, dialect: Dialect) -> str:

@@ -1,0 +1,231 @@
+"""Columns of many rows at a time: the database joins each column's values, NumPy takes them apart again.
+
+PostgreSQL sends numbers as bytes, SQLite as one text, and text is cut at a character that no value holds. While the
+database joins the next values, another thread takes the last ones apart.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from pharmdb.database import dialect
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CHUNK = 50_000
+# Between two values, and in place of one that is NULL: control characters that hardly any text holds.
+_CUT, NULL = "\x1e", "\x1f"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column to read: `kind` is integer, real, time, document, text, or code for one of known categories."""
+
+    name: str
+    kind: str
+    nullable: bool
+    # Of a category: its values in their order; () where they are not known before.
+    categories: tuple[str, ...] | None = None
+
+
+def chunks(
+    connection: Connection, table: str, columns: list[Column], conditions: list[str], values: dict[str, Any]
+) -> Iterator[list[Any]]:
+    """The columns of at most CHUNK rows at a time, each as an array, in the order of the ids.
+
+    `conditions` are SQL, with the names of `values` as `:name`. Raises ValueError where a value is none of its column.
+    """
+    reader = _READERS[connection.dialect.name](connection, table, columns, conditions, values)
+
+    def take_apart(joined: Sequence[Any]) -> list[Any]:
+        return [reader.split(column, value) for column, value in zip(columns, joined, strict=True)]
+
+    def checked(bounds: dict[str, Any], rows: int, task: Future[list[Any]]) -> list[Any]:
+        # Where a value holds the character at which text is cut, there are more: that column is read row by row.
+        return [
+            piece if len(piece) == rows else reader.one_by_one(column, bounds, rows)
+            for column, piece in zip(columns, task.result(), strict=True)
+        ]
+
+    with ThreadPoolExecutor(1) as pool:
+        before: tuple[dict[str, Any], int, Future[list[Any]]] | None = None
+        for bounds, rows, joined in reader.joined():
+            now = (bounds, rows, pool.submit(take_apart, joined))
+            if before is not None:
+                yield checked(*before)
+            before = now
+        if before is not None:
+            yield checked(*before)
+
+
+class _Reader(ABC):
+    """Reads one table over the driver's own cursor."""
+
+    # Whether a range of ids is cheaper than a subquery of as many rows; ids may have gaps.
+    by_ranges = False
+
+    def __init__(
+        self, connection: Connection, table: str, columns: list[Column], conditions: list[str], values: dict[str, Any]
+    ) -> None:
+        self.table, self.columns, self.values = table, columns, values
+        self.dialect = dialect.of(connection)
+        self.driver: Any = connection.connection.driver_connection
+        self.cursor = self.open()
+        self.conditions = conditions
+        self.where = " AND ".join(["id > :last", *conditions])
+
+    @abstractmethod
+    def open(self) -> Any:
+        """The cursor."""
+
+    @abstractmethod
+    def join(self, column: Column) -> str:
+        """The SQL for all values of a column as one."""
+
+    @abstractmethod
+    def split(self, column: Column, value: Any) -> np.ndarray[Any, Any]:
+        """The values of a column, as `join` has made one of them."""
+
+    @abstractmethod
+    def placed(self, sql: str) -> str:
+        """The SQL with its parameters as the driver writes them."""
+
+    def joined(self) -> Iterator[tuple[dict[str, Any], int, Sequence[Any]]]:
+        """For each chunk its parameters, how many rows it has, and each column's values as one."""
+        whole = self.by_ranges and not self.conditions
+        names = ", ".join(column.name for column in self.columns)
+        limited = f"(SELECT {names} FROM {self.table} WHERE {self.where} ORDER BY id LIMIT {CHUNK}) AS chunk"
+        select = f"SELECT count(*), max(id), {', '.join(map(self.join, self.columns))} FROM "
+        by_rows = self.placed(select + limited)
+        sql = f"{select}{self.table} WHERE id > :last AND id <= :upto" if whole else by_rows
+        last = -(2**63)
+        while True:
+            bounds = self.values | {"last": last, "upto": min(last + CHUNK, 2**63 - 1)}
+            rows, newest, *joined = self.cursor.execute(sql, bounds).fetchone()
+            if rows:
+                yield bounds, rows, joined
+                last = newest
+                if rows < CHUNK // 4:
+                    # Wide gaps between the ids: by ranges of them each chunk would be a few rows.
+                    whole, sql = False, by_rows
+                continue
+            after = self._next_id(last) if whole else None
+            if after is None:
+                return
+            last = after - 1
+
+    def _next_id(self, last: int) -> int | None:
+        (found,) = self.cursor.execute(f"SELECT min(id) FROM {self.table} WHERE id > ?", [last]).fetchone()
+        return None if found is None else int(found)
+
+    def one_by_one(self, column: Column, bounds: dict[str, Any], rows: int) -> np.ndarray[Any, Any]:
+        """The values of a chunk's column, row by row."""
+        text = self.dialect.as_text(column.name)
+        sql = self.placed(f"SELECT {text} FROM {self.table} WHERE {self.where} ORDER BY id LIMIT {rows}")
+        return _texts(NULL if value is None else value for (value,) in self.cursor.execute(sql, bounds))
+
+
+class _SQLiteReader(_Reader):
+    # In the table's own order no subquery is needed, which costs half as much again.
+    by_ranges = True
+
+    def open(self) -> Any:
+        return self.driver.cursor()
+
+    def placed(self, sql: str) -> str:
+        return sql
+
+    def join(self, column: Column) -> str:
+        name = column.name
+        if column.kind == "integer":
+            return f"json_group_array({name})"
+        if column.kind == "code":
+            return f"group_concat({_code(column)}, '')"
+        if column.kind == "time":
+            return f"group_concat({name}, '')"
+        if column.kind == "real":
+            # 17 digits say every double exactly; a whole number needs no such work.
+            whole = f"CAST({name} AS INTEGER)"
+            return f"group_concat(CASE WHEN {name} = {whole} THEN {whole} ELSE printf('%!.17g', {name}) END, ' ')"
+        value = f"ifnull({name}, '{NULL}')" if column.nullable else name
+        return f"group_concat({value}, '{_CUT}')"
+
+    def split(self, column: Column, value: str) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        if column.kind == "integer":
+            return np.fromstring(value[1:-1], dtype=np.int64, sep=",")
+        if column.kind == "real":
+            return np.fromstring(value, dtype=np.float64, sep=" ")
+        if column.kind == "time":
+            return np.frombuffer(value.encode(), dtype="S26").astype("datetime64[us]").view(np.int64)
+        return _split_text(column, value)
+
+
+# PostgreSQL counts microseconds from 2000 on.
+_POSTGRESQL_EPOCH = 946_684_800_000_000
+
+
+class _PostgreSQLReader(_Reader):
+    def open(self) -> Any:
+        return self.driver.cursor(binary=True)
+
+    def placed(self, sql: str) -> str:
+        for name in ("last", *self.values):
+            sql = sql.replace(f":{name}", f"%({name})s")
+        return sql
+
+    def join(self, column: Column) -> str:
+        name = column.name
+        if column.kind == "code":
+            return f"string_agg({_code(column)}, '')"
+        send = {"integer": "int8send", "time": "timestamptz_send", "real": "float8send"}.get(column.kind)
+        if send:
+            return f"string_agg({send}({name}), ''::bytea)"
+        text = self.dialect.as_text(name)
+        value = f"coalesce({text}, '{NULL}')" if column.nullable else text
+        return f"string_agg({value}, '{_CUT}')"
+
+    def split(self, column: Column, value: Any) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        if column.kind == "integer":
+            return np.frombuffer(value, dtype=">i8").astype(np.int64)
+        if column.kind == "real":
+            return np.frombuffer(value, dtype=">f8").astype(np.float64)
+        if column.kind == "time":
+            return np.frombuffer(value, dtype=">i8").astype(np.int64) + _POSTGRESQL_EPOCH
+        return _split_text(column, value)
+
+
+_READERS: dict[str, type[_Reader]] = {"sqlite": _SQLiteReader, "postgresql": _PostgreSQLReader}
+
+
+def _texts(values: Iterable[str]) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    return np.array(list(values), dtype=object)
+
+
+_A = ord("a")
+
+
+def _code(column: Column) -> str:
+    """A letter for a category, by its place among the known ones. No rule lets another in, which would be no letter."""
+    cases = " ".join(f"WHEN '{value}' THEN '{chr(_A + code)}'" for code, value in enumerate(column.categories or ()))
+    return f"CASE {column.name} {cases} ELSE '?' END"
+
+
+def _split_text(column: Column, value: str) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    if column.kind == "code":
+        return (np.frombuffer(value.encode(), dtype=np.uint8) - _A).astype(np.int8)
+    return _texts(value.split(_CUT))
