@@ -19,6 +19,13 @@ def server_name(connection: Connection, target: Target) -> str:
     return str(connection.exec_driver_sql("SELECT current_database()").scalar_one())
 
 
+def connect_options(target: Target) -> dict[str, Any]:
+    """What libpq takes to connect to the target, the password among it."""
+    _, options = target.url.get_dialect()().create_connect_args(target.url)
+    # SQLAlchemy's own, which libpq does not know.
+    return {key: value for key, value in options.items() if key != "context"}
+
+
 def is_local(connection: Connection) -> bool:
     """Whether the server runs on this machine: a file, a Unix socket or a loopback address.
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from pharmdb.backups import manifests, restoring
-from pharmdb.database import servers, targets, transactions
+from pharmdb.database import servers, sqlite_codes, targets, transactions
 from pharmdb.database.lock_holders import holders
 from pharmdb.doctor import remedies, results
 from pharmdb.doctor.results import Finding
@@ -28,7 +28,7 @@ def locks(target: targets.Target) -> Finding:
     who = holders(target)
     if not who:
         found = "somebody whose processes can't be seen from here"
-        return Finding("locks", results.WARN, found, "run the doctor as the user who runs them")
+        return Finding("locks", results.WARN, found, note="run the doctor as the user who runs them")
     command = (
         f"kill {who[0].pid}"
         if target.is_sqlite
@@ -46,7 +46,7 @@ def _is_locked(target: targets.Target) -> bool:
                 # Takes the lock and gives it back; writes nothing.
                 connection.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
         except sqlite3.OperationalError as error:
-            return "locked" in str(error)
+            return sqlite_codes.is_busy(error)
         except sqlite3.DatabaseError:
             return False
         return False
@@ -87,18 +87,20 @@ def newest_backup(target: targets.Target, thorough: bool) -> Finding:
     try:
         entries = manifests.of(target)
     except PharmdbError as error:
-        return Finding("newest backup", results.FAIL, error.found, error.next)
+        return Finding("newest backup", results.FAIL, error.found, error.command, error.note)
     if not entries:
-        return Finding("newest backup", results.WARN, "none", "pharmdb backup")
+        return Finding("newest backup", results.WARN, "none", targets.command(target, "pharmdb backup"))
     newest = entries[0]
     whole = thorough or newest.size <= servers.LARGE
     try:
         (restoring.verify if whole else restoring.glance)(newest)
     except PharmdbError as error:
-        return Finding("newest backup", results.FAIL, f"{newest.name}: {error.found}", "pharmdb backup")
+        return Finding(
+            "newest backup", results.FAIL, f"{newest.name}: {error.found}", targets.command(target, "pharmdb backup")
+        )
     age = datetime.now(UTC) - datetime.fromisoformat(newest.taken_at)
     if age > OLD_BACKUP:
-        return Finding("newest backup", results.WARN, f"{age.days} days old", "pharmdb backup")
+        return Finding("newest backup", results.WARN, f"{age.days} days old", targets.command(target, "pharmdb backup"))
     young = f"less than {OLD_BACKUP.days} days old"
     if whole:
         return Finding("newest backup", results.OK, f"opens, {young}")
@@ -106,12 +108,12 @@ def newest_backup(target: targets.Target, thorough: bool) -> Finding:
         "newest backup",
         results.OK,
         f"begins as it should, of its full size, {young}; the rest not read",
-        results.WHOLE_LOOK,
+        results.whole_look(target),
     )
 
 
 def versions() -> Finding:
     if sqlite3.sqlite_version_info < (3, 37):
         found = f"SQLite {sqlite3.sqlite_version}: STRICT tables need 3.37"
-        return Finding("versions", results.FAIL, found, "make PYTHON=… with a Python that brings a newer SQLite")
+        return Finding("versions", results.FAIL, found, note="use a Python that brings a newer SQLite")
     return Finding("versions", results.OK, "supported")
