@@ -1,4 +1,7 @@
-"""Typed errors. Each says what was expected, what was found, what is unchanged, and the next command."""
+"""Typed errors. Each says what was expected, what was found, what is unchanged, and what to do next.
+
+Code that needs to know more than that asks for the type; it never reads a text.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,30 @@ def mask(text: str) -> str:
 
 
 class PharmdbError(Exception):
-    """The base of all errors whose cause is known. The message has four parts, with secrets masked."""
+    """The base of all errors whose cause is known.
 
-    def __init__(self, *, expected: str, found: str, next: str, unchanged: str = "nothing was written") -> None:
+    `expected`, `found` and `unchanged` say what is the matter; `command` is the shell command to type next, or "";
+    `note` is a remark for a person, or "". Secrets are masked in all of them. The message has four labelled parts.
+    """
+
+    def __init__(
+        self,
+        *,
+        expected: str,
+        found: str,
+        command: str = "",
+        note: str = "",
+        unchanged: str = "nothing was written",
+    ) -> None:
         self.expected = mask(expected)
         self.found = mask(found)
         self.unchanged = mask(unchanged)
-        self.next = mask(next)
+        self.command = mask(command)
+        self.note = mask(note)
+        advice = "\n             ".join(filter(None, (self.command, self.note)))
         super().__init__(
             f"\n  expected:  {self.expected}\n  found:     {self.found}"
-            f"\n  unchanged: {self.unchanged}\n  next:      {self.next}"
+            f"\n  unchanged: {self.unchanged}\n  next:      {advice}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -57,6 +74,46 @@ class UnavailableError(PharmdbError):
     """The database does not answer, or not as a database."""
 
 
+class MissingFileError(UnavailableError):
+    """There is no such SQLite file."""
+
+
+class DamagedError(UnavailableError):
+    """The database is none, or a damaged one."""
+
+
+class ReadOnlyError(UnavailableError):
+    """The database takes no writes."""
+
+
+class NoRoomError(UnavailableError):
+    """The disk, or a limit of the database, has no room left."""
+
+
+class NoPermissionError(UnavailableError):
+    """The user lacks a right that is needed."""
+
+
+class NoSuchDatabaseError(UnavailableError):
+    """The server has no database of this name."""
+
+
+class ServerDownError(UnavailableError):
+    """No server answers, or one that takes no connections just now."""
+
+
+class MissingProgramError(UnavailableError):
+    """A program that is needed is not installed, or is too old."""
+
+
+class LoginRefusedError(UnavailableError):
+    """The server answers, and refuses this login."""
+
+
+class LostConnectionError(UnavailableError):
+    """The connection was lost, though the server answers again."""
+
+
 class LockedError(PharmdbError):
     """Somebody else holds the lock that was needed."""
 
@@ -66,11 +123,27 @@ class ProtectedError(PharmdbError):
 
 
 class RevisionError(PharmdbError):
-    """The schema is not at a revision that the verb can work with."""
+    """The schema is not at a revision that the command can work with."""
+
+
+class UnknownRevisionError(RevisionError):
+    """The database is at a revision that this code does not know: newer code wrote it."""
+
+
+class TornSchemaError(RevisionError):
+    """A table or column that the recorded revision has is missing, or its definition is broken."""
 
 
 class BackupError(PharmdbError):
     """A backup can't be taken, found, verified or brought back."""
+
+
+class NoRoomForBackupError(BackupError):
+    """The folder of the backups has no room left."""
+
+
+class UnsoundSourceError(BackupError):
+    """What was to be backed up is damaged."""
 
 
 class CheckFailedError(PharmdbError):
@@ -98,5 +171,5 @@ class SeedError(PharmdbError):
         super().__init__(
             expected=f"seed files without a fault in {directory}",
             found=f"{total} problem(s)\n    " + "\n    ".join(shown),
-            next="correct these lines, then run the same command again",
+            note="correct these lines, then run the same command again",
         )

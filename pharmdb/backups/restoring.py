@@ -101,7 +101,7 @@ def _choose(target: targets.Target, name: str) -> Backup:
             else f"a backup of {target.name}",
             found=f"in {manifests.folder()}: {names}",
             unchanged="the database",
-            next=targets.command(target, f"pharmdb restore --backup {own[0].id}" if own else "pharmdb reset"),
+            command=targets.command(target, f"pharmdb restore --backup {own[0].id}" if own else "pharmdb reset"),
         )
     return entries[0]
 
@@ -132,7 +132,7 @@ def _refuse_changed(chosen: Backup, found: str) -> None:
             expected=f"{chosen.name} as it was taken",
             found=found,
             unchanged="the database",
-            next="pharmdb restore --backup=…   with another name from its table",
+            note="restore another one, by its name: pharmdb restore --backup=…",
         )
 
 
@@ -145,7 +145,7 @@ def _refuse_environment(environment: str, chosen: Backup) -> None:
         raise ProtectedError(
             expected="a backup of production for a production database",
             found=f"{chosen.name}, of {chosen.environment}",
-            next="pharmdb restore --backup=…   with a backup of production",
+            note="restore a backup of production, by its name: pharmdb restore --backup=…",
         )
 
 
@@ -208,6 +208,6 @@ def _restore_postgresql(target: targets.Target, chosen: Backup) -> Backup | None
                 expected=f"the content of {chosen.name}",
                 found="other rows after loading it",
                 unchanged="everything was rolled back",
-                next="pharmdb restore --backup=…   with another name from its table",
+                note="restore another one, by its name: pharmdb restore --backup=…",
             )
         return before

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pharmdb import settings
-from pharmdb.database import targets
+from pharmdb.database import sqlite_codes, targets
 from pharmdb.errors import LockedError
 
 
@@ -55,7 +55,7 @@ def _deadline() -> Any:
 
     def progress(status: int, remaining: int, total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > limit:
-            raise sqlite3.OperationalError("database is locked")
+            raise sqlite_codes.busy()
 
     return progress
 
@@ -71,7 +71,7 @@ def check_sqlite(path: Path) -> list[str]:
             lines = [row[0].decode() for row in connection.execute("PRAGMA integrity_check")]
     except sqlite3.DatabaseError as error:
         # A locked file, or one without permission, is not a damaged one.
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if sqlite_codes.primary(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise
         return [str(error)]
     rules = ("ok", "CHECK constraint failed", "NULL value in")
@@ -162,5 +162,5 @@ def locked_error(target: targets.Target) -> LockedError:
     return LockedError(
         expected=f"{target} to hold still between its backup and the restore",
         found="other processes kept writing to it",
-        next="stop what writes to it, then run the same command again",
+        note="stop what writes to it, then run the same command again",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -19,8 +20,8 @@ from sqlalchemy import Connection, inspect
 from pharmdb import reports
 from pharmdb.backups import files, manifests, postgresql_dumps, sqlite_copies
 from pharmdb.backups.manifests import Backup
-from pharmdb.database import driver_errors, environments, targets, transactions
-from pharmdb.errors import BackupError, PharmdbError
+from pharmdb.database import driver_errors, environments, sqlite_codes, targets, transactions
+from pharmdb.errors import BackupError, NoRoomForBackupError, UnsoundSourceError
 from pharmdb.models import MODELS
 from pharmdb.schema import revisions
 from pharmdb.schema.fingerprints import fingerprint
@@ -65,7 +66,7 @@ def backup(database_url: str = "") -> BackupReport:
         taken = take(connection, target)
     if taken is None:
         raise BackupError(
-            expected=f"something in {target}", found="no table", next=targets.command(target, "pharmdb reset")
+            expected=f"something in {target}", found="no table", command=targets.command(target, "pharmdb reset")
         )
     return BackupReport(str(target), taken, manifests.of(target))
 
@@ -84,9 +85,13 @@ def take(
     if not inspect(connection).get_table_names():
         return None
     taken_at = datetime.now(UTC)
-    revision = revisions.current_revision(connection) or "none"
+    heads = revisions.current_heads(connection)
     name = "_".join(
-        (f"{taken_at:%Y%m%dT%H%M%S.%fZ}", quote(target.name, safe="").replace("_", "%5F"), revision.replace(", ", "+"))
+        (
+            f"{taken_at:%Y%m%dT%H%M%S.%fZ}",
+            quote(target.name, safe="").replace("_", "%5F"),
+            "+".join(heads) or "none",
+        )
     )
     name += manifests.SUFFIXES[target.dialect.name]
     with _partial(name) as partial:
@@ -99,7 +104,7 @@ def take(
             target=target.identity,
             before_restore_of=before_restore_of,
             dialect=target.dialect.name,
-            revision=revision,
+            revision=", ".join(heads) or "none",
             environment=environments.environment(connection),
             fingerprint=mark,
             tables=digest.rows,
@@ -129,6 +134,9 @@ def _partial(name: str) -> Iterator[Path]:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         yield path
     except (OSError, sqlite3.Error) as error:
+        if sqlite_codes.is_busy(error):
+            # It is the source that somebody holds; nobody else knows the copy.
+            raise
         raise _failed(error) from error
     finally:
         for left in (path, *(Path(f"{path}{end}") for end in ("-journal", "-wal", "-shm", ".json"))):
@@ -144,13 +152,22 @@ def _is_alive(partial: Path) -> bool:
     return not number.isdecimal() or psutil.pid_exists(int(number))
 
 
-def _failed(error: Exception) -> PharmdbError:
-    return BackupError(
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _failed(error: OSError | sqlite3.Error) -> BackupError:
+    kind: type[BackupError]
+    kind, advice = BackupError, "fix the reported problem"
+    if sqlite_codes.is_damaged(error):
+        kind, advice = UnsoundSourceError, "restore an older backup"
+    elif getattr(error, "errno", None) in _NO_ROOM or sqlite_codes.primary(error) == sqlite3.SQLITE_FULL:
+        kind = NoRoomForBackupError
+        advice = f"free space in {manifests.folder()} (pharmdb keeps the newest {manifests.KEPT} backups)"
+    return kind(
         expected=f"a backup in {manifests.folder()}",
         found=str(error),
         unchanged="the database; no part of a backup was left behind",
-        next=f"free space there (pharmdb keeps the newest {manifests.KEPT}), then run the same command again; "
-        + manifests.NO_BACKUP,
+        note=f"{advice}, then run the same command again; {manifests.NO_BACKUP}",
     )
 
 
@@ -168,10 +185,11 @@ def _copy(
         faults = checked.result() or compared.result()
         rows = {} if faults else sqlite_copies.count_sqlite(snapshot)
     if faults:
-        raise BackupError(
+        raise UnsoundSourceError(
             expected="a sound database to back up",
             found="; ".join(faults),
-            next=f"{targets.command(target, 'pharmdb restore')}   (the newest good backup); {manifests.NO_BACKUP}",
+            command=targets.command(target, "pharmdb restore"),
+            note=f"it restores the newest good backup; {manifests.NO_BACKUP}",
         )
     return postgresql_dumps.Digest(rows, ""), mark
 
@@ -189,7 +207,7 @@ def _dump(
         raise BackupError(
             expected="a dump with the rows of its source",
             found="a dump that differs",
-            next=f"run the same command again; {manifests.NO_BACKUP}",
+            note=f"run the same command again; {manifests.NO_BACKUP}",
         )
     return source, mark
 
@@ -202,7 +220,7 @@ def _snapshot(target: targets.Target, connection: Connection) -> AbstractContext
 
 def _fingerprint(connection: Connection) -> str:
     """The fingerprint; "" where the schema isn't at head, or lacks a table."""
-    if revisions.current_revision(connection) != revisions.head():
+    if not revisions.is_at_head(connection):
         return ""
     if not {model.__tablename__ for model in MODELS} <= set(inspect(connection).get_table_names()):
         return ""

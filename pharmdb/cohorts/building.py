@@ -179,7 +179,7 @@ def _check(name: str, value: object, least: int, most: int) -> None:
         raise ParameterError(
             expected=f"{name} as a whole number from {least} to {most}",
             found=f"{name}={value!r}",
-            next="pharmdb cohort --learners 1000 --days 90 --random-seed 2026",
+            command="pharmdb cohort --learners 1000 --days 90 --random-seed 2026",
         )
 
 
@@ -240,8 +240,8 @@ def _refuse_others(target: targets.Target, batch: batches.Batch, there: dict[int
                 expected=f"the learners of random_seed={batch.random_seed}, or none",
                 found=f"{batches.email(number)}, who signed up at {there[number]}: another cohort's",
                 unchanged="the learners that are there",
-                next=targets.command(target, "pharmdb cohort --random-seed …")
-                + " with the seed of those; or: DELETE FROM users WHERE email LIKE 'learner%@cohort.invalid'",
+                note="run the command with the --random-seed of those; "
+                "or: DELETE FROM users WHERE email LIKE 'learner%@cohort.invalid'",
             )
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 
 from pharmdb import settings
+from pharmdb.database import sqlite_codes
 from pharmdb.database.targets import Target
 
 # Seconds after which PostgreSQL ends a statement of ours, or a transaction of ours in which nothing happens.
@@ -80,7 +81,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            if not sqlite_codes.is_busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 

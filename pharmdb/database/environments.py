@@ -19,7 +19,8 @@ from sqlalchemy import (
 from pharmdb import settings
 from pharmdb.errors import ParameterError, ProtectedError
 
-_stamp = Table(
+# What the database remembers.
+STAMP = Table(
     "pharmdb_environment",
     MetaData(),
     Column(
@@ -45,7 +46,7 @@ def configured_environment() -> str:
         raise ParameterError(
             expected=f"PHARMDB_ENV to be one of {', '.join(settings.ENVIRONMENTS)}",
             found=f"PHARMDB_ENV={name!r}",
-            next="export PHARMDB_ENV=development",
+            command="export PHARMDB_ENV=development",
         )
     return name
 
@@ -59,29 +60,29 @@ def environment(connection: Connection) -> str:
 
 def remembered_environment(connection: Connection) -> str | None:
     """What the database itself says; None where it says nothing."""
-    if not inspect(connection).has_table(_stamp.name):
+    if not inspect(connection).has_table(STAMP.name):
         return None
-    return connection.scalar(select(_stamp.c.name))
+    return connection.scalar(select(STAMP.c.name))
 
 
 def stamp_environment(connection: Connection) -> None:
     """Makes the database remember the environment; one that was production stays so."""
     name = environment(connection)
-    _stamp.create(connection, checkfirst=True)
-    connection.execute(_stamp.delete().where(_stamp.c.name != name))
-    if connection.scalar(select(_stamp.c.name)) is None:
-        connection.execute(_stamp.insert().values(id=1, name=name))
+    STAMP.create(connection, checkfirst=True)
+    connection.execute(STAMP.delete().where(STAMP.c.name != name))
+    if connection.scalar(select(STAMP.c.name)) is None:
+        connection.execute(STAMP.insert().values(id=1, name=name))
 
 
 def refuse_production(connection: Connection | None, verb: str) -> None:
     """Raises ProtectedError where PHARMDB_ENV or, given its connection, the database itself says production."""
     expected = f"a development or test database to {verb}"
     if configured_environment() == "production":
-        raise ProtectedError(expected=expected, found="PHARMDB_ENV says production", next="unset PHARMDB_ENV")
+        raise ProtectedError(expected=expected, found="PHARMDB_ENV says production", command="unset PHARMDB_ENV")
     if connection is not None and environment(connection) == "production":
         raise ProtectedError(
             expected=expected,
             found="the database itself says production",
-            next="point PHARMDB_URL at another database; if this one is a mere copy: "
+            note="point PHARMDB_URL at another database; if this one is a mere copy: "
             "UPDATE pharmdb_environment SET name = 'development'",
         )

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from pharmdb import settings
 from pharmdb.database import engines, targets
-from pharmdb.errors import mask
+from pharmdb.errors import LockedError, mask
 
 _SESSIONS = """
     SELECT activity.pid, usename, application_name, state, left(query, 120) AS query,
@@ -52,6 +53,16 @@ def holders(target: targets.Target) -> list[Holder]:
             ]
     except DBAPIError:
         return []
+
+
+def locked_error(target: targets.Target, what: str) -> LockedError:
+    """The error for a lock (`what`) that was not to be had in time; it names who holds it."""
+    who = holders(target)
+    return LockedError(
+        expected=f"{what} within {settings.lock_timeout():g} s",
+        found="held by " + ("; ".join(map(str, who)) or "a process that can't be seen from here, or one just gone"),
+        note="wait for it or stop it, then run the same command again",
+    )
 
 
 def _without_values(query: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection
 
 from pharmdb.database import dialect
@@ -14,6 +16,13 @@ LARGE = 2**27
 def server_name(connection: Connection, target: Target) -> str:
     """The database's name as `confirm` takes it, from the server itself: a URL may leave it out."""
     return dialect.of(connection).server_name(connection, target.name)
+
+
+def connect_options(target: Target) -> dict[str, Any]:
+    """What libpq takes to connect to the target, the password among it."""
+    _, options = target.url.get_dialect()().create_connect_args(target.url)
+    # SQLAlchemy's own, which libpq does not know.
+    return {key: value for key, value in options.items() if key != "context"}
 
 
 def is_local(connection: Connection) -> bool:

@@ -87,6 +87,14 @@ def command(addressed: Target | str, text: str) -> str:
     return text if own else f"{text} --database-url {shlex.quote(str(addressed))}"
 
 
+def libpq_url(target: Target, name: str = "") -> str:
+    """The URL for psql and its like, as a word of a shell, without the password: they ask for it."""
+    old = target.url
+    query = {key: value for key, value in old.query.items() if key != "password" and not (name and key == "dbname")}
+    url = URL.create("postgresql", old.username, None, old.host, old.port, name or old.database, query)
+    return shlex.quote(url.render_as_string().replace(" ", "%20"))
+
+
 def _is_secret(key: str) -> bool:
     return "password" in key.lower() or "secret" in key.lower()
 
@@ -108,32 +116,32 @@ def named(source: str, text: str, *, secret: bool) -> Target:
     """
     expected = "a URL like sqlite:///data/pharm.db or postgresql://user@host/database"
     if not isinstance(text, str):
-        raise ParameterError(expected=expected, found=f"{source} of type {type(text).__name__}", next="pass a string")
+        raise ParameterError(expected=expected, found=f"{source} of type {type(text).__name__}", note="pass a string")
     try:
         url = make_url(text)
         backend = url.get_backend_name()
     except (exc.ArgumentError, ValueError):
         # The text itself may hold a password in a place where no mask finds it.
         raise ParameterError(
-            expected=expected, found=f"{source} is no URL ({len(text)} characters)", next=f"correct {source}"
+            expected=expected, found=f"{source} is no URL ({len(text)} characters)", note=f"correct {source}"
         ) from None
     if backend == "sqlite":
         _check_sqlite_url(url, text, source)
         return Target(url.set(drivername="sqlite"))
     if backend != "postgresql" or url.drivername not in ("postgresql", "postgresql+psycopg"):
         raise ParameterError(
-            expected=expected, found=f"{source} with the scheme {url.drivername!r}", next=f"correct {source}"
+            expected=expected, found=f"{source} with the scheme {url.drivername!r}", note=f"correct {source}"
         )
     if "@" in (url.host or ""):
         raise ParameterError(
-            expected=expected, found=f"{source} with an @ in its password", next=f"write %40 for it in {source}"
+            expected=expected, found=f"{source} with an @ in its password", note=f"write %40 for it in {source}"
         )
     if not secret and (url.password is not None or any(map(_is_secret, url.query))):
         variable = SECRET_VARIABLES[source]
         raise ParameterError(
             expected=f"a {source} without a password: parameters are written into the run file",
             found=f"a {source} that holds one",
-            next=f"export {variable}=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
+            note=f"export {variable}=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
         )
     return Target(url.set(drivername="postgresql+psycopg"))
 
@@ -146,5 +154,5 @@ def _check_sqlite_url(url: URL, text: str, source: str) -> None:
         raise ParameterError(
             expected="the path of a file, as in sqlite:///data/pharm.db (relative to the project) or sqlite:////tmp/x.db",
             found=f"{source} = {url.render_as_string(hide_password=True)!r}",
-            next=f"correct {source}",
+            note=f"correct {source}",
         )

@@ -11,9 +11,9 @@ from sqlalchemy import (
     exc,
 )
 
-from pharmdb.database import dialect, driver_errors, engines, locks
+from pharmdb.database import dialect, driver_errors, engines, locks, targets
 from pharmdb.database.targets import Target
-from pharmdb.errors import PharmdbError, UnavailableError
+from pharmdb.errors import LostConnectionError, PharmdbError
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def check_foreign_keys(connection: Connection) -> None:
             expected="every row's user_id names a user",
             found=f"{len(broken)} row(s) without one: {rows}",
             unchanged="everything was rolled back",
-            next="delete these rows or restore their users, then run the same command again",
+            note="delete these rows or restore their users, then run the same command again",
         )
 
 
@@ -159,9 +159,10 @@ def _answered(target: Target, connection: Connection) -> Iterator[None]:
         # A server that ends the session itself says so, and has rolled back.
         if getattr(error.orig, "sqlstate", None) or not is_lost(connection):
             raise
-        raise UnavailableError(
+        raise LostConnectionError(
             expected=f"{target} to answer to a COMMIT",
             found=str(error.orig).splitlines()[0],
             unchanged="not known: what was under way is written as a whole, or nothing of it",
-            next="once the server answers, look whether it is there (pharmdb inspect) before you do it again",
+            command=targets.command(target, "pharmdb inspect"),
+            note="look with it whether it is there, once the server answers, before you do it again",
         ) from error

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from sqlalchemy.exc import DBAPIError
 
@@ -14,10 +11,7 @@ from pharmdb.database import dialect, driver_errors, environments, servers, targ
 from pharmdb.doctor import content, remedies, results, structure, surroundings
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import CheckReport, Finding
-from pharmdb.errors import LockedError, PharmdbError, RevisionError
-
-# Where a remedy names a command of ours.
-_COMMAND = re.compile(r"(^|&& |: )pharmdb [a-z]+\b(?! --database-url)")
+from pharmdb.errors import DamagedError, LockedError, MissingFileError, PharmdbError, TornSchemaError
 
 
 def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
@@ -37,36 +31,31 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
                 if look not in _AT_HEAD or not _failed(findings, "revision"):
                     findings.extend(_guarded(look, context, drifted=_failed(findings, "drift")))
     except PharmdbError as error:
-        findings = [Finding("answers", results.FAIL, f"{type(error).__name__}: {error.found}", _mend(target, error))]
+        told = f"{type(error).__name__}: {error.found}"
+        findings = [Finding("answers", results.FAIL, told, *_mend(target, error))]
     findings += [
         surroundings.locks(target),
         surroundings.room(target),
         surroundings.newest_backup(target, thorough),
         surroundings.versions(),
     ]
-    options = targets.command(target, "")
-    addressed = (
-        replace(finding, remedy=_COMMAND.sub(lambda command: command.group() + options, finding.remedy))
-        for finding in findings
-    )
-    return CheckReport(str(target), tuple(addressed))
+    return CheckReport(str(target), tuple(findings))
 
 
 def _failed(findings: list[Finding], check: str) -> bool:
     return any((finding.check, finding.state) == (check, results.FAIL) for finding in findings)
 
 
-def _mend(target: targets.Target, error: PharmdbError) -> str:
-    """What makes a database answer: a file comes back from a backup, if there is one; else the error knows."""
+def _mend(target: targets.Target, error: PharmdbError) -> tuple[str, str]:
+    """Command and note that make a database answer: a file comes back from a backup, if there is one."""
     if isinstance(error, LockedError):
-        return surroundings.locks(target).remedy or error.next
-    damaged = "malformed" in error.found or "not a database" in error.found
-    if target.is_sqlite and (damaged or error.found.startswith("no file ")):
-        return remedies.make_anew(target, damaged)
-    if error.next.startswith("createdb "):
-        return f"createdb --maintenance-db={remedies.libpq_url(target, 'postgres')} {shlex.quote(target.name)}"
-    # What stands behind three spaces is for a person.
-    return error.next.partition("   ")[0]
+        locks = surroundings.locks(target)
+        return (locks.remedy, locks.note) if locks.remedy or locks.note else (error.command, error.note)
+    damaged = isinstance(error, DamagedError)
+    # Where the folder is missing, too, the error knows what comes first.
+    if target.is_sqlite and (damaged or (isinstance(error, MissingFileError) and target.path.parent.exists())):
+        return remedies.make_anew(target, damaged), ""
+    return error.command, error.note
 
 
 # PostgreSQL's codes for a table and a column that there isn't.
@@ -83,14 +72,14 @@ def _guarded(look: Callable[[Context], Iterator[Finding]], context: Context, *, 
             yield from look(context)
     except (sqlite3.DatabaseError, DBAPIError) as error:
         known = driver_errors.explain(context.target, error)
-        if isinstance(known, RevisionError):
+        if isinstance(known, TornSchemaError):
             # A table that isn't there; its advice is to ask the doctor.
             known = None
         if drifted and (known is None or getattr(getattr(error, "orig", None), "sqlstate", "") in _MISSING):
             return
         found = known.found if known else str(getattr(error, "orig", error)).splitlines()[0]
-        remedy = _mend(context.target, known) if known else context.bring_back
-        yield Finding(look.__name__.removeprefix("check_").replace("_", " "), results.FAIL, found, remedy)
+        remedy, note = _mend(context.target, known) if known else (context.bring_back, "")
+        yield Finding(look.__name__.removeprefix("check_").replace("_", " "), results.FAIL, found, remedy, note)
 
 
 _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (

@@ -21,7 +21,7 @@ def check_seed(context: Context) -> Iterator[Finding]:
     try:
         seed = seeding.read()
     except UnavailableError as error:
-        yield Finding("seed", results.FAIL, error.found, error.next)
+        yield Finding("seed", results.FAIL, error.found, error.command, error.note)
         return
     except SeedError as error:
         found = f"faulty seed files: {error.found}"
@@ -32,7 +32,7 @@ def check_seed(context: Context) -> Iterator[Finding]:
         return
     missing = seeding.missing(context.connection, seed)
     if missing:
-        yield Finding("seed", results.WARN, f"missing: {', '.join(missing)}", "pharmdb seed")
+        yield Finding("seed", results.WARN, f"missing: {', '.join(missing)}", context.command("seed"))
     elif _rows(context.connection, most := len(seed.users) * 2 + len(seed.progress)) == most:
         same = fingerprint(context.connection, seed=True) == seeding.KNOWN_GOOD
         found = "present, at its fingerprint" if same else "present, changed since"
@@ -63,7 +63,7 @@ def check_default_passwords(context: Context) -> Iterator[Finding]:
         # Nobody but its user knows the password of another account.
         ours = any(context.connection.scalar(weak.where(User.email.in_(some))) for some in upserts.chunks(seeded))
         found = f"{count} not argon2id; each is renewed when its user logs in"
-        yield Finding("password hashes", results.WARN, found, "pharmdb seed" if ours else "")
+        yield Finding("password hashes", results.WARN, found, context.command("seed") if ours else "")
     else:
         yield Finding("password hashes", results.OK, "all argon2id")
 

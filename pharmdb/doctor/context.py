@@ -18,12 +18,16 @@ class Context:
     # Whether every row is looked at.
     whole: bool
 
+    def command(self, name: str) -> str:
+        """A pharmdb command on this database, as it works when typed."""
+        return targets.command(self.target, f"pharmdb {name}")
+
     @property
     def rebuild(self) -> str:
         """What brings a wrong schema back: a reset where that is allowed, else the newest backup."""
-        return "pharmdb restore" if self.environment == "production" else "pharmdb reset"
+        return self.command("restore" if self.environment == "production" else "reset")
 
     @property
     def bring_back(self) -> str:
         """What brings wrong content back: the newest backup, if there is one."""
-        return "pharmdb restore" if remedies.has_backup(self.target) else self.rebuild
+        return self.command("restore") if remedies.has_backup(self.target) else self.rebuild

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-from sqlalchemy.engine import URL
-
 from pharmdb.backups import manifests
 from pharmdb.database import environments, targets
 from pharmdb.errors import PharmdbError
@@ -19,20 +17,13 @@ def has_backup(target: targets.Target) -> bool:
 
 
 def make_anew(target: targets.Target, damaged: bool) -> str:
+    """The command that makes an SQLite database anew: from a backup if there is one; a damaged file is set aside."""
     production = environments.configured_environment() == "production"
     if has_backup(target):
-        return "pharmdb restore"
-    command = "pharmdb migrate" if production else "pharmdb reset"
+        return targets.command(target, "pharmdb restore")
+    command = targets.command(target, "pharmdb migrate" if production else "pharmdb reset")
     path = shlex.quote(str(target.path))
     return f"mv {path} {path}.damaged && {command}" if damaged else command
-
-
-def libpq_url(target: targets.Target, name: str = "") -> str:
-    """The URL for psql and its like, as a word of a shell, without the password: they ask for it."""
-    old = target.url
-    query = {key: value for key, value in old.query.items() if key != "password" and not (name and key == "dbname")}
-    url = URL.create("postgresql", old.username, None, old.host, old.port, name or old.database, query)
-    return shlex.quote(url.render_as_string().replace(" ", "%20"))
 
 
 def sql_command(target: targets.Target, statement: str) -> str:
@@ -40,4 +31,4 @@ def sql_command(target: targets.Target, statement: str) -> str:
     if target.is_sqlite:
         code = f"import sqlite3; sqlite3.connect({str(target.path)!r}, isolation_level=None).execute({statement!r})"
         return f"python -c {shlex.quote(code)}"
-    return f"psql {libpq_url(target)} -c {shlex.quote(statement)}"
+    return f"psql {targets.libpq_url(target)} -c {shlex.quote(statement)}"

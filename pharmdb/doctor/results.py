@@ -18,20 +18,19 @@ if TYPE_CHECKING:
 OK, WARN, FAIL = "ok", "warn", "fail"
 
 
-WHOLE_LOOK = "pharmdb doctor --thorough"
-
-
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, ok, warn or fail, what was found, and the command that mends it.
+    """One check: its name, ok, warn or fail, what was found, the command that fixes it, and a note for a person.
 
-    For ok that is "", or what looks at all of it where the check looked at a part.
+    For ok the command is "", or what looks at all of it where the check looked at a part. The note says what to do
+    where no command can; the table shows it behind what was found.
     """
 
     check: str
     state: str
     found: str
     remedy: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class CheckReport:
 
     @property
     def checks(self) -> pd.DataFrame:
-        rows = [(f.check, f.state, f.found, f.remedy) for f in self.findings]
+        rows = [(f.check, f.state, f"{f.found}; {f.note}" if f.note else f.found, f.remedy) for f in self.findings]
         return reports.table(rows, dict.fromkeys(("check", "state", "found", "remedy"), "str"))
 
     def count(self, state: str) -> int:
@@ -59,7 +58,8 @@ class CheckReport:
                 expected="no check to fail",
                 found="; ".join(f"{f.check}: {f.found}" for f in failed),
                 unchanged="nothing was written; the doctor only looks",
-                next=failed[0].remedy,
+                command=failed[0].remedy,
+                note=failed[0].note,
             )
         remedies = [finding.remedy for finding in self.findings if finding.state == WARN and finding.remedy]
         row = (
@@ -71,9 +71,20 @@ class CheckReport:
         return reports.table([row], {"ok": "bool", "checks": "int64", "warnings": "int64", "next": "str"})
 
 
-def well(check: str, found: str, looks: Iterable[sampling.Rows] = (), skipped: Iterable[str] = ()) -> Finding:
+def whole_look(target: targets.Target) -> str:
+    """The command that looks at all of a database."""
+    return targets.command(target, "pharmdb doctor --thorough")
+
+
+def well(
+    target: targets.Target,
+    check: str,
+    found: str,
+    looks: Iterable[sampling.Rows] = (),
+    skipped: Iterable[str] = (),
+) -> Finding:
     """An ok that says what was not looked at, and how to have it looked at."""
     left = [
         part for part in (sampling.said(looks), ", ".join(skipped) and f"not looked at: {', '.join(skipped)}") if part
     ]
-    return Finding(check, OK, "; ".join((found, *left)), WHOLE_LOOK if left else "")
+    return Finding(check, OK, "; ".join((found, *left)), whole_look(target) if left else "")

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, Connection
 
-from pharmdb.database import targets
+from pharmdb.database import sqlite_codes, targets
 from pharmdb.doctor import orphans, remedies, sampling
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.side import Faults, Side
@@ -63,7 +63,7 @@ class SQLiteSide(Side):
                 # Takes the lock and gives it back; writes nothing.
                 connection.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
         except sqlite3.OperationalError as error:
-            return "locked" in str(error)
+            return sqlite_codes.is_busy(error)
         except sqlite3.DatabaseError:
             return False
         return False

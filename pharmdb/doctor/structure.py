@@ -14,7 +14,7 @@ from pharmdb.database import environments
 from pharmdb.doctor import orphans, results, sampling, sides
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
-from pharmdb.errors import RevisionError
+from pharmdb.errors import RevisionError, UnknownRevisionError
 from pharmdb.learning import queries
 from pharmdb.models import MODELS, DatasetOverride
 from pharmdb.schema import drift, revisions
@@ -24,7 +24,7 @@ def check_environment(context: Context) -> Iterator[Finding]:
     remembered = environments.remembered_environment(context.connection)
     configured = environments.configured_environment()
     if remembered is None:
-        yield Finding("environment", results.WARN, "the database remembers none", "pharmdb migrate")
+        yield Finding("environment", results.WARN, "the database remembers none", context.command("migrate"))
     elif "production" in (remembered, configured) and remembered != configured:
         found = f"the database says {remembered}, PHARMDB_ENV says {configured}; production counts"
         yield Finding("environment", results.WARN, found, f"export PHARMDB_ENV={remembered}")
@@ -41,7 +41,7 @@ def check_integrity(context: Context) -> Iterator[Finding]:
         found = "; ".join(faults[: sampling.EXAMPLES])
         yield Finding("integrity", results.FAIL, found, side.mend_faults(context))
     else:
-        yield results.well("integrity", "nothing wrong found", looks, skipped)
+        yield results.well(context.target, "integrity", "nothing wrong found", looks, skipped)
 
 
 def check_foreign_keys(context: Context) -> Iterator[Finding]:
@@ -54,29 +54,33 @@ def check_foreign_keys(context: Context) -> Iterator[Finding]:
         yield Finding("orphans", results.FAIL, f"{found.count} rows without their user: {shown}", context.bring_back)
     else:
         yield results.well(
-            "orphans", "none" if context.whole else "none, by the indexes on the keys", skipped=found.skipped
+            context.target,
+            "orphans",
+            "none" if context.whole else "none, by the indexes on the keys",
+            skipped=found.skipped,
         )
 
 
 def check_revision(context: Context) -> Iterator[Finding]:
-    current = revisions.current_revision(context.connection)
+    current = ", ".join(revisions.current_heads(context.connection))
     try:
-        newest = revisions.head()
+        newest = revisions.head(target=context.target)
         revisions.require_known(context.connection, context.target)
     except RevisionError as error:
-        remedy = error.next.replace("   then ", " && ")
-        if "git pull" in remedy:
-            remedy = "git pull" if context.environment == "production" else "pharmdb reset"
-        yield Finding("revision", results.FAIL, error.found, remedy)
+        newer = isinstance(error, UnknownRevisionError) and context.environment != "production"
+        remedy, note = (context.command("reset"), "") if newer else (error.command, error.note)
+        yield Finding("revision", results.FAIL, error.found, remedy, note)
         return
     if current != newest:
-        yield Finding("revision", results.FAIL, f"{current or 'none'}, behind {newest}", "pharmdb migrate")
+        yield Finding("revision", results.FAIL, f"{current or 'none'}, behind {newest}", context.command("migrate"))
     else:
         yield Finding("revision", results.OK, f"{current}, the newest")
     edited = revisions.edited_revisions(context.connection)
     if edited:
         found = f"applied, and edited since: {', '.join(edited)}"
-        remedy = "git checkout -- migrations/versions" if context.environment == "production" else "pharmdb reset"
+        remedy = (
+            "git checkout -- migrations/versions" if context.environment == "production" else context.command("reset")
+        )
         yield Finding("revision files", results.FAIL, found, remedy)
     else:
         yield Finding("revision files", results.OK, "as they were applied")
@@ -123,7 +127,7 @@ def check_constraints(context: Context) -> Iterator[Finding]:
     elif unproven:
         yield Finding("constraints", results.FAIL, *unproven)
     else:
-        yield results.well("constraints", "no row breaks one", looks)
+        yield results.well(context.target, "constraints", "no row breaks one", looks)
 
 
 def check_query_plans(context: Context) -> Iterator[Finding]:
@@ -157,5 +161,5 @@ def check_journal_mode(context: Context) -> Iterator[Finding]:
         yield Finding("journal mode", results.OK, "readers and writers don't wait for each other")
     else:
         yield Finding(
-            "journal mode", results.WARN, f"{mode}: readers and writers wait for each other", "pharmdb migrate"
+            "journal mode", results.WARN, f"{mode}: readers and writers wait for each other", context.command("migrate")
         )

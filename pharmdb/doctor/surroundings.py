@@ -28,7 +28,7 @@ def locks(target: targets.Target) -> Finding:
     who = holders(target)
     if not who:
         found = "somebody whose processes can't be seen from here"
-        return Finding("locks", results.WARN, found, "run the doctor as the user who runs them")
+        return Finding("locks", results.WARN, found, note="run the doctor as the user who runs them")
     return Finding("locks", results.WARN, "; ".join(map(str, who)), side.end(target, who[0].pid))
 
 
@@ -51,18 +51,20 @@ def newest_backup(target: targets.Target, thorough: bool) -> Finding:
     try:
         entries = manifests.of(target)
     except PharmdbError as error:
-        return Finding("newest backup", results.FAIL, error.found, error.next)
+        return Finding("newest backup", results.FAIL, error.found, error.command, error.note)
     if not entries:
-        return Finding("newest backup", results.WARN, "none", "pharmdb backup")
+        return Finding("newest backup", results.WARN, "none", targets.command(target, "pharmdb backup"))
     newest = entries[0]
     whole = thorough or newest.size <= servers.LARGE
     try:
         (restoring.verify if whole else restoring.glance)(newest)
     except PharmdbError as error:
-        return Finding("newest backup", results.FAIL, f"{newest.name}: {error.found}", "pharmdb backup")
+        return Finding(
+            "newest backup", results.FAIL, f"{newest.name}: {error.found}", targets.command(target, "pharmdb backup")
+        )
     age = datetime.now(UTC) - datetime.fromisoformat(newest.taken_at)
     if age > OLD_BACKUP:
-        return Finding("newest backup", results.WARN, f"{age.days} days old", "pharmdb backup")
+        return Finding("newest backup", results.WARN, f"{age.days} days old", targets.command(target, "pharmdb backup"))
     young = f"less than {OLD_BACKUP.days} days old"
     if whole:
         return Finding("newest backup", results.OK, f"opens, {young}")
@@ -70,12 +72,12 @@ def newest_backup(target: targets.Target, thorough: bool) -> Finding:
         "newest backup",
         results.OK,
         f"begins as it should, of its full size, {young}; the rest not read",
-        results.WHOLE_LOOK,
+        results.whole_look(target),
     )
 
 
 def versions() -> Finding:
     if sqlite3.sqlite_version_info < (3, 37):
         found = f"SQLite {sqlite3.sqlite_version}: STRICT tables need 3.37"
-        return Finding("versions", results.FAIL, found, "make PYTHON=… with a Python that brings a newer SQLite")
+        return Finding("versions", results.FAIL, found, note="use a Python that brings a newer SQLite")
     return Finding("versions", results.OK, "supported")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from pharmdb.errors import UnavailableError
+from pharmdb.errors import DamagedError
 from pharmdb.learning import joined
 from pharmdb.learning.joined import Column
 from pharmdb.models import ATTEMPT_ENTITY_TYPES, Attempt, Base, ProgressByTag
@@ -29,7 +29,7 @@ def attempts_frame(
     id, user_id (Int64), entity_type (category of question, case, calc), entity_id (str), answers (str, JSON), score
     (Float64, 0 to 100), feedback (str, JSON or missing), created_at (datetime64[us, UTC]).
 
-    Raises ValueError for a `since` without a zone, UnavailableError where a value breaks the rules of its column.
+    Raises ValueError for a `since` without a zone, DamagedError where a value breaks the rules of its column.
     """
     conditions, values = of_attempts(connection, user_id, since)
     return _frame(connection, Attempt, conditions, values, {"entity_type": ATTEMPT_ENTITY_TYPES})
@@ -53,7 +53,7 @@ def progress_frame(connection: Connection, *, user_id: int | None = None) -> pd.
     id, user_id, correct_count, wrong_count (Int64), module, course_block, tag (category), last_attempt_at
     (datetime64[us, UTC]).
 
-    Raises UnavailableError where a value breaks the rules of its column.
+    Raises DamagedError where a value breaks the rules of its column.
     """
     conditions = [] if user_id is None else ["user_id = :user_id"]
     few: dict[str, tuple[str, ...]] = dict.fromkeys(("module", "course_block", "tag"), ())
@@ -87,10 +87,10 @@ def _frame(
             parts[number] = []
     except ValueError as error:
         # No rule lets such a value in: the file is damaged.
-        raise UnavailableError(
+        raise DamagedError(
             expected=f"{table} with values as the rules of its columns want them",
             found=str(error),
-            next="pharmdb doctor",
+            command="pharmdb doctor",
         ) from error
     return pd.DataFrame(data, copy=False)
 

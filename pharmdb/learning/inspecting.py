@@ -85,7 +85,9 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
     """
     if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 36_500:
         raise ParameterError(
-            expected="days as a whole number from 1 to 36500", found=f"days={days!r}", next="pharmdb inspect --days 90"
+            expected="days as a whole number from 1 to 36500",
+            found=f"days={days!r}",
+            command="pharmdb inspect --days 90",
         )
     target = targets.target(database_url)
     now = datetime.now(UTC)

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table
 from tqdm import tqdm
 
-from pharmdb.database import bulk, driver_errors, targets
+from pharmdb.database import bulk, targets
 from pharmdb.errors import PharmdbError
-from pharmdb.legacy import checksums, conversion, stages
+from pharmdb.legacy import checksums, conversion, sources, stages
 from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
 from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
 
@@ -70,6 +70,7 @@ class Account:
     def __init__(
         self,
         source: Connection,
+        old: targets.Target,
         place: targets.Target,
         recognition: stages.Recognition,
         *,
@@ -78,6 +79,7 @@ class Account:
     ) -> None:
         self._source = source
         self._place = place
+        self._old = old
         self._recognition = recognition
         self._to_postgresql = to_postgresql
         self._writer = writer
@@ -100,7 +102,7 @@ class Account:
     def run(self) -> None:
         """Raises PharmdbError where a row is neither imported nor rejected, or the target holds other values."""
         there = [count for count in self.counts if self._recognition.has(count.table)]
-        with driver_errors.explaining(self._place):
+        with sources.told_of(self._old, self._place):
             expected = {count.table.name: stages.count(self._source, count.table) for count in there}
         with tqdm(total=sum(expected.values()), unit=" rows", delay=DELAY, leave=False) as bar:
             for count in there:
@@ -118,7 +120,7 @@ class Account:
 
     def _batches(self, table: stages.OldTable) -> Iterator[list[stages.Row]]:
         # An error in here is the source's; what is done with a batch is not in here.
-        with driver_errors.explaining(self._place):
+        with sources.told_of(self._old, self._place):
             yield from stages.rows(self._source, table, self._recognition)
 
     def _take(self, count: Count, batch: list[stages.Row], judge: _Judge, make: _Make) -> None:
@@ -197,7 +199,7 @@ class Account:
         return judge
 
     def _repeated(self, table: stages.OldTable, key: tuple[str, ...]) -> set[int]:
-        with driver_errors.explaining(self._place):
+        with sources.told_of(self._old, self._place):
             return stages.repeated(self._source, table, key)
 
     def _accept_user(self, table: stages.OldTable, convert: _Judge) -> Callable[[list[Any]], None]:
@@ -246,7 +248,7 @@ class Account:
     def _number_name(self, table: stages.OldTable) -> Callable[[list[Any]], None]:
         """Of overrides with one name the first keeps it; the others get a number, and stay."""
         place = table.columns.index("name")
-        with driver_errors.explaining(self._place):
+        with sources.told_of(self._old, self._place):
             taken = stages.names(self._source, table)
         used: set[str] = set()
 
@@ -278,5 +280,5 @@ def _compare(count: Count, expected: int) -> None:
         found=f"{count.imported} imported, {count.rejected} rejected; checksums: source "
         f"{checksums.shown(count.source_sum)}{target}",
         unchanged="everything was rolled back",
-        next="report this as a bug of pharmdb, with this text",
+        note="report this as a bug of pharmdb, with this text",
     )

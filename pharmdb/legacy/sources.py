@@ -16,9 +16,21 @@ from urllib.parse import quote
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from pharmdb.backups import sqlite_copies
+from pharmdb.backups import manifests, sqlite_copies
 from pharmdb.database import driver_errors, targets, transactions
-from pharmdb.errors import BackupError, LockedError, ParameterError, PharmdbError, UnavailableError
+from pharmdb.errors import (
+    BackupError,
+    DamagedError,
+    LockedError,
+    MissingProgramError,
+    NoPermissionError,
+    NoRoomForBackupError,
+    ParameterError,
+    PharmdbError,
+    ReadOnlyError,
+    UnavailableError,
+    UnsoundSourceError,
+)
 
 # What Prisma's URLs say to Prisma; libpq knows none of it.
 _PRISMA_ONLY = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size", "schema")
@@ -36,7 +48,7 @@ def source_target(source: str = "") -> targets.Target:
         raise ParameterError(
             expected="source: the path or the URL of the old database",
             found=f"{name} = {text!r}" if text else "neither source nor PHARMDB_SOURCE",
-            next="pharmdb upgrade --source old.db",
+            note="name it: pharmdb upgrade --source old.db",
         )
     if text.startswith("file:"):
         text = text.removeprefix("file:").partition("?")[0]
@@ -62,6 +74,15 @@ def _without_prisma(text: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def command(old: targets.Target | str) -> str:
+    """The command that upgrades this source; without --source, where PHARMDB_SOURCE names it."""
+    try:
+        own = str(source_target()) == str(old)
+    except ParameterError:
+        own = False
+    return "pharmdb upgrade" if own else f"pharmdb upgrade --source {shlex.quote(str(old))}"
+
+
 def refuse_same(old: targets.Target, target: targets.Target) -> None:
     """Raises ParameterError where both are one database."""
     if old.is_sqlite and target.is_sqlite:
@@ -72,34 +93,44 @@ def refuse_same(old: targets.Target, target: targets.Target) -> None:
         raise ParameterError(
             expected="a source and a database_url that are two databases",
             found=f"{target} as both",
-            next=f"pharmdb upgrade --source {old} --database-url sqlite:///data/upgraded.db",
+            command=f"pharmdb upgrade --source {shlex.quote(str(old))} --database-url sqlite:///data/upgraded.db",
         )
 
 
 @contextmanager
-def told_of(old: targets.Target) -> Iterator[None]:
-    """What fails in here is about the source: the error says so, and does not advise to restore or reset it."""
+def told_of(old: targets.Target, place: targets.Target | None = None) -> Iterator[None]:
+    """What fails in here is about the source: the error says so, and does not advise to restore or reset it.
+
+    `place` is where the source is read from, if not where it lies. Nothing may be written to a target in here.
+    """
     try:
-        with driver_errors.explaining(old):
+        with driver_errors.explaining(place or old):
             yield
     except (BackupError, LockedError, UnavailableError) as error:
+        command, note = _advice(old, error)
         raise type(error)(
             expected=error.expected,
             found=error.found,
             unchanged="the source and the target",
-            next=_advice(old, error),
+            command=command,
+            note=note,
         ) from error
 
 
-def _advice(old: targets.Target, error: PharmdbError) -> str:
+def _advice(old: targets.Target, error: PharmdbError) -> tuple[str, str]:
+    """Command and note; without a way round a backup, because an upgrade has none."""
     if isinstance(error, LockedError):
-        return error.next
-    path = shlex.quote(str(old.path))
-    recover = f"sqlite3 {path} .recover | sqlite3 recovered.db && pharmdb upgrade --source recovered.db"
+        return error.command, error.note
+    if isinstance(error, UnsoundSourceError | DamagedError) and old.is_sqlite:
+        path = shlex.quote(str(old.path))
+        return f"sqlite3 {path} .recover | sqlite3 recovered.db && pharmdb upgrade --source recovered.db", ""
+    if isinstance(error, NoRoomForBackupError):
+        return "", f"free space in {manifests.folder()}, then run the same command again"
+    if isinstance(error, MissingProgramError):
+        return "", "install it, then run the same command again"
     if isinstance(error, BackupError):
-        # Without the way round a backup: an upgrade has none.
-        return error.next.partition("; or")[0] if "free space" in error.next or not old.is_sqlite else recover
-    return recover if "malformed" in error.found else f"look whether {old} is the old database, and may be read"
+        return "", "fix the reported problem, then run the same command again"
+    return "", f"look whether {old} is the old database, and may be read"
 
 
 @contextmanager
@@ -121,8 +152,8 @@ def undisturbed(old: targets.Target) -> Iterator[targets.Target]:
         try:
             with transactions.watching(old) as connection:
                 connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-        except UnavailableError as error:
-            if not error.found.startswith(("no permission", "it is read-only")) or not os.access(old.path, os.R_OK):
+        except (NoPermissionError, ReadOnlyError):
+            if not os.access(old.path, os.R_OK):
                 raise
             with _private_copy(old) as copy:
                 yield copy
@@ -157,7 +188,7 @@ def _tidy(path: Path) -> None:
 
 
 def refuse_damaged(place: targets.Target) -> None:
-    """Raises UnavailableError for a file that fails SQLite's integrity check."""
+    """Raises DamagedError for a file that fails SQLite's integrity check."""
     faults = sqlite_copies.check_sqlite(place.path) if place.is_sqlite else []
     if faults:
-        raise UnavailableError(expected=f"a sound file at {place}", found=f"malformed: {'; '.join(faults)}", next="")
+        raise DamagedError(expected=f"a sound file at {place}", found="; ".join(faults))

@@ -151,7 +151,7 @@ def _unknown(source: str, found: str) -> RevisionError:
         expected=f"an old database of the trainer in {source}, at one of its four stages",
         found=found,
         unchanged="the source and the target",
-        next="name the old system's database in source",
+        note="name the old system's database in source",
     )
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -40,7 +41,27 @@ _upgrades = Table(
 )
 
 
-EMPTY = "empty"
+class Kind(Enum):
+    """What a target's content is, as an upgrade asks: learners' data give way only to `confirm`."""
+
+    EMPTY = "empty"
+    FRESH = "freshly reset"
+    LEARNERS = "learners' data"
+    SOURCE = "all of this source"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a target holds; `rows` and `tables`: how many, of learners' data. Its text is a sentence's part."""
+
+    kind: Kind
+    rows: int = 0
+    tables: int = 0
+
+    def __str__(self) -> str:
+        if self.kind is Kind.LEARNERS:
+            return f"{self.kind.value}: {self.rows} rows in {self.tables} tables"
+        return str(self.kind.value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +141,7 @@ class UpgradeReport:
             changed = "nothing: all of this source is there"
         elif self.dry_run:
             changed = f"nothing yet: {changed}"
-            next_ = f"pharmdb upgrade --source {shlex.quote(self.source)}"
+            next_ = sources.command(self.source)
         return reports.outcome(
             ok=ok, changed=changed, fingerprint=self.fingerprint, next=targets.command(self.target, next_)
         )
@@ -152,17 +173,17 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             recognition = stages.recognize(reader, str(old))
         known = _recorded(target)
         if dry_run or known:
-            with sources.told_of(old):
+            with sources.told_of(old, place):
                 sources.refuse_damaged(place)
-            account = Account(reader, place, recognition, to_postgresql=not target.is_sqlite)
+            account = Account(reader, old, place, recognition, to_postgresql=not target.is_sqlite)
             account.run()
             done = account.digest in known and _holds(target, account)
             if done:
-                _refuse_wrong(target, target.name, "all of this source", confirm)
+                _refuse_wrong(old, target, target.name, Content(Kind.SOURCE), confirm)
             if dry_run or done:
-                state = "holds all of this source" if done else _state(target, confirm)
+                state = "holds all of this source" if done else _state(old, target, confirm)
                 return UpgradeReport(str(old), str(target), dry_run, done, recognition, account, state)
-        _look(target, confirm)
+        _look(old, target, confirm)
         # Before the lock is taken, because hashing is slow on purpose.
         hashes = seeding.hash_passwords(seed, {})
         with sources.told_of(old):
@@ -173,11 +194,11 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             place = targets.of_file(taken.path)
             reader = stack.enter_context(transactions.watching(place))
         with transactions.changing_schema(target) as writer:
-            state = _guard(writer, target, confirm)
+            content = _guard(writer, old, target, confirm)
             locks.hold_still(writer)
             before = taking.take(writer, target)
             _empty(writer)
-            account = Account(reader, place, recognition, to_postgresql=not target.is_sqlite, writer=writer)
+            account = Account(reader, old, place, recognition, to_postgresql=not target.is_sqlite, writer=writer)
             account.run()
             seeded = _finish(writer, target, account, seed, hashes, (str(old), recognition.stage))
             report = UpgradeReport(
@@ -187,7 +208,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
                 False,
                 recognition,
                 account,
-                state,
+                str(content),
                 taken,
                 before,
                 seeded,
@@ -251,27 +272,27 @@ def _ids_after(writer: Connection, counts: tuple[Count, ...]) -> Iterator[None]:
 # -- the target -------------------------------------------------------------------------------------
 
 
-def _guard(connection: Connection, target: targets.Target, confirm: str) -> str:
+def _guard(connection: Connection, old: targets.Target, target: targets.Target, confirm: str) -> Content:
     """Says what the target holds. Raises ProtectedError where that may not be replaced."""
     revisions.require_known(connection, target)
-    state = _content(connection)
-    if state.startswith("learners"):
+    content = _content(connection)
+    if content.kind is Kind.LEARNERS:
         environments.refuse_production(connection, "replace")
-    _refuse_wrong(target, servers.server_name(connection, target), state, confirm)
-    return state
+    _refuse_wrong(old, target, servers.server_name(connection, target), content, confirm)
+    return content
 
 
-def _refuse_wrong(target: targets.Target, name: str, state: str, confirm: str) -> None:
+def _refuse_wrong(old: targets.Target, target: targets.Target, name: str, content: Content, confirm: str) -> None:
     # A name that is wrong is never ignored: whoever gave it meant another database.
-    if (confirm or state.startswith("learners")) and str(confirm) != name:
+    if (confirm or content.kind is Kind.LEARNERS) and str(confirm) != name:
         raise ProtectedError(
             expected=f"an empty or freshly reset target, or confirm={name} to replace what it holds",
-            found=f"{state}; confirm={confirm!r}",
-            next=targets.command(target, f"pharmdb upgrade --source … --confirm {shlex.quote(name)}"),
+            found=f"{content}; confirm={confirm!r}",
+            command=targets.command(target, f"{sources.command(old)} --confirm {shlex.quote(name)}"),
         )
 
 
-def _content(connection: Connection) -> str:
+def _content(connection: Connection) -> Content:
     there = set(inspect(connection).get_table_names())
     filled = {
         model.__tablename__: connection.exec_driver_sql(f"SELECT count(*) FROM {model.__tablename__}").scalar_one()
@@ -283,30 +304,30 @@ def _content(connection: Connection) -> str:
         # What an earlier migration could not let in is somebody's work, too.
         rows += connection.scalar(select(func.count()).select_from(rejects_table)) or 0
     if not rows:
-        return EMPTY
-    small = rows < 1000 and revisions.current_revision(connection) == revisions.head()
+        return Content(Kind.EMPTY)
+    small = rows < 1000 and revisions.is_at_head(connection)
     if small and fingerprint(connection, seed=True) == seeding.KNOWN_GOOD:
-        return "freshly reset"
-    return f"learners' data: {rows} rows in {sum(map(bool, filled.values()))} tables"
+        return Content(Kind.FRESH)
+    return Content(Kind.LEARNERS, rows, sum(map(bool, filled.values())))
 
 
-def _look(target: targets.Target, confirm: str) -> str:
+def _look(old: targets.Target, target: targets.Target, confirm: str) -> Content:
     """As _guard, before anything is locked or backed up."""
     if target.is_sqlite and not target.path.parent.is_dir():
         # Opened only to fail with what is wrong.
         with transactions.reading(target):
             pass
     if not _is_there(target):
-        _refuse_wrong(target, target.name, EMPTY, confirm)
-        return EMPTY
+        _refuse_wrong(old, target, target.name, Content(Kind.EMPTY), confirm)
+        return Content(Kind.EMPTY)
     with transactions.reading(target) as connection:
-        return _guard(connection, target, confirm)
+        return _guard(connection, old, target, confirm)
 
 
-def _state(target: targets.Target, confirm: str) -> str:
+def _state(old: targets.Target, target: targets.Target, confirm: str) -> str:
     """What the target holds, and why an upgrade would be refused; for a dry run."""
     try:
-        return _look(target, confirm)
+        return str(_look(old, target, confirm))
     except ProtectedError as error:
         return f"{error.found}; expected: {error.expected}"
 

@@ -96,9 +96,10 @@ class MigrateReport:
         """
         ok = not (self.message and self.differences and not self.dropped)
         pending = any(state == "pending" for *_, state in self.chain)
-        next_ = "pharmdb migrate" if pending else "pharmdb seed" if ok else "write the rest of the revision by hand"
-        if next_.startswith("pharmdb "):
-            next_ = targets.command(self.target, next_)
+        # What must be written by hand is a difference that the doctor names.
+        next_ = targets.command(
+            self.target, "pharmdb migrate" if pending else "pharmdb seed" if ok else "pharmdb doctor"
+        )
         row = (ok, self.changed, self.after or "base", len(self.differences), next_)
         columns = {"ok": "bool", "changed": "str", "revision": "str", "drift": "int64", "next": "str"}
         return reports.table([row], columns)
@@ -120,13 +121,13 @@ def migrate(database_url: str = "", *, revision: str = "head", message: str = ""
         raise ParameterError(
             expected="a message of one line: letters, digits, spaces and , . : ( ) + -, at most 80",
             found=repr(message),
-            next='pharmdb migrate --message "add x to attempts"',
+            command='pharmdb migrate --message "add x to attempts"',
         )
     if message and revision != "head":
         raise ParameterError(
             expected="a message together with revision=head",
             found=f"revision={revision!r}",
-            next=f'pharmdb migrate --message "{message}"',
+            command=f'pharmdb migrate --message "{message}"',
         )
     target = targets.target(database_url)
     written: list[Path] = []
@@ -148,22 +149,22 @@ def _migrate(
     if message:
         environments.refuse_production(connection, "write a revision from")
     revisions.require_known(connection, target)
-    before = revisions.current_revision(connection)
+    before = revisions.current_heads(connection)
     rejected_before = _rejects(connection)
     taken = None
     with _explained(target, revision):
         if backup and _is_downgrade(connection, revision):
             locks.hold_still(connection)
             taken = taking.take(connection, target)
-        _go_to(connection, revision)
+        _go_to(connection, target, revision)
     dropped = _write_revision(connection, message, written) if message else ()
-    after = revisions.current_revision(connection)
+    after = revisions.current_heads(connection)
     environments.stamp_environment(connection)
     script = ScriptDirectory.from_config(revisions.config())
     return MigrateReport(
         target=str(target),
-        before=before,
-        after=after,
+        before=", ".join(before) or None,
+        after=", ".join(after) or None,
         written=str(written[0].relative_to(settings.SOURCE)) if written else "",
         dropped=dropped,
         message=message,
@@ -183,15 +184,15 @@ def _explained(target: targets.Target, revision: str) -> Iterator[None]:
         raise RevisionError(
             expected="a revision of migrations/versions, head, base, +N or -N",
             found=f"{revision!r}: {error}",
-            next=targets.command(target, "pharmdb migrate"),
+            command=targets.command(target, "pharmdb migrate"),
         ) from error
 
 
-def _go_to(connection: Connection, revision: str) -> None:
+def _go_to(connection: Connection, target: targets.Target, revision: str) -> None:
     if not revision:
         raise CommandError("no revision")
     if revision in ("head", "heads"):
-        revisions.head()
+        revisions.head(target=target)
     if _is_downgrade(connection, revision):
         command.downgrade(revisions.config(connection), revision)
     else:
@@ -199,15 +200,15 @@ def _go_to(connection: Connection, revision: str) -> None:
 
 
 def _is_downgrade(connection: Connection, revision: str) -> bool:
-    current = revisions.current_revision(connection)
-    if current is None or revision in ("", "head", "heads") or revision.startswith("+"):
+    current = revisions.current_heads(connection)
+    if not current or revision in ("", "head", "heads") or revision.startswith("+"):
         return False
     if revision == "base" or revision.startswith("-"):
         return True
     script = ScriptDirectory.from_config(revisions.config())
     wanted = script.get_revision(revision)
     ancestors = {r.revision for r in script.iterate_revisions(current, "base")}
-    return wanted is not None and wanted.revision in ancestors and wanted.revision != current
+    return wanted is not None and wanted.revision in ancestors and wanted.revision not in current
 
 
 def _write_revision(connection: Connection, message: str, written: list[Path]) -> tuple[str, ...]:
@@ -229,7 +230,7 @@ def _write_revision(connection: Connection, message: str, written: list[Path]) -
             raise ParameterError(
                 expected="a message that no revision of today has",
                 found=f"{name} exists",
-                next=f'pharmdb migrate --message "{message} 2"',
+                command=f'pharmdb migrate --message "{message} 2"',
             )
 
     script = command.revision(settings, message, autogenerate=True, process_revision_directives=check)
@@ -247,7 +248,7 @@ def _flat(change: Any) -> Iterator[Any]:
         yield from _flat(inner)
 
 
-def _steps(script: ScriptDirectory, before: str | None, after: str | None) -> list[tuple[int, str, str, str]]:
+def _steps(script: ScriptDirectory, before: tuple[str, ...], after: tuple[str, ...]) -> list[tuple[int, str, str, str]]:
     ups = {s.revision for s in _ancestors(script, before)}
     downs = {s.revision for s in _ancestors(script, after)}
     applied = [(s, "up") for s in reversed(_ancestors(script, after)) if s.revision not in ups]
@@ -255,18 +256,18 @@ def _steps(script: ScriptDirectory, before: str | None, after: str | None) -> li
     return [(n, s.revision, way, s.doc) for n, (s, way) in enumerate(undone + applied, start=1)]
 
 
-def _ancestors(script: ScriptDirectory, revision: str | None) -> list[Script]:
-    return list(script.iterate_revisions(tuple(revision.split(", ")), "base")) if revision else []
+def _ancestors(script: ScriptDirectory, heads: tuple[str, ...]) -> list[Script]:
+    return list(script.iterate_revisions(heads, "base")) if heads else []
 
 
-def _history(script: ScriptDirectory, current: str | None) -> list[tuple[str, str, str, str]]:
+def _history(script: ScriptDirectory, current: tuple[str, ...]) -> list[tuple[str, str, str, str]]:
     applied = {s.revision for s in _ancestors(script, current)}
     return [
         (
             s.revision,
             Path(s.path).name,
             s.doc,
-            "current" if s.revision == current else "applied" if s.revision in applied else "pending",
+            "current" if s.revision in current else "applied" if s.revision in applied else "pending",
         )
         for s in reversed(list(script.walk_revisions()))
     ]

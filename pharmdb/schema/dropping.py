@@ -132,7 +132,7 @@ def _drop_postgresql(connection: Connection) -> None:
             expected="nothing in other schemas to hang on what is dropped",
             found=f"what would go with it: {', '.join(lost[:8])}",
             unchanged="everything was rolled back",
-            next="drop these yourself, then run the same command again",
+            note="drop these yourself, then run the same command again",
         )
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateTable
 
 from pharmdb import settings
 from pharmdb.database import targets
-from pharmdb.errors import RevisionError
+from pharmdb.errors import RevisionError, UnknownRevisionError
 from pharmdb.schema import bookkeeping
 
 # What each revision's file said when it was applied.
@@ -26,6 +26,10 @@ _applied = Table(
     Column("revision", String(64), primary_key=True),
     Column("sha256", String(64), nullable=False),
 )
+
+
+# Joins branches of the chain.
+MERGE = 'alembic merge heads -m "merge"'
 
 
 def config(connection: Connection | None = None) -> Config:
@@ -40,21 +44,41 @@ def config(connection: Connection | None = None) -> Config:
     return found
 
 
+def current_heads(connection: Connection) -> tuple[str, ...]:
+    """The revisions that the database is at: none, one, or several where branches were applied and not merged."""
+    return tuple(MigrationContext.configure(connection).get_current_heads())
+
+
 def current_revision(connection: Connection) -> str | None:
-    """The revision that the database is at; None where no revision was ever applied."""
-    heads = MigrationContext.configure(connection).get_current_heads()
-    return ", ".join(heads) or None
+    """The revision that the database is at; None where no revision was ever applied.
+
+    Raises RevisionError where it is at several.
+    """
+    heads = current_heads(connection)
+    if len(heads) > 1:
+        raise RevisionError(
+            expected="a database at one revision", found=f"at {len(heads)}: {', '.join(heads)}", command=MERGE
+        )
+    return heads[0] if heads else None
 
 
-def head(script: ScriptDirectory | None = None) -> str:
-    """The newest revision that the code knows. Raises RevisionError where there are two."""
+def is_at_head(connection: Connection) -> bool:
+    """Whether the database is at the newest revision, and at no other. Raises as `head` does."""
+    return current_heads(connection) == (head(),)
+
+
+def head(script: ScriptDirectory | None = None, *, target: targets.Target | None = None) -> str:
+    """The newest revision that the code knows.
+
+    Raises RevisionError where there are two; its command ends with a migration of the target, if that is given.
+    """
     script = script or ScriptDirectory.from_config(config())
     heads = script.get_heads()
     if len(heads) != 1:
         raise RevisionError(
             expected="one newest revision in migrations/versions",
             found=f"{len(heads)}: {', '.join(heads)}",
-            next='alembic merge heads -m "merge"   then pharmdb migrate',
+            command=f"{MERGE} && {targets.command(target, 'pharmdb migrate')}" if target else MERGE,
         )
     return heads[0]
 
@@ -63,34 +87,35 @@ def require_known(connection: Connection, target: targets.Target) -> None:
     """Raises RevisionError for a database newer than the code, or with tables that no revision made."""
     script = ScriptDirectory.from_config(config())
     known = {revision.revision for revision in script.walk_revisions()}
-    current = current_revision(connection)
-    unknown = [revision for revision in (current or "").split(", ") if revision and revision not in known]
+    heads = current_heads(connection)
+    unknown = [revision for revision in heads if revision not in known]
     if unknown:
-        raise RevisionError(
+        raise UnknownRevisionError(
             expected=f"{target} at a revision that this code knows; the newest is {', '.join(script.get_heads())}",
             found=f"revision {', '.join(unknown)}, written by newer code or another branch",
-            next="git pull, then run the same command again",
+            command="git pull",
+            note="then run the same command again",
         )
-    if current is None:
+    if not heads:
         tables = [t for t in inspect(connection).get_table_names() if t not in bookkeeping.BOOKKEEPING_TABLES]
         if tables:
             raise RevisionError(
                 expected=f"{target} empty, or at a revision of pharmdb",
                 found=f"{len(tables)} table(s) that no revision made: {', '.join(sorted(tables)[:8])}",
-                next="set PHARMDB_URL to another database; or, if all that this one holds may go: "
-                + targets.command(target, "pharmdb reset"),
+                command=targets.command(target, "pharmdb reset"),
+                note="only if all that it holds may go; else set PHARMDB_URL to another database",
             )
 
 
 def require_head(connection: Connection, target: targets.Target) -> None:
     """Raises RevisionError unless the database is at the newest revision."""
     require_known(connection, target)
-    current, newest = current_revision(connection), head()
-    if current != newest:
+    heads, newest = current_heads(connection), head(target=target)
+    if heads != (newest,):
         raise RevisionError(
             expected=f"{target} at revision {newest}",
-            found=f"revision {current}" if current else "no revision: the database is empty",
-            next=targets.command(target, "pharmdb migrate"),
+            found=f"revision {', '.join(heads)}" if heads else "no revision: the database is empty",
+            command=targets.command(target, "pharmdb migrate"),
         )
 
 

@@ -102,7 +102,7 @@ def _guard(connection: Connection, target: targets.Target, confirm: str) -> None
         raise ProtectedError(
             expected=f"confirm={name}, to destroy all of it",
             found=f"{reason or 'a database that needs no confirm'}; confirm={confirm!r}",
-            next=targets.command(target, f"pharmdb reset --confirm {shlex.quote(name)}"),
+            command=targets.command(target, f"pharmdb reset --confirm {shlex.quote(name)}"),
         )
 
 

@@ -201,7 +201,7 @@ def refuse_known_passwords(connection: Connection, rows: Seed) -> None:
         raise ProtectedError(
             expected="no default account and no documented password in production",
             found=", ".join(refused),
-            next="pharmdb seed --seed-dir=… with accounts of your own",
+            note="seed accounts of your own: pharmdb seed --seed-dir=…",
         )
 
 
@@ -234,7 +234,7 @@ def apply(
                 expected=f"{table.name} with the rules of revision {revisions.head()}",
                 found=str(error.orig).splitlines()[0],
                 unchanged="everything was rolled back",
-                next=targets.command(target, "pharmdb doctor"),
+                command=targets.command(target, "pharmdb doctor"),
             ) from error
         counts.append((table.name, *done.counts))
         operations.extend(_operations(table.name, done, describe))

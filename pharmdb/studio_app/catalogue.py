@@ -202,7 +202,7 @@ def find(tables: Catalogue, name: str) -> Table:
     raise ParameterError(
         expected=f"a table or a model, one of {', '.join(t.model or t.name for t in tables.values())}",
         found=f"{name!r}",
-        next="pharmdb studio --model User" if tables else "pharmdb migrate",
+        command="pharmdb studio --model User" if tables else "pharmdb migrate",
     )
 
 

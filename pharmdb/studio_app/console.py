@@ -84,7 +84,7 @@ class Token:
 def tokens_of(statement: str, *, sqlite: bool) -> list[Token]:
     """A statement as the database reads it, without comments and spaces. Raises ParameterError where it is open."""
     if "\0" in statement:
-        raise ParameterError(expected="a statement of text", found="a NUL character", next="SELECT char(0)")
+        raise ParameterError(expected="a statement of text", found="a NUL character", note="SELECT char(0)")
     found: list[Token] = []
     place = 0
     escaped = False
@@ -101,10 +101,10 @@ def tokens_of(statement: str, *, sqlite: bool) -> list[Token]:
         if kind in ("comment", "space"):
             continue
         if kind == "other" and text in ("'", '"') and not sqlite:
-            raise ParameterError(expected="closed quotes", found="an open one", next="close it")
+            raise ParameterError(expected="closed quotes", found="an open one", note="close it")
         # PostgreSQL goes on with the escapes of E'…' in the text of the next line.
         if kind == "text" and escaped and text[0] == "'":
-            raise ParameterError(expected="one text", found="E'…' in several pieces", next="SELECT E'a' || E'b'")
+            raise ParameterError(expected="one text", found="E'…' in several pieces", note="SELECT E'a' || E'b'")
         escaped = not sqlite and kind == "text" and match["escaped"] is not None
         found.append(Token(kind, text, _named(kind, text, sqlite), match.start(), place))
     return found
@@ -116,7 +116,7 @@ def _end_of_comment(statement: str, start: int) -> int:
         depth += 1 if mark[0] == "/*" else -1
         if not depth:
             return mark.end()
-    raise ParameterError(expected="a closed comment", found="an open /*", next="SELECT 1 /* a comment */")
+    raise ParameterError(expected="a closed comment", found="an open /*", note="SELECT 1 /* a comment */")
 
 
 def _named(kind: str, text: str, sqlite: bool) -> str:
@@ -186,7 +186,7 @@ class Cancel:
 
 
 def _cancelled(reason: str) -> PharmdbError:
-    return PharmdbError(expected="the statement to end", found=reason, next="narrow it, or give it more seconds")
+    return PharmdbError(expected="the statement to end", found=reason, note="narrow it, or give it more seconds")
 
 
 def run(
@@ -207,7 +207,7 @@ def run(
     """
     if not 0 < seconds <= LONGEST_SECONDS:
         raise ParameterError(
-            expected=f"a time-out of 1 to {LONGEST_SECONDS} s", found=f"{seconds:g} s", next="give another one"
+            expected=f"a time-out of 1 to {LONGEST_SECONDS} s", found=f"{seconds:g} s", note="give another one"
         )
     first = check(statement, sqlite=target.is_sqlite, unlocked=unlocked)
     tokens = tokens_of(statement, sqlite=target.is_sqlite)
@@ -233,7 +233,7 @@ def run(
             found = str(error).strip()
             journal.add(statement, (), None, (time.perf_counter() - began) * 1000, found.partition("\n")[0])
             raise PharmdbError(
-                expected="a statement that the database takes", found=mask_hashes(found), next="correct the statement"
+                expected="a statement that the database takes", found=mask_hashes(found), note="correct the statement"
             ) from error
         ms = (time.perf_counter() - began) * 1000
         if writes:
@@ -265,10 +265,10 @@ def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
     while tokens and tokens[-1].kind == "end":
         tokens.pop()
     if not tokens:
-        raise ParameterError(expected="a statement", found="nothing", next="type one")
+        raise ParameterError(expected="a statement", found="nothing", note="type one")
     if not sqlite and _has_unicode_escapes(tokens):
         raise ProtectedError(
-            expected="names and texts as they are", found="U&, which hides them", next="SELECT 'ä' AS \"ä\""
+            expected="names and texts as they are", found="U&, which hides them", note="SELECT 'ä' AS \"ä\""
         )
     first = tokens[0].text.upper() if tokens[0].kind == "word" else tokens[0].text
     if first == "(":
@@ -281,27 +281,27 @@ def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
         raise ProtectedError(
             expected=f"a statement that begins with {', '.join(allowed)}",
             found=f"{first}{change}",
-            next="unlock the studio to write" if first in WRITING else "use another statement",
+            note="unlock the studio to write" if first in WRITING else "use another statement",
         )
     if any(token.kind == "end" for token in tokens):
-        raise ParameterError(expected="one statement", found="several", next="run them one by one")
+        raise ParameterError(expected="one statement", found="several", note="run them one by one")
     if called := harmful(tokens):
         raise ProtectedError(
-            expected="a statement that looks at data", found=f"a call of {called}", next="use another statement"
+            expected="a statement that looks at data", found=f"a call of {called}", note="use another statement"
         )
     secret = next((token.text for token in tokens if token.name and is_secret(token.name)), None)
     if secret:
         raise ProtectedError(
             expected="a statement that names no secret column",
             found=secret,
-            next="see and set passwords in the table: they are masked there, and hashed when they are saved",
+            note="see and set passwords in the table: they are masked there, and hashed when they are saved",
         )
     names = {token.name.lower() for token in tokens if token.name}
     if names & set(bookkeeping.BOOKKEEPING_TABLES) and {name.upper() for name in names} & set(WRITING):
         raise ProtectedError(
             expected="a statement that leaves pharmdb's own tables alone",
             found=", ".join(sorted(names & set(bookkeeping.BOOKKEEPING_TABLES))),
-            next="use another statement",
+            note="use another statement",
         )
     return first
 
@@ -463,7 +463,7 @@ def _without_secrets(driver: Any, tokens: list[Token]) -> None:
         raise ProtectedError(
             expected="a table that holds secrets to be named without its schema",
             found=", ".join(sorted(qualified)),
-            next=f"SELECT * FROM {min(qualified)}",
+            note=f"SELECT * FROM {min(qualified)}",
         )
     for table in tables:
         columns = sql.SQL(", ").join(
@@ -538,7 +538,7 @@ def _check_plan(driver: Any, typed: _Typed, statement: str) -> None:
         tokens = tokens_of(expression, sqlite=False)
         if called := harmful(tokens):
             raise ProtectedError(
-                expected="a statement that looks at data", found=f"a call of {called}", next="SELECT * FROM users"
+                expected="a statement that looks at data", found=f"a call of {called}", note="SELECT * FROM users"
             )
         for n, token in enumerate(tokens):
             before = tokens[n - 2].name if n > 1 and tokens[n - 1].text == "." else None
@@ -553,8 +553,8 @@ def _check_plan(driver: Any, typed: _Typed, statement: str) -> None:
                         )
 
 
-def _secret_read(found: str, next_: str) -> ProtectedError:
-    return ProtectedError(expected="a statement that reads no secret column", found=found, next=next_)
+def _secret_read(found: str, instead: str) -> ProtectedError:
+    return ProtectedError(expected="a statement that reads no secret column", found=found, note=instead)
 
 
 def _read_node(
@@ -604,7 +604,9 @@ def _check_write(driver: Any, typed: _Typed, node: dict[str, Any], guarded: set[
         table = target.get("Relation Name", "")
         if table in bookkeeping.BOOKKEEPING_TABLES:
             raise ProtectedError(
-                expected="a statement that leaves pharmdb's own tables alone", found=table, next="pharmdb inspect"
+                expected="a statement that leaves pharmdb's own tables alone",
+                found=table,
+                note="they are written by commands alone",
             )
         if table not in guarded:
             continue
@@ -617,7 +619,7 @@ def _check_write(driver: Any, typed: _Typed, node: dict[str, Any], guarded: set[
             raise ProtectedError(
                 expected="a statement that sets no password",
                 found=f"{operation} of {table}" + (f" through the view {view[0]}" if view else ""),
-                next=targets.command(typed.target, f"pharmdb studio --model {table}"),
+                command=targets.command(typed.target, f"pharmdb studio --model {table}"),
             )
 
 

@@ -144,7 +144,7 @@ def _earlier(target: targets.Target, changes: Sequence[Change], staged: str, log
             raise UnavailableError(
                 expected="to know whether these changes were saved",
                 found=f"a save of them that began at {entry['at']} and did not say how it ended",
-                next=targets.command(target, f"pharmdb studio --model {entry['changes'][0]['table']}"),
+                command=targets.command(target, f"pharmdb studio --model {entry['changes'][0]['table']}"),
             )
     return None
 
@@ -186,7 +186,7 @@ def _save(
                 raise ProtectedError(
                     expected="a database that may be edited",
                     found="production, which is read-only until it is unlocked",
-                    next=f"type {name} where the studio asks for the database's name",
+                    note=f"type {name} where the studio asks for the database's name",
                 )
             browsing.prepare(connection)
             rows = _checked(session, tables, changes, problems)
@@ -484,7 +484,7 @@ def _log(path: Path, entry: dict[str, Any]) -> None:
             os.close(descriptor)
     except OSError as error:
         raise UnavailableError(
-            expected=f"to log the save in {path}", found=str(error), next=f"make {path.parent} writable"
+            expected=f"to log the save in {path}", found=str(error), note=f"make {path.parent} writable"
         ) from error
 
 

@@ -39,7 +39,7 @@ def export(
     Raises ParameterError for another format, UnfitError for a filter that does not fit.
     """
     if format not in FORMATS:
-        raise ParameterError(expected=f"one of {', '.join(FORMATS)}", found=format, next="choose one of them")
+        raise ParameterError(expected=f"one of {', '.join(FORMATS)}", found=format, note="choose one of them")
     shown = [table.column(name) for name in columns]
     with browsing.reading(target, journal) as session, cancel.over(session.connection):
         rows = _rows(session, table, view, shown, cancel)

@@ -148,7 +148,7 @@ class Studio(anywidget.AnyWidget):
         if operation == "picture":
             return self._picture()
         if operation not in answers:
-            raise ParameterError(expected="a request that is known", found=operation, next="reload the page")
+            raise ParameterError(expected="a request that is known", found=operation, note="reload the page")
         return answers[operation](message, cancel), []
 
     @contextmanager
@@ -251,7 +251,7 @@ class Studio(anywidget.AnyWidget):
             raise ParameterError(
                 expected=f"the name of the database, {name}",
                 found=repr(typed),
-                next=f"type {name} where the studio asks for the database's name",
+                note=f"type {name} where the studio asks for the database's name",
             )
         self.unlocked = True
         return {"unlocked": True}
@@ -402,8 +402,8 @@ def _described(table: Table) -> dict[str, Any]:
 def _as_error(error: Exception) -> dict[str, str]:
     """What the page shows of an exception: a sentence and, where it is known, the way on."""
     if isinstance(error, PharmdbError):
-        name = type(error).__name__
-        return {"kind": name, "sentence": mask_hashes(error.found), "expected": error.expected, "next": error.next}
+        name, advice = type(error).__name__, " · ".join(filter(None, (error.command, error.note)))
+        return {"kind": name, "sentence": mask_hashes(error.found), "expected": error.expected, "next": advice}
     if isinstance(error, values.UnfitError):
         return {"kind": "UnfitError", "sentence": str(error), "expected": "", "next": ""}
     if isinstance(error, exc.DBAPIError):

@@ -1,0 +1,158 @@
+"""SQLite's errors as typed ones, by their result codes; where a code says too little, the file itself is asked."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import exc
+
+from pharmdb.database import environments, lock_holders, sqlite_codes, targets
+from pharmdb.database.targets import Target
+from pharmdb.errors import (
+    DamagedError,
+    MissingFileError,
+    NoPermissionError,
+    NoRoomError,
+    PharmdbError,
+    ReadOnlyError,
+    TornSchemaError,
+    UnavailableError,
+)
+from pharmdb.models import MODELS
+
+# The columns that our own statements name.
+_COLUMNS = {model.__tablename__: [column.key for column in model.__table__.columns] for model in MODELS} | {
+    environments.STAMP.name: [column.key for column in environments.STAMP.columns],
+    "alembic_version": ["version_num"],
+}
+
+
+def explain(target: Target, error: BaseException, *, missing: bool = False) -> PharmdbError | None:
+    """The typed error for one of the driver's, or None where the cause isn't known.
+
+    `missing`: the file was not there before the attempt.
+    """
+    if isinstance(error, exc.NoSuchTableError):
+        return _explain_statement(target, f"no table {error}")
+    if sqlite_codes.is_busy(error):
+        return lock_holders.locked_error(target, f"the write lock of {target}")
+    if sqlite_codes.is_damaged(error):
+        return _damaged(target, str(error))
+    text, code = str(error), sqlite_codes.primary(error)
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return _explain_unopened(target, missing)
+    if code == sqlite3.SQLITE_READONLY:
+        return _explain_read_only(target, error)
+    if code == sqlite3.SQLITE_ERROR:
+        return _explain_statement(target, text)
+    path = target.path
+    if code == sqlite3.SQLITE_FULL:
+        return NoRoomError(
+            expected=f"room to write to {target}", found=text, note=f"free space on the disk of {path.parent}"
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return UnavailableError(
+            expected=f"the disk of {target} to be read and written",
+            found=f"{text} ({getattr(error, 'sqlite_errorname', '')})",
+            note=f"look at the disk of {path.parent}: it may be full or failing",
+        )
+    return None
+
+
+def _damaged(target: Target, found: str) -> DamagedError:
+    return DamagedError(
+        expected=f"an SQLite database at {target}", found=found, command=targets.command(target, "pharmdb restore")
+    )
+
+
+def _explain_unopened(target: Target, missing: bool) -> PharmdbError | None:
+    path = target.path
+    expected = f"a database at {target}"
+    if path.is_dir():
+        return UnavailableError(expected=expected, found=f"{path} is a folder", note="name a file in database_url")
+    if not path.parent.exists():
+        found = f"the folder {path.parent} does not exist"
+        return MissingFileError(expected=expected, found=found, command=f"mkdir -p {shlex.quote(str(path.parent))}")
+    if missing:
+        return MissingFileError(
+            expected=expected, found=f"no file {path}", command=targets.command(target, "pharmdb reset")
+        )
+    if _reading(path, ()) is None:
+        # It was another file, which the statement named.
+        return None
+    found = f"no permission for {path}"
+    return NoPermissionError(expected=expected, found=found, command=f"ls -l {shlex.quote(str(path))}")
+
+
+def _explain_read_only(target: Target, error: BaseException) -> PharmdbError | None:
+    path = target.path
+    if sqlite_codes.extended(error) == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK):
+        # The connection was opened for reading: that is no matter of the file.
+        return None
+    return ReadOnlyError(
+        expected=f"to write to {target}",
+        found=f"it is read-only ({error})",
+        command=f"chmod u+w {shlex.quote(str(path))}",
+    )
+
+
+def _explain_statement(target: Target, text: str) -> PharmdbError | None:
+    """SQLITE_ERROR has no code for a table that is missing or a definition that is broken: the schema is asked."""
+    path = target.path
+    if (error := _reading(path, ())) is not None:
+        return _damaged(target, text) if _is_unsound(error) else None
+    statements = _statements(path)
+    if statements and (error := _reading(path, statements)) is not None and _is_unsound(error):
+        return TornSchemaError(
+            expected=f"the tables of {target} to be there, and whole",
+            found=text,
+            command=targets.command(target, "pharmdb doctor"),
+        )
+    return None
+
+
+def _is_unsound(error: sqlite3.Error | UnicodeDecodeError) -> bool:
+    return sqlite_codes.primary(error) == sqlite3.SQLITE_ERROR or sqlite_codes.is_damaged(error)
+
+
+def _statements(path: Path) -> list[str]:
+    """What compiles if every table and view is whole; nothing where no revision was ever applied."""
+    with closing(_open(path)) as connection:
+        names = dict(connection.execute("SELECT name, type FROM sqlite_master"))
+        if "alembic_version" not in names:
+            return []
+    needed = {name: columns for name, columns in _COLUMNS.items() if name in names or name != environments.STAMP.name}
+    own = [f"SELECT {', '.join(map(_quoted, columns))} FROM {_quoted(name)}" for name, columns in needed.items()]
+    every = [f"SELECT * FROM {_quoted(name)}" for name, kind in names.items() if kind in ("table", "view")]
+    # Compiling an INSERT compiles checks, defaults, indexes and triggers.
+    writes = [f"INSERT INTO {_quoted(name)} DEFAULT VALUES" for name in needed]
+    return [f"EXPLAIN {statement}" for statement in (*own, *every, *writes)]
+
+
+def _reading(path: Path, statements: Iterable[str]) -> sqlite3.Error | UnicodeDecodeError | None:
+    """How reading the file's schema, and then these statements, fails; None where they don't."""
+    try:
+        with closing(_open(path)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            for statement in statements:
+                connection.execute(statement).fetchone()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        return error
+    return None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1)
+    # A name that isn't UTF-8 is a matter of its own.
+    connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+    return connection
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
