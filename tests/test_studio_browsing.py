@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError
-from pharmdb.studio_app import browsing, values
-from pharmdb.studio_app.browsing import Filter, View
+from pharmdb.studio_app import browsing, cells, sessions, values
 from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
+from pharmdb.studio_app.filters import Filter, View
 from pharmdb.studio_app.statement_log import Journal, Session
 
 ROWS: list[dict[str, Any]] = [
@@ -49,7 +49,7 @@ def opened(request: pytest.FixtureRequest, databases: Databases) -> Iterator[tup
         marks = ", ".join("?" if sqlite else "%s" for _ in NAMES)
         for row in ROWS:
             connection.exec_driver_sql(f"INSERT INTO odd VALUES ({marks})", tuple(row.values()))
-    with browsing.reading(targets.target(url), Journal()) as session:
+    with sessions.reading(targets.target(url), Journal()) as session:
         yield session, catalogue(session)
 
 
@@ -219,7 +219,7 @@ def test_a_place_that_can_not_be_read_says_so(opened: tuple[Session, Catalogue],
 
 
 def test_a_secret_is_masked_and_can_not_be_guessed(seeded: str) -> None:
-    with browsing.reading(targets.target(seeded), Journal()) as session:
+    with sessions.reading(targets.target(seeded), Journal()) as session:
         users = catalogue(session)["users"]
         page = browsing.page(session, users, View())
         assert "argon2" not in repr(page)
@@ -239,14 +239,14 @@ def test_a_hash_in_another_column_is_masked_too(seeded: str) -> None:
         connection.exec_driver_sql(
             "INSERT INTO bookmarks (user_id, entity_type, entity_id) SELECT id, 'x', password_hash FROM users"
         )
-    with browsing.reading(target, Journal()) as session:
+    with sessions.reading(target, Journal()) as session:
         page = browsing.page(session, catalogue(session)["bookmarks"], View())
     assert len(page.rows) == 2
     assert "argon2" not in repr(page)
 
 
 def test_every_kind_of_column_is_known(seeded: str) -> None:
-    with browsing.reading(targets.target(seeded), Journal()) as session:
+    with sessions.reading(targets.target(seeded), Journal()) as session:
         tables = catalogue(session)
     kinds = {(t.name, c.name): c.kind for t in tables.values() for c in t.columns.values()}
     assert kinds["attempts", "answers"] == "json"
@@ -271,7 +271,7 @@ def test_every_kind_of_column_is_known(seeded: str) -> None:
 
 
 def test_a_model_or_a_table_is_found_by_name(seeded: str) -> None:
-    with browsing.reading(targets.target(seeded), Journal()) as session:
+    with sessions.reading(targets.target(seeded), Journal()) as session:
         tables = catalogue(session)
     assert find(tables, "ProgressByTag") is find(tables, "progress_by_tag")
     with pytest.raises(ParameterError, match="one of User, UserSettings"):
@@ -280,7 +280,7 @@ def test_a_model_or_a_table_is_found_by_name(seeded: str) -> None:
 
 def test_the_journal_holds_each_statement_with_its_parameters_rows_and_time(seeded: str) -> None:
     journal = Journal()
-    with browsing.reading(targets.target(seeded), journal) as session:
+    with sessions.reading(targets.target(seeded), journal) as session:
         table = catalogue(session)["progress_by_tag"]
         browsing.page(session, table, View(filters=(Filter("module", "=", "questions"),)))
     entry = journal.since(0)[-1]
@@ -295,9 +295,9 @@ def test_the_journal_holds_each_statement_with_its_parameters_rows_and_time(seed
 def test_another_kernel_knows_a_long_cell_again_and_no_masked_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A draft outlives its kernel: after a reload what was cut is still compared."""
     long, hashed = SimpleNamespace(kind="text", secret=False), SimpleNamespace(kind="text", secret=True)
-    before: Any = browsing.cell(long, "x" * 5000), browsing.cell(hashed, "$2a$10$abc")
-    monkeypatch.setattr(browsing, "_DIGEST_KEY", b"of another kernel")
-    after: Any = browsing.cell(long, "x" * 5000), browsing.cell(hashed, "$2a$10$abc")
-    assert browsing.same(before[0], after[0])
-    assert not browsing.same(before[0], browsing.cell(long, "x" * 4999 + "y"))
+    before: Any = cells.cell(long, "x" * 5000), cells.cell(hashed, "$2a$10$abc")
+    monkeypatch.setattr(cells, "_DIGEST_KEY", b"of another kernel")
+    after: Any = cells.cell(long, "x" * 5000), cells.cell(hashed, "$2a$10$abc")
+    assert cells.same(before[0], after[0])
+    assert not cells.same(before[0], cells.cell(long, "x" * 4999 + "y"))
     assert before[1]["d"] != after[1]["d"], "a digest that anybody can make would tell a guessed hash"

@@ -12,9 +12,10 @@ import pytest
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError, ProtectedError
 from pharmdb.legacy import accounting
-from pharmdb.studio_app import console, editing
-from pharmdb.studio_app.console import Cancel, Result
+from pharmdb.studio_app import console, rights, save_log
+from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.statement_log import MASKED, Journal, mask_hashes
+from pharmdb.studio_app.statements import Result
 
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
 
@@ -103,7 +104,7 @@ def test_what_could_do_harm_is_refused(run: Console, sql: str, error: type[Pharm
 
 def test_the_connection_itself_can_not_write(run: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guards stand behind each other: without the first, the others still hold."""
-    monkeypatch.setattr(console, "check", lambda *_, **__: "SELECT")
+    monkeypatch.setattr(rights, "check", lambda *_, **__: "SELECT")
     for sql in ("DELETE FROM users", "DROP TABLE bookmarks", "UPDATE users SET role = 'ADMIN'", "SELECT 1; COMMIT"):
         with pytest.raises(PharmdbError):
             run(sql)
@@ -305,7 +306,7 @@ def test_unlocked_it_writes_in_one_transaction_and_logs_it(run: Console) -> None
     entries = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
     assert [entry["state"] for entry in entries] == ["saving", "saved"]
     assert entries[0]["statement"].startswith("UPDATE users SET role")
-    assert [(e["state"], e["rows"]) for e in editing.saves(run.target, log=run.log)] == [("saved", 1)]
+    assert [(e["state"], e["rows"]) for e in save_log.saves(run.target, log=run.log)] == [("saved", 1)]
     result = run(
         "INSERT INTO bookmarks (user_id, entity_type, entity_id) VALUES (1, 'a', 'b') RETURNING id", unlocked=True
     )

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
 from pharmdb.seeding.passwords import scheme, verify_password
-from pharmdb.studio_app import browsing, editing
-from pharmdb.studio_app.browsing import Cell, View
+from pharmdb.studio_app import browsing, cascading, editing, save_log, sessions
 from pharmdb.studio_app.catalogue import Catalogue, catalogue
-from pharmdb.studio_app.editing import Change, Saved
+from pharmdb.studio_app.cells import Cell
+from pharmdb.studio_app.changes import Change, Saved
+from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.statement_log import Journal
 
 
@@ -30,12 +31,12 @@ class Editor:
         self.tables = self._tables()
 
     def _tables(self) -> Catalogue:
-        with browsing.reading(self.target, Journal()) as session:
+        with sessions.reading(self.target, Journal()) as session:
             return catalogue(session)
 
     def row(self, table: str, number: int = 0) -> tuple[tuple[str | None, ...], dict[str, Cell]]:
         """Key and cells of a row, as the page has them."""
-        with browsing.reading(self.target, Journal()) as session:
+        with sessions.reading(self.target, Journal()) as session:
             row = browsing.page(session, self.tables[table], View()).rows[number]
         return tuple(row.key), dict(zip(self.tables[table].columns, row.cells, strict=True))
 
@@ -45,8 +46,8 @@ class Editor:
 
     def delete(self, table: str, number: int = 0, *, id: int = 1) -> Change:
         key, before = self.row(table, number)
-        with browsing.reading(self.target, Journal()) as session:
-            found = editing.cascades(session, self.tables, self.tables[table], [key])
+        with sessions.reading(self.target, Journal()) as session:
+            found = cascading.cascades(session, self.tables, self.tables[table], [key])
         return Change(id, "delete", table, key, before=before, cascade={f"{c.table}.{c.column}": c.rows for c in found})
 
     def save(self, *changes: Change, unlocked: bool = False) -> Saved:
@@ -260,7 +261,7 @@ def test_a_save_is_logged_with_who_when_key_before_and_after(editor: Editor) -> 
     assert (insert["key"], insert["after"]["entity_id"]) == (["1"], "c1")
     editor.save(editor.delete("attempts"))
     assert editor.logged()[-2]["changes"][0]["before"]["entity_id"] == "c1"
-    assert [entry["state"] for entry in editing.saves(editor.target, log=editor.log)] == ["saved", "saved"]
+    assert [entry["state"] for entry in save_log.saves(editor.target, log=editor.log)] == ["saved", "saved"]
     assert oct(editor.log.stat().st_mode)[-3:] == "600"
 
 
@@ -337,7 +338,7 @@ def test_a_save_that_did_not_say_how_it_ended_is_not_repeated(editor: Editor) ->
         staged(editor, "s1", attempt(1))
     assert "pharmdb studio --model attempts" in refused.value.next
     assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
-    assert [entry["state"] for entry in editing.saves(editor.target, log=editor.log)] == ["saving"]
+    assert [entry["state"] for entry in save_log.saves(editor.target, log=editor.log)] == ["saving"]
 
 
 def test_an_edit_reaches_exactly_one_row(editor: Editor) -> None:
@@ -371,6 +372,6 @@ def test_the_log_is_readable_whatever_was_saved(editor: Editor) -> None:
     with editor.log.open("ab") as file:
         file.write(b'{"state": "sav\n\xff\n[1]\n')
     editor.save(attempt(2))
-    entries = editing.saves(editor.target, log=editor.log)
+    entries = save_log.saves(editor.target, log=editor.log)
     assert [entry["state"] for entry in entries] == ["saved", "saved"]
     assert entries[1]["changes"][0]["after"]["entity_id"] == "a\u2028b\u0085c"

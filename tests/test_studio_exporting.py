@@ -12,17 +12,17 @@ from chrome import fill
 
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError
-from pharmdb.studio_app import browsing, exporting
-from pharmdb.studio_app.browsing import Filter, View
+from pharmdb.studio_app import exporting, sessions
+from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Catalogue, catalogue
-from pharmdb.studio_app.console import Cancel
+from pharmdb.studio_app.filters import Filter, View
 from pharmdb.studio_app.statement_log import MASKED, Journal
 
 HOSTILE = ['comma, "quote"', "line\nbreak\r\n", "", "=1+1", "pipe | star * <b>", "été 💊", "NULL", "\\N"]
 
 
 def tables(url: str) -> Catalogue:
-    with browsing.reading(targets.target(url), Journal()) as session:
+    with sessions.reading(targets.target(url), Journal()) as session:
         return catalogue(session)
 
 

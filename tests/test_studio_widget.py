@@ -14,9 +14,10 @@ import pharmdb
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, UnavailableError
 from pharmdb.legacy import accounting
-from pharmdb.studio_app import console, exporting, values
-from pharmdb.studio_app.browsing import View
-from pharmdb.studio_app.widget import Studio, _as_error
+from pharmdb.studio_app import exporting, messages, values
+from pharmdb.studio_app.cancelling import Cancel
+from pharmdb.studio_app.filters import View
+from pharmdb.studio_app.widget import Studio
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -114,9 +115,9 @@ def test_the_outcome_counts_what_was_saved(seeded: str, tmp_path: Path) -> None:
 
 
 def test_every_error_is_a_sentence_without_a_secret() -> None:
-    shown = _as_error(RuntimeError("postgresql://me:hunter2@host/db"))
+    shown = messages.error_of(RuntimeError("postgresql://me:hunter2@host/db"))
     assert shown["sentence"] == "postgresql://me:***@host/db"
-    assert _as_error(values.UnfitError("a sentence"))["sentence"] == "a sentence"
+    assert messages.error_of(values.UnfitError("a sentence"))["sentence"] == "a sentence"
 
 
 def test_it_is_unlocked_by_the_name_that_the_server_says(studio: Studio) -> None:
@@ -166,7 +167,5 @@ def test_rows_that_an_upgrade_rejected_are_masked_and_not_searched(seeded: str, 
     assert "hunter2" not in str(whole)
     shown = studio._tables["upgrade_rejects"]
     for format_ in ("csv", "json", "markdown"):
-        parts = exporting.export(
-            studio.target, shown, View(), list(shown.columns), format_, studio.journal, console.Cancel()
-        )
+        parts = exporting.export(studio.target, shown, View(), list(shown.columns), format_, studio.journal, Cancel())
         assert b"hunter2" not in b"".join(parts)

@@ -2,86 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
-import os
-import platform
-import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, column, delete, exc, func, insert, literal_column, or_, select, update
+from sqlalchemy import column, delete, exc, insert, update
 from sqlalchemy import table as sql_table
 
 from pharmdb import settings
-from pharmdb.database import environments, targets, transactions
+from pharmdb.database import environments, servers, targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
 from pharmdb.models import MODELS
 from pharmdb.seeding.passwords import LONGEST, hash_password
-from pharmdb.studio_app import browsing, values
-from pharmdb.studio_app.browsing import Cell
-from pharmdb.studio_app.catalogue import Catalogue, Column, Table
-from pharmdb.studio_app.statement_log import MASKED, Journal, Session, masked
+from pharmdb.studio_app import cells, rows, save_log, sessions, values, violations
+from pharmdb.studio_app.cascading import cascades
+from pharmdb.studio_app.catalogue import Catalogue, Table
+from pharmdb.studio_app.changes import Change, Problem, Saved
+from pharmdb.studio_app.statement_log import Journal, Session
 from pharmdb.types import utcnow
 
 SHORTEST_PASSWORD = 8
-
-
-@dataclass(frozen=True)
-class Change:
-    """One staged change; `id` is the page's own number for it.
-
-    `values`: column → text, None for NULL. `password` is set, hashed, in the table's password column.
-    `before`: column → the cell as it was shown; a change is refused where the database holds something else now.
-    `cascade`: for a deletion, what it was said to take along: "table.column" → rows.
-    """
-
-    id: int
-    kind: Literal["update", "insert", "delete"]
-    table: str
-    key: tuple[str | None, ...] = ()
-    values: dict[str, str | None] = field(default_factory=dict)
-    before: dict[str, Cell] = field(default_factory=dict)
-    password: str | None = None
-    cascade: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a change can't be saved: a sentence, and the column that it is about, if it is about one.
-
-    `kind`: "unfit" (the value does not fit its column), "violation" (a rule of the database), "conflict" (somebody
-    else changed the row: `theirs` is what it holds now) or "gone".
-    """
-
-    change: int
-    column: str
-    kind: Literal["unfit", "violation", "conflict", "gone"]
-    sentence: str
-    theirs: Cell = None
-
-
-@dataclass(frozen=True)
-class Saved:
-    """The outcome of a save: `problems` is empty, or nothing was written. `keys`: change → the row's key.
-
-    `warning` is a sentence where it was saved and something else went wrong; `again`: it had been saved before.
-    `changes` are those that were saved, with a digest each; those that were saved in another form are `differing`.
-    """
-
-    problems: list[Problem]
-    keys: dict[int, list[str | None]]
-    warning: str = ""
-    again: bool = False
-    changes: dict[int, str] = field(default_factory=dict)
-    differing: tuple[int, ...] = ()
 
 
 class _NothingSavedError(Exception):
@@ -133,7 +79,7 @@ def _earlier(target: targets.Target, changes: Sequence[Change], staged: str, log
         return None
     if (found := _OUTCOMES.get((str(target), staged))) is not None:
         return _again(found, changes)
-    own = [e for e in _entries(log) if e.get("staged") == staged and e.get("database") == str(target)]
+    own = [e for e in save_log.entries_of(log) if e.get("staged") == staged and e.get("database") == str(target)]
     states = {entry["save"]: entry for entry in own}
     for entry in states.values():
         if entry["state"] == "saved":
@@ -182,45 +128,38 @@ def _save(
     try:
         with transactions.writing(target) as connection, journal.watch(connection) as session:
             if not unlocked and environments.environment(connection) == "production":
-                name = browsing.database_name(target, session)
+                name = servers.server_name(connection, target)
                 raise ProtectedError(
                     expected="a database that may be edited",
                     found="production, which is read-only until it is unlocked",
                     note=f"type {name} where the studio asks for the database's name",
                 )
-            browsing.prepare(connection)
-            rows = _checked(session, tables, changes, problems)
+            sessions.prepare(connection)
+            found = _checked(session, tables, changes, problems)
             if not problems:
                 for change, new in zip(changes, prepared, strict=True):
                     _apply(session, tables[change.table], change, new, keys, problems)
             if problems:
                 raise _NothingSavedError
-            entries = [_entry(tables[c.table], c, rows.get(c.id), keys.get(c.id)) for c in changes]
+            entries = [save_log.entry_of(tables[c.table], c, found.get(c.id), keys.get(c.id)) for c in changes]
             # Before the commit: a save that can't be logged is not made.
-            entry = {"save": number, "staged": staged, **_who(target)}
-            _log(log, {**entry, "state": "saving", "changes": entries})
+            entry = {"save": number, "staged": staged, **save_log.who(target)}
+            save_log.append(log, {**entry, "state": "saving", "changes": entries})
     except _NothingSavedError:
         return Saved(problems, {})
     except (exc.IntegrityError, exc.DataError, exc.ProgrammingError):
         # A rule that is checked at the commit. Where the connection was lost instead, nobody knows.
         if entry:
-            _log_done(log, {**entry, "state": "failed", "at": _now()})
+            save_log.append_done(log, {**entry, "state": "failed", "at": save_log.now()})
         raise
     outcome = Saved([], keys, changes={change.id: _digest(change) for change in changes})
     if staged:
         _OUTCOMES[str(target), staged] = outcome
     # It is committed: from here on nothing may say that it was not.
-    warning = _log_done(log, {**entry, "state": "saved", "at": _now(), "keys": keys, "digests": outcome.changes})
+    warning = save_log.append_done(
+        log, {**entry, "state": "saved", "at": save_log.now(), "keys": keys, "digests": outcome.changes}
+    )
     return replace(outcome, warning=warning)
-
-
-def _log_done(path: Path, entry: dict[str, Any]) -> str:
-    """The second line of a save that is committed. A sentence where it can't be written."""
-    try:
-        _log(path, entry)
-    except UnavailableError as error:
-        return f"saved, but its log does not say so: {error.found}"
-    return ""
 
 
 def _prepared(tables: Catalogue, change: Change, problems: list[Problem]) -> dict[str, Any]:
@@ -262,14 +201,14 @@ def _checked(
         if change.kind == "insert":
             continue
         table = tables[change.table]
-        row = browsing.read_row(session, table, change.key, lock=True)
+        row = rows.read_row(session, table, change.key, lock=True)
         if row is None:
             problems.append(Problem(change.id, "", "gone", "somebody else has deleted this row meanwhile"))
             continue
         found[change.id] = row
         for c, value in zip(table.columns.values(), row, strict=True):
-            now = browsing.cell(c, value)
-            if c.name in change.before and not browsing.same(change.before[c.name], now):
+            now = cells.cell(c, value)
+            if c.name in change.before and not cells.same(change.before[c.name], now):
                 sentence = f"somebody else changed {c.name} meanwhile"
                 problems.append(Problem(change.id, c.name, "conflict", sentence, now))
         if change.kind == "delete":
@@ -298,23 +237,23 @@ def _apply(
     if change.kind == "insert":
         statement = insert(clause).values(bound)
     elif change.kind == "delete":
-        statement = delete(clause).where(browsing.named(table, change.key))
+        statement = delete(clause).where(rows.named(table, change.key))
     else:
-        statement = update(clause).where(browsing.named(table, change.key)).values(_touched(table, new) | bound)
+        statement = update(clause).where(rows.named(table, change.key)).values(_touched(table, new) | bound)
     if change.kind != "delete":
         statement = statement.returning(*(c.read for c in table.columns.values()))
     try:
         with session.connection.begin_nested():
-            rows = session.rows(statement) if change.kind != "delete" else []
-            reached = session.connection.execute(statement).rowcount if change.kind == "delete" else len(rows)
+            written = session.rows(statement) if change.kind != "delete" else []
+            reached = session.connection.execute(statement).rowcount if change.kind == "delete" else len(written)
         if change.kind != "insert" and reached != 1:
             # A trigger may keep a row as it is; a key may name several.
             found = "no row" if not reached else f"{reached} rows"
             problems.append(Problem(change.id, "", "gone", f"the {change.kind} reached {found}, not exactly one"))
-        elif rows:
-            keys[change.id] = browsing.key_of(table, rows[0])
+        elif written:
+            keys[change.id] = rows.key_of(table, written[0])
     except (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InternalError) as error:
-        problems.extend(_violation(session, table, change, new, error))
+        problems.extend(violations.problems_of(session, table, change, new, error))
 
 
 def _touched(table: Table, new: dict[str, Any]) -> dict[str, Any]:
@@ -324,189 +263,3 @@ def _touched(table: Table, new: dict[str, Any]) -> dict[str, Any]:
         return {}
     names = [c.name for c in model.__table__.columns if c.onupdate is not None and c.name in table.columns]
     return {name: utcnow() for name in names if name not in new}
-
-
-# -- violations in sentences -------------------------------------------------------------------------
-
-
-def _violation(
-    session: Session, table: Table, change: Change, new: dict[str, Any], error: exc.DBAPIError
-) -> list[Problem]:
-    names, sentence = _explained(session, table, change, new, error)
-    changed = [name for name in names if name in new] or names[:1] or [""]
-    return [Problem(change.id, name, "violation", masked(sentence)) for name in changed]
-
-
-def _explained(
-    session: Session, table: Table, change: Change, new: dict[str, Any], error: exc.DBAPIError
-) -> tuple[list[str], str]:
-    """The columns that a violation is about, and what it says."""
-    text = str(error.orig).strip()
-    diagnosis = getattr(error.orig, "diag", None)
-    state = getattr(error.orig, "sqlstate", None) or ""
-    rule = (diagnosis.constraint_name if diagnosis else text.rpartition("failed: ")[2]) or ""
-    if state == "23503" or "FOREIGN KEY constraint failed" in text:
-        return _missing_parent(session, table, change, new)
-    if state == "23502" or "NOT NULL constraint failed" in text:
-        name = (diagnosis.column_name if diagnosis else rule.rpartition(".")[2]) or ""
-        return [name], f"{name} can't be empty"
-    if state == "23505" or "UNIQUE constraint failed" in text:
-        if diagnosis:
-            names = re.findall(r"[^,\s]+", (re.match(r"Key \((.+?)\)=", diagnosis.message_detail or "") or ["", ""])[1])
-        else:
-            names = [part.strip().rpartition(".")[2] for part in rule.split(",")]
-        return names, f"another row has the same {_listed(names)}"
-    if state == "23514" or "CHECK constraint failed" in text:
-        sql = table.checks.get(rule, "")
-        names = [name for name in table.columns if re.search(rf"\b{re.escape(name)}\b", sql)]
-        docs = "; ".join(f"{name}: {table.columns[name].doc}" for name in names if table.columns[name].doc)
-        shown = " ".join(sql.split())
-        shown = shown if len(shown) <= 160 else f"{shown[:160]}…"
-        return names, f"this breaks the rule {rule}: {shown}" + (f" ({docs})" if docs else "")
-    return list(new)[:1], f"the database refuses this: {text.partition(chr(10))[0]}"
-
-
-def _missing_parent(session: Session, table: Table, change: Change, new: dict[str, Any]) -> tuple[list[str], str]:
-    if change.kind == "delete":
-        tables = ", ".join(sorted({c.table for c in table.children if c.on_delete in ("NO ACTION", "RESTRICT")}))
-        return [], f"rows of {tables} still refer to this one; delete them first"
-    for name, (parent, referred) in table.foreign.items():
-        if new.get(name) is None:
-            continue
-        own = table.columns[name]
-        raw: ColumnElement[Any] = column(referred)
-        one: ColumnElement[int] = literal_column("1")
-        statement = select(one).select_from(sql_table(parent)).where(raw == own.bound(new[name]))
-        if session.first(statement.limit(1)) is None:
-            return [name], f"there is no row of {parent} with {referred} = {change.values.get(name)}"
-    return list(table.foreign), "the row that this one refers to does not exist"
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-# -- deletions ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cascade:
-    """What the deletion of a row does to another table: `on_delete` is CASCADE, SET NULL, NO ACTION, …"""
-
-    table: str
-    column: str
-    on_delete: str
-    rows: int
-
-
-def cascades(session: Session, tables: Catalogue, table: Table, keys: Sequence[Sequence[str | None]]) -> list[Cascade]:
-    """What the deletion of these rows takes along, counted, at every depth; tables without such a row are left out."""
-    found: list[Cascade] = []
-    _reach(session, tables, table, or_(*(browsing.named(table, key) for key in keys)), (table.name,), found)
-    return found
-
-
-def _reach(
-    session: Session,
-    tables: Catalogue,
-    table: Table,
-    condition: ColumnElement[bool],
-    path: tuple[str, ...],
-    found: list[Cascade],
-) -> None:
-    for child in table.children:
-        refers_to: ColumnElement[Any] = column(child.refers_to)
-        referred = select(refers_to).select_from(sql_table(table.name)).where(condition)
-        hanging = and_(column(child.column).in_(referred))
-        row = session.first(select(func.count()).select_from(sql_table(child.table)).where(hanging))
-        if row is None or not row[0]:
-            continue
-        found.append(Cascade(child.table, child.column, child.on_delete, int(row[0])))
-        if child.on_delete == "CASCADE" and child.table not in path:
-            _reach(session, tables, tables[child.table], hanging, (*path, child.table), found)
-
-
-# -- the log of saves --------------------------------------------------------------------------------
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _who(target: targets.Target) -> dict[str, str]:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # an account without a name
-        user = str(os.getuid())
-    return {"at": _now(), "who": f"{user}@{platform.node()}", "database": str(target)}
-
-
-def _entry(table: Table, change: Change, row: Sequence[Any] | None, key: list[str | None] | None) -> dict[str, Any]:
-    def text(found: Column, value: Any) -> str | None:
-        if found.secret:
-            return MASKED
-        shown = values.shown(value, found.kind)
-        return None if shown is None else masked(shown)
-
-    now = {} if row is None else {c.name: text(c, v) for c, v in zip(table.columns.values(), row, strict=True)}
-    after = {name: None if value is None else masked(value) for name, value in change.values.items()}
-    if change.password is not None:
-        after |= {c.name: MASKED for c in table.columns.values() if c.is_password}
-    before = now if change.kind == "delete" else {name: now[name] for name in after if name in now}
-    return {
-        "kind": change.kind,
-        "table": table.name,
-        "key": [None if part is None else part.partition(":")[2] for part in (key or change.key)],
-        "before": before,
-        "after": after,
-    }
-
-
-def log_statement(target: targets.Target, statement: str, rows: int | None, log: Path) -> Callable[[], str]:
-    """A statement of the unlocked console, in the same log, before its commit.
-
-    What it gives is called after the commit, and says in a sentence where the log can't be written.
-    """
-    number = secrets.token_hex(8)
-    _log(log, {"save": number, "state": "saving", **_who(target), "statement": masked(statement), "rows": rows})
-    return lambda: _log_done(log, {"save": number, "state": "saved", "at": _now()})
-
-
-def _log(path: Path, entry: dict[str, Any]) -> None:
-    line = json.dumps(entry) + "\n"
-    try:
-        path.parent.mkdir(exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(descriptor, line.encode("ascii"))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise UnavailableError(
-            expected=f"to log the save in {path}", found=str(error), note=f"make {path.parent} writable"
-        ) from error
-
-
-def saves(target: targets.Target, *, limit: int = 100, log: Path) -> list[dict[str, Any]]:
-    """The newest saves of this database, newest first; those whose commit was not confirmed say so in `state`."""
-    entries = _entries(log)
-    done = {entry["save"] for entry in entries if entry.get("state") == "saved" and "save" in entry}
-    # The second line of a save only confirms the first.
-    own = [e for e in entries if e.get("database") == str(target) and ("changes" in e or "statement" in e)]
-    return [
-        {**entry, "state": "saved" if entry.get("save") in done else entry.get("state", "")} for entry in reversed(own)
-    ][:limit]
-
-
-def _entries(log: Path) -> list[dict[str, Any]]:
-    """The lines of the log. One that was cut, as by a full disk, is left out."""
-    if not log.exists():
-        return []
-    found = []
-    for line in log.read_bytes().split(b"\n"):
-        with suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict):
-                found.append(entry)
-    return found

@@ -11,10 +11,10 @@ from typing import Any
 
 from pharmdb.database import targets
 from pharmdb.errors import ParameterError
-from pharmdb.studio_app import browsing, values
-from pharmdb.studio_app.browsing import View
+from pharmdb.studio_app import browsing, sessions, values
+from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Column, Table
-from pharmdb.studio_app.console import Cancel
+from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.statement_log import MASKED, Journal, Session, mask_hashes
 
 FORMATS = ("csv", "json", "markdown", "parquet")
@@ -41,7 +41,7 @@ def export(
     if format not in FORMATS:
         raise ParameterError(expected=f"one of {', '.join(FORMATS)}", found=format, note="choose one of them")
     shown = [table.column(name) for name in columns]
-    with browsing.reading(target, journal) as session, cancel.over(session.connection):
+    with sessions.reading(target, journal) as session, cancel.over(session.connection):
         rows = _rows(session, table, view, shown, cancel)
         writers: dict[str, _Writer] = {"csv": _csv, "json": _json, "markdown": _markdown, "parquet": _parquet}
         yield from _pieces(writers[format](shown, rows))

@@ -23,8 +23,6 @@ MASKED = "••••••••"
 _HASH = re.compile(r"\$(?:argon2(?:id|i|d)|2[abxy]?|scrypt|pbkdf2[\w-]*|[156y])\$[^\s\"'\\;)}\]]{8,}")
 # A column of this name holds a secret, whatever the table.
 _SECRET_NAME = re.compile(r"passw|secret|token|api_?key|_hash$|Hash$", re.IGNORECASE)
-
-
 # Old rows that an upgrade could not take, passwords and all.
 _SECRET_COLUMNS = {("upgrade_rejects", "row")}
 

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
-from sqlalchemy import exc
 
 from pharmdb import reports, settings
-from pharmdb.database import environments, targets
-from pharmdb.errors import ParameterError, PharmdbError
+from pharmdb.database import environments, servers, targets
+from pharmdb.errors import ParameterError
 from pharmdb.learning import charts
 from pharmdb.schema import bookkeeping
-from pharmdb.studio_app import browsing, console, editing, exporting, values
-from pharmdb.studio_app.browsing import Filter, View
+from pharmdb.studio_app import (
+    browsing,
+    cascading,
+    cells,
+    console,
+    editing,
+    exporting,
+    filters,
+    messages,
+    relations,
+    rows,
+    save_log,
+    sessions,
+    still,
+    values,
+)
+from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
-from pharmdb.studio_app.statement_log import MASKED, Journal, Session, mask_hashes, masked
+from pharmdb.studio_app.filters import View
+from pharmdb.studio_app.statement_log import MASKED, Journal, Session, mask_hashes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +48,6 @@ BROWSING_SECONDS = 60
 # Pieces of an export that may be on their way to the page, and how long to wait until it has taken one.
 WINDOW = 4
 TAKEN_SECONDS = 60
-
-_log = logging.getLogger(__name__)
 
 
 def studio(database_url: str = "", *, model: str = "User") -> Studio:
@@ -61,7 +72,7 @@ class Studio(anywidget.AnyWidget):
         self.unlocked = False
         self.saved = 0
         self._path = log or settings.statement_log()
-        self._running: dict[str, console.Cancel] = {}
+        self._running: dict[str, Cancel] = {}
         self._windows: dict[str, threading.Semaphore] = {}
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="studio")
         self._sending = threading.Lock()
@@ -77,7 +88,7 @@ class Studio(anywidget.AnyWidget):
         return reports.table([(True, changed, next_)], {"ok": "bool", "changed": "str", "next": "str"})
 
     def _catalogue(self) -> Catalogue:
-        with browsing.reading(self.target, self.journal) as session:
+        with sessions.reading(self.target, self.journal) as session:
             return catalogue(session)
 
     # -- messages ------------------------------------------------------------------------------------
@@ -93,7 +104,7 @@ class Studio(anywidget.AnyWidget):
             if (window := self._windows.get(str(message.get("request")))) is not None:
                 window.release()
         else:
-            self._running[number] = console.Cancel()
+            self._running[number] = Cancel()
             self._threads.submit(self._serve, number, operation, message)
 
     def _cancel(self, number: str) -> None:
@@ -111,7 +122,7 @@ class Studio(anywidget.AnyWidget):
                 result, buffers = self.answer(operation, message, cancel)
                 self._reply(number, result, buffers)
         except Exception as error:  # noqa: BLE001 - the page shows every failure as a sentence
-            self._reply(number, error=_as_error(error))
+            self._reply(number, error=messages.error_of(error))
         finally:
             self._running.pop(number, None)
             self._windows.pop(number, None)
@@ -129,10 +140,10 @@ class Studio(anywidget.AnyWidget):
             self.send({"id": number, "result": result, "error": error, "more": more}, buffers or [])
 
     def answer(
-        self, operation: str, message: dict[str, Any], cancel: console.Cancel | None = None
+        self, operation: str, message: dict[str, Any], cancel: Cancel | None = None
     ) -> tuple[dict[str, Any], list[bytes]]:
         """The answer to one request, and what goes with it as bytes. Raises ParameterError for an unknown one."""
-        answers: dict[str, Callable[[dict[str, Any], console.Cancel], dict[str, Any]]] = {
+        answers: dict[str, Callable[[dict[str, Any], Cancel], dict[str, Any]]] = {
             "hello": self._hello,
             "page": self._page,
             "count": self._count,
@@ -144,7 +155,7 @@ class Studio(anywidget.AnyWidget):
             "sql": self._sql,
             "log": self._journal,
         }
-        cancel = cancel or console.Cancel()
+        cancel = cancel or Cancel()
         if operation == "picture":
             return self._picture()
         if operation not in answers:
@@ -152,10 +163,10 @@ class Studio(anywidget.AnyWidget):
         return answers[operation](message, cancel), []
 
     @contextmanager
-    def _reading(self, cancel: console.Cancel) -> Iterator[Session]:
+    def _reading(self, cancel: Cancel) -> Iterator[Session]:
         """A reading session that can be cancelled, and is after a minute."""
         with (
-            browsing.reading(self.target, self.journal) as session,
+            sessions.reading(self.target, self.journal) as session,
             cancel.over(session.connection, BROWSING_SECONDS),
         ):
             yield session
@@ -166,58 +177,58 @@ class Studio(anywidget.AnyWidget):
             self._tables = self._catalogue()
         return find(self._tables, name)
 
-    def _hello(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+    def _hello(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         with self._reading(cancel) as session:
             environment = environments.environment(session.connection)
-            name = browsing.database_name(self.target, session)
+            name = servers.server_name(session.connection, self.target)
             self._tables = catalogue(session)
         return {
-            "tables": [_described(table) for table in self._tables.values()],
+            "tables": [messages.described(table) for table in self._tables.values()],
             "name": name,
             "title": str(self.target),
             "environment": environment,
             "unlocked": self.unlocked,
             "sizes": browsing.PAGE_SIZES,
-            "operators": browsing.OPERATORS,
+            "operators": filters.OPERATORS,
             "formats": exporting.FORMATS,
         }
 
-    def _page(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
-        table, view = self._table(message), _view(message)
+    def _page(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        table, view = self._table(message), messages.view_of(message)
         with self._reading(cancel) as session:
             return asdict(browsing.page(session, table, view))
 
-    def _count(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+    def _count(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         with self._reading(cancel) as session:
-            return asdict(browsing.count(session, self._table(message), _view(message)))
+            return asdict(browsing.count(session, self._table(message), messages.view_of(message)))
 
-    def _cell(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+    def _cell(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         """The whole of a value that was cut."""
         table = self._table(message)
         found = table.column(str(message["column"]))
         with self._reading(cancel) as session:
-            row = browsing.read_row(session, table, message["key"])
+            row = rows.read_row(session, table, message["key"])
         if row is None:
             raise values.UnfitError("somebody else has deleted this row meanwhile")
         value = dict(zip(table.columns, row, strict=True))[found.name]
         text = MASKED if found.secret else values.shown(value, found.kind)
-        return {"text": None if text is None else mask_hashes(text), "cell": browsing.cell(found, value)}
+        return {"text": None if text is None else mask_hashes(text), "cell": cells.cell(found, value)}
 
-    def _related(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+    def _related(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         with self._reading(cancel) as session:
-            found = browsing.related(session, self._tables, self._table(message), message["key"])
+            found = relations.related(session, self._tables, self._table(message), message["key"])
         return {"related": [asdict(each) for each in found]}
 
-    def _cascade(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+    def _cascade(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         table = self._table(message)
         with self._reading(cancel) as session:
             found = [
-                [asdict(c) for c in editing.cascades(session, self._tables, table, [key])] for key in message["keys"]
+                [asdict(c) for c in cascading.cascades(session, self._tables, table, [key])] for key in message["keys"]
             ]
         return {"cascades": found}
 
-    def _save(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
-        changes = [_change(each) for each in message["changes"]]
+    def _save(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        changes = [messages.change_of(each) for each in message["changes"]]
         for change in changes:
             self._table({"table": change.table})
         outcome = editing.save(
@@ -239,14 +250,14 @@ class Studio(anywidget.AnyWidget):
             "differing": outcome.differing,
         }
 
-    def _lock(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+    def _lock(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         """Unlocks with the name that the database itself says it has, and locks without one."""
         typed = str(message.get("name") or "")
         if not typed:
             self.unlocked = False
             return {"unlocked": False}
         with self._reading(cancel) as session:
-            name = browsing.database_name(self.target, session)
+            name = servers.server_name(session.connection, self.target)
         if typed != name or name in ("", "?"):
             raise ParameterError(
                 expected=f"the name of the database, {name}",
@@ -256,7 +267,7 @@ class Studio(anywidget.AnyWidget):
         self.unlocked = True
         return {"unlocked": True}
 
-    def _sql(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+    def _sql(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         try:
             seconds = float(message.get("seconds") or 30)
         except ValueError:
@@ -273,10 +284,10 @@ class Studio(anywidget.AnyWidget):
         )
         return asdict(result)
 
-    def _journal(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+    def _journal(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         return {
             "statements": [asdict(entry) for entry in self.journal.since(int(message.get("since") or 0))],
-            "saves": editing.saves(self.target, log=self._path),
+            "saves": save_log.saves(self.target, log=self._path),
         }
 
     def _picture(self) -> tuple[dict[str, Any], list[bytes]]:
@@ -293,12 +304,18 @@ class Studio(anywidget.AnyWidget):
         picture = charts.schema(found)
         return {"text": picture.text}, [picture.png]
 
-    def _export(self, number: str, message: dict[str, Any], cancel: console.Cancel) -> None:
+    def _export(self, number: str, message: dict[str, Any], cancel: Cancel) -> None:
         """Piece by piece, no faster than the page takes them."""
         table = self._table(message)
         window = self._windows[number] = threading.Semaphore(WINDOW)
         pieces = exporting.export(
-            self.target, table, _view(message), message["columns"], str(message["format"]), self.journal, cancel
+            self.target,
+            table,
+            messages.view_of(message),
+            message["columns"],
+            str(message["format"]),
+            self.journal,
+            cancel,
         )
         for piece in pieces:
             if not window.acquire(timeout=TAKEN_SECONDS):
@@ -312,12 +329,13 @@ class Studio(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, and for wherever none can be shown its first rows as text and as HTML."""
         table = self._tables[self.table]
-        with browsing.reading(self.target, self.journal) as session:
+        with sessions.reading(self.target, self.journal) as session:
             page = browsing.page(session, table, View(size=SNAPSHOT_ROWS))
             count = browsing.count(session, table, View())
         names = list(table.columns)
-        rows = [
-            [_still(c.kind, cell) for c, cell in zip(table.columns.values(), r.cells, strict=True)] for r in page.rows
+        first = [
+            [still.cell_text(c.kind, cell) for c, cell in zip(table.columns.values(), r.cells, strict=True)]
+            for r in page.rows
         ]
         caption = f"{table.name}: {count.text}"
         if page.has_next:
@@ -325,120 +343,6 @@ class Studio(anywidget.AnyWidget):
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return {
             **data,
-            "text/plain": _as_text(caption, names, rows),
-            "text/html": _as_html(caption, names, rows),
+            "text/plain": still.as_text(caption, names, first),
+            "text/html": still.as_html(caption, names, first),
         }, metadata
-
-
-def _view(message: dict[str, Any]) -> View:
-    """What the page asks for. Raises UnfitError where it is of no form that a page sends."""
-    size = message.get("size")
-    place = message.get("place")
-    try:
-        return View(
-            filters=tuple(
-                Filter(
-                    str(f["column"]),
-                    str(f["operator"]),
-                    str(f.get("value") or ""),
-                    str(f.get("upper") or ""),
-                    tuple(map(str, f.get("items") or ())),
-                )
-                for f in message.get("filters") or ()
-            ),
-            match="any" if message.get("match") == "any" else "all",
-            search=str(message.get("search") or ""),
-            sort=tuple((str(name), bool(descending)) for name, descending in message.get("sort") or ()),
-            size=size if size in browsing.PAGE_SIZES else browsing.PAGE_SIZES[1],
-            place=None if place is None else tuple(place),
-            direction=message.get("direction") if message.get("direction") in ("before", "from") else "after",  # type: ignore[arg-type]
-        )
-    except (KeyError, TypeError, ValueError):
-        raise values.UnfitError("the address can't be read") from None
-
-
-def _change(message: dict[str, Any]) -> editing.Change:
-    return editing.Change(
-        id=int(message["id"]),
-        kind=message["kind"],
-        table=str(message["table"]),
-        key=tuple(message.get("key") or ()),
-        values=dict(message.get("values") or {}),
-        before=dict(message.get("before") or {}),
-        password=message.get("password"),
-        cascade=dict(message.get("cascade") or {}),
-    )
-
-
-def _described(table: Table) -> dict[str, Any]:
-    """A table for the page; nothing of it needs more than JSON."""
-    columns = [
-        {
-            "name": c.name,
-            "kind": "password" if c.is_password else c.kind,
-            "type": c.type,
-            "nullable": c.nullable,
-            "default": c.default,
-            "key": c.key,
-            "unique": c.unique,
-            "references": c.references,
-            "doc": c.doc,
-            "values": c.values,
-            "secret": c.secret,
-            "editable": c.editable,
-        }
-        for c in table.columns.values()
-    ]
-    return {
-        "name": table.name,
-        "model": table.model,
-        "columns": columns,
-        "key": table.key,
-        "readOnly": table.why_read_only,
-        "children": [asdict(child) for child in table.children],
-    }
-
-
-def _as_error(error: Exception) -> dict[str, str]:
-    """What the page shows of an exception: a sentence and, where it is known, the way on."""
-    if isinstance(error, PharmdbError):
-        name, advice = type(error).__name__, " · ".join(filter(None, (error.command, error.note)))
-        return {"kind": name, "sentence": mask_hashes(error.found), "expected": error.expected, "next": advice}
-    if isinstance(error, values.UnfitError):
-        return {"kind": "UnfitError", "sentence": str(error), "expected": "", "next": ""}
-    if isinstance(error, exc.DBAPIError):
-        sentence = masked(str(error.orig).strip().partition("\n")[0])
-        return {"kind": "DatabaseError", "sentence": sentence, "expected": "", "next": ""}
-    _log.error("a request of the studio's page failed", exc_info=error)
-    return {
-        "kind": type(error).__name__,
-        "sentence": masked(str(error)),
-        "expected": "",
-        "next": "see the kernel's log",
-    }
-
-
-# -- the snapshot, which must be the same on every run ------------------------------------------------
-
-
-def _still(kind: str, cell: browsing.Cell) -> str:
-    text = cell["t"] if isinstance(cell, dict) else cell
-    if text is None:
-        return "NULL"
-    if kind == "datetime":
-        return f"{text[:19]}+00:00"
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def _as_text(caption: str, names: list[str], rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    lines = ["  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)) for row in [names, *rows]]
-    return "\n".join([caption, "", *(line.rstrip() for line in lines)])
-
-
-def _as_html(caption: str, names: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(part)}</td>' for part in row)}</tr>" for row in rows)
-    caption = f'<caption style="text-align: left">{escape(caption)}</caption>'
-    return f'<table border="1" class="dataframe">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

@@ -22,9 +22,9 @@ from playwright.sync_api import Browser, Page, expect
 from steps import column_texts, filter_by, ready
 
 from pharmdb.database import targets, transactions
-from pharmdb.studio_app import browsing, serving
-from pharmdb.studio_app.browsing import View
+from pharmdb.studio_app import browsing, serving, sessions
 from pharmdb.studio_app.catalogue import catalogue
+from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.statement_log import Journal
 from pharmdb.studio_app.widget import HERE
 
@@ -186,7 +186,7 @@ def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
 
 def test_no_page_costs_more_for_its_depth(large: str) -> None:
     """Whole pages, with and without an index to serve the order."""
-    with browsing.reading(targets.target(large), Journal()) as session:
+    with sessions.reading(targets.target(large), Journal()) as session:
         table = catalogue(session)["attempts"]
 
         def seconds(view: View) -> float:

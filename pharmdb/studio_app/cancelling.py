@@ -1,0 +1,61 @@
+"""What runs can be cancelled from another thread, and times out."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection
+
+from pharmdb.errors import PharmdbError
+
+
+class Cancel:
+    """Ends the statement that runs under it, from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._interrupt: Callable[[], None] | None = None
+        self.reason = ""
+
+    def __call__(self, reason: str = "cancelled") -> None:
+        with self._lock:
+            self.reason = self.reason or reason
+            if self._interrupt is not None:
+                self._interrupt()
+
+    def check(self) -> None:
+        """Raises PharmdbError once it was called: for the pauses between statements."""
+        if self.reason:
+            raise _cancelled(self.reason)
+
+    @contextmanager
+    def over(self, connection: Connection, seconds: float = 0) -> Iterator[None]:
+        """Whatever the connection does in this block can be cancelled, and is, after `seconds`."""
+        driver: Any = connection.connection.dbapi_connection
+        interrupt = driver.interrupt if isinstance(driver, sqlite3.Connection) else driver.cancel_safe
+        timer = threading.Timer(seconds, self, [f"timed out after {seconds:g} s"]) if seconds else None
+        with self._lock:
+            self.check()
+            self._interrupt = interrupt
+        if timer:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        except Exception as error:
+            if self.reason:
+                raise _cancelled(self.reason) from error
+            raise
+        finally:
+            if timer:
+                timer.cancel()
+            with self._lock:
+                self._interrupt = None
+
+
+def _cancelled(reason: str) -> PharmdbError:
+    return PharmdbError(expected="the statement to end", found=reason, note="narrow it, or give it more seconds")

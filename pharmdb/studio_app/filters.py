@@ -1,0 +1,96 @@
+"""What of a table is looked at: filters and a search as SQL, every value bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, and_, column, false, func, or_, true
+from sqlalchemy.types import NullType
+
+from pharmdb.studio_app import values
+from pharmdb.studio_app.catalogue import Column, Table
+
+OPERATORS = ("=", "≠", "<", "≤", ">", "≥", "between", "contains", "in", "is empty", "is not empty")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One condition on a column. `upper` is between's second value, `items` the values of `in`."""
+
+    column: str
+    operator: str
+    value: str = ""
+    upper: str = ""
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """What is looked at: filters that all (or, with `match` "any", one at least) hold, a search, an order, a page.
+
+    `sort` is ((column, descending), …); rows that are equal in it are ordered by the key. NULL counts as greatest.
+    `place` is a row's place in that order as `Page.first` and `Page.last` give it; `direction` says which rows are
+    wanted: those "after" it, "before" it, or "from" it on. Without a place: the first page, or with "before" the last.
+    """
+
+    filters: tuple[Filter, ...] = ()
+    match: Literal["all", "any"] = "all"
+    search: str = ""
+    sort: tuple[tuple[str, bool], ...] = ()
+    size: int = 50
+    place: tuple[str | None, ...] | None = None
+    direction: Literal["after", "before", "from"] = "after"
+
+
+def condition(table: Table, view: View) -> ColumnElement[bool]:
+    """The filters and the search as SQL, every value bound. Raises UnfitError where a value does not fit."""
+    parts = [_compared(table.column(each.column), each) for each in view.filters]
+    filters = and_(true(), *parts) if view.match == "all" or not parts else or_(false(), *parts)
+    return and_(filters, _searched(table, view.search)) if view.search else filters
+
+
+def _searched(table: Table, text: str) -> ColumnElement[bool]:
+    kinds = ("text", "integer", "number", "datetime", "date", "enum", "json", "raw", "any")
+    columns = [c for c in table.columns.values() if c.searchable and c.kind in kinds]
+    return or_(false(), *(_contains(c, text) for c in columns))
+
+
+def _contains(found: Column, text: str) -> ColumnElement[bool]:
+    if "\0" in text and not found.sqlite:
+        raise values.UnfitError("PostgreSQL stores no NUL character")
+    # LIKE would stop at a NUL on SQLite, and fold other letters than ASCII's on PostgreSQL.
+    position = func.instr if found.sqlite else func.strpos
+    return position(found.lowered, values.lowered(text)) > 0
+
+
+def _compared(found: Column, each: Filter) -> ColumnElement[bool]:
+    if each.operator == "is empty":
+        return column(found.name, NullType()).is_(None)
+    if each.operator == "is not empty":
+        return column(found.name, NullType()).is_not(None)
+    if not found.searchable:
+        raise values.UnfitError(f"{found.name} is a secret: by comparing it could be guessed")
+    if found.kind == "bytes":
+        raise values.UnfitError(f"{found.name} holds bytes: it can only be empty or not")
+    if each.operator == "contains":
+        return _contains(found, each.value)
+    raw = found.raw
+    if each.operator == "between":
+        low, high = (found.bound(found.parsed(text)) for text in (each.value, each.upper))
+        return and_(raw >= low, raw <= high)
+    if each.operator == "in":
+        return raw.in_([found.bound(found.parsed(item)) for item in each.items])
+    value = found.bound(found.parsed(each.value))
+    operators: dict[str, Callable[[], ColumnElement[bool]]] = {
+        "=": lambda: raw == value,
+        "≠": lambda: raw.is_distinct_from(value),
+        "<": lambda: raw < value,
+        "≤": lambda: raw <= value,
+        ">": lambda: raw > value,
+        "≥": lambda: raw >= value,
+    }
+    if each.operator not in operators:
+        raise values.UnfitError(f"a filter is one of {', '.join(OPERATORS)}, not {each.operator!r}")
+    return operators[each.operator]()

@@ -1,0 +1,97 @@
+"""Which statements are allowed: read-only unless unlocked, one at a time, none that names a secret."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from pharmdb.errors import ParameterError, ProtectedError
+from pharmdb.schema import bookkeeping
+from pharmdb.studio_app.statement_log import is_secret
+from pharmdb.studio_app.tokens import Token, tokens_of
+
+READING = ("SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "PRAGMA")
+WRITING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE")
+# These look without changing anything; PostgreSQL has no such statements.
+PRAGMAS = (
+    *("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"),
+    *("foreign_key_check", "integrity_check", "quick_check", "compile_options", "database_list"),
+    *("function_list", "pragma_list", "journal_mode", "user_version", "page_count", "page_size", "foreign_keys"),
+)
+# A statement that only reads can still call these.
+HARMFUL = re.compile(
+    r"pg_(terminate|cancel)_backend|pg_(read|ls|write|file|reload|rotate|switch|promote|create|drop|replication)\w*"
+    r"|pg_stat(?!_get_)(_\w+|istic\w*)?|pg_(logical|export|import|log|wal|backup|start|stop|copy|sync|restore|clear)_\w+"
+    r"|pg_(try_)?advisory_\w+|pg_sleep\w*_forever|lo_\w+|lo(read|write)|dblink\w*|set_config|\w+_to_xml\w*|ts_stat"
+    r"|ts_rewrite|crosstab\w*|connectby|xpath_table|get_raw_page|heap_page\w*|pg_visibility\w*"
+    r"|load_extension|writefile|readfile|fts3_tokenizer|edit",
+    re.IGNORECASE,
+)
+# Statistics hold samples of the columns; the others hold passwords, or what was deleted.
+SECRET_RELATIONS = frozenset(
+    {
+        *("pg_statistic", "pg_statistic_ext_data", "pg_authid", "pg_shadow", "pg_user_mapping", "pg_subscription"),
+        *("pg_largeobject", "sqlite_dbpage", "sqlite_stat3", "sqlite_stat4"),
+    }
+)
+
+
+def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
+    """The first word of a statement that is allowed, in capitals. Raises ParameterError or ProtectedError."""
+    tokens = tokens_of(statement, sqlite=sqlite)
+    while tokens and tokens[-1].kind == "end":
+        tokens.pop()
+    if not tokens:
+        raise ParameterError(expected="a statement", found="nothing", note="type one")
+    if not sqlite and _has_unicode_escapes(tokens):
+        raise ProtectedError(
+            expected="names and texts as they are", found="U&, which hides them", note="SELECT 'ä' AS \"ä\""
+        )
+    first = tokens[0].text.upper() if tokens[0].kind == "word" else tokens[0].text
+    if first == "(":
+        first = "SELECT"
+    allowed = (*READING, *WRITING) if unlocked else READING
+    if first not in allowed:
+        change = (
+            "; the schema is changed by revisions alone" if first in ("CREATE", "ALTER", "DROP", "TRUNCATE") else ""
+        )
+        raise ProtectedError(
+            expected=f"a statement that begins with {', '.join(allowed)}",
+            found=f"{first}{change}",
+            note="unlock the studio to write" if first in WRITING else "use another statement",
+        )
+    if any(token.kind == "end" for token in tokens):
+        raise ParameterError(expected="one statement", found="several", note="run them one by one")
+    if called := harmful(tokens):
+        raise ProtectedError(
+            expected="a statement that looks at data", found=f"a call of {called}", note="use another statement"
+        )
+    secret = next((token.text for token in tokens if token.name and is_secret(token.name)), None)
+    if secret:
+        raise ProtectedError(
+            expected="a statement that names no secret column",
+            found=secret,
+            note="see and set passwords in the table: they are masked there, and hashed when they are saved",
+        )
+    names = {token.name.lower() for token in tokens if token.name}
+    if names & set(bookkeeping.BOOKKEEPING_TABLES) and {name.upper() for name in names} & set(WRITING):
+        raise ProtectedError(
+            expected="a statement that leaves pharmdb's own tables alone",
+            found=", ".join(sorted(names & set(bookkeeping.BOOKKEEPING_TABLES))),
+            note="use another statement",
+        )
+    return first
+
+
+def harmful(tokens: list[Token]) -> str:
+    """The name of a harmful function that is called, however it is quoted; empty where there is none."""
+    calls = (before.name for before, after in pairwise(tokens) if before.name and after.text == "(")
+    return next((name for name in calls if HARMFUL.fullmatch(name)), "")
+
+
+def _has_unicode_escapes(tokens: list[Token]) -> bool:
+    return any(
+        first.name == "u" and mark.text == "&" and first.end == mark.start and mark.end == text.start
+        for first, mark, text in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if text.kind in ("text", "name")
+    )

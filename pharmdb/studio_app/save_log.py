@@ -1,0 +1,118 @@
+"""The log of saves: each one before its commit, and after it that it is saved."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pharmdb.database import targets
+from pharmdb.errors import UnavailableError
+from pharmdb.studio_app import values
+from pharmdb.studio_app.catalogue import Column, Table
+from pharmdb.studio_app.changes import Change
+from pharmdb.studio_app.statement_log import MASKED, masked
+
+
+def now() -> str:
+    """The time for an entry: UTC in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def who(target: targets.Target) -> dict[str, str]:
+    """When, who and in which database: what begins an entry."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name
+        user = str(os.getuid())
+    return {"at": now(), "who": f"{user}@{platform.node()}", "database": str(target)}
+
+
+def entry_of(table: Table, change: Change, row: Sequence[Any] | None, key: list[str | None] | None) -> dict[str, Any]:
+    """A change as the log keeps it: what was there and what is there now, without secrets."""
+
+    def text(found: Column, value: Any) -> str | None:
+        if found.secret:
+            return MASKED
+        shown = values.shown(value, found.kind)
+        return None if shown is None else masked(shown)
+
+    now = {} if row is None else {c.name: text(c, v) for c, v in zip(table.columns.values(), row, strict=True)}
+    after = {name: None if value is None else masked(value) for name, value in change.values.items()}
+    if change.password is not None:
+        after |= {c.name: MASKED for c in table.columns.values() if c.is_password}
+    before = now if change.kind == "delete" else {name: now[name] for name in after if name in now}
+    return {
+        "kind": change.kind,
+        "table": table.name,
+        "key": [None if part is None else part.partition(":")[2] for part in (key or change.key)],
+        "before": before,
+        "after": after,
+    }
+
+
+def log_statement(target: targets.Target, statement: str, rows: int | None, log: Path) -> Callable[[], str]:
+    """A statement of the unlocked console, in the same log, before its commit.
+
+    What it gives is called after the commit, and says in a sentence where the log can't be written.
+    """
+    number = secrets.token_hex(8)
+    append(log, {"save": number, "state": "saving", **who(target), "statement": masked(statement), "rows": rows})
+    return lambda: append_done(log, {"save": number, "state": "saved", "at": now()})
+
+
+def append_done(path: Path, entry: dict[str, Any]) -> str:
+    """The second line of a save that is committed. A sentence where it can't be written."""
+    try:
+        append(path, entry)
+    except UnavailableError as error:
+        return f"saved, but its log does not say so: {error.found}"
+    return ""
+
+
+def append(path: Path, entry: dict[str, Any]) -> None:
+    """Writes a line and waits until it is on the disk. Raises UnavailableError where it can't be written."""
+    line = json.dumps(entry) + "\n"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line.encode("ascii"))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UnavailableError(
+            expected=f"to log the save in {path}", found=str(error), note=f"make {path.parent} writable"
+        ) from error
+
+
+def saves(target: targets.Target, *, limit: int = 100, log: Path) -> list[dict[str, Any]]:
+    """The newest saves of this database, newest first; those whose commit was not confirmed say so in `state`."""
+    entries = entries_of(log)
+    done = {entry["save"] for entry in entries if entry.get("state") == "saved" and "save" in entry}
+    # The second line of a save only confirms the first.
+    own = [e for e in entries if e.get("database") == str(target) and ("changes" in e or "statement" in e)]
+    return [
+        {**entry, "state": "saved" if entry.get("save") in done else entry.get("state", "")} for entry in reversed(own)
+    ][:limit]
+
+
+def entries_of(log: Path) -> list[dict[str, Any]]:
+    """The lines of the log. One that was cut, as by a full disk, is left out."""
+    if not log.exists():
+        return []
+    found = []
+    for line in log.read_bytes().split(b"\n"):
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                found.append(entry)
+    return found

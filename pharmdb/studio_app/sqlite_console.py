@@ -1,0 +1,80 @@
+"""Statements of the console on SQLite, which asks for every table, column and function that one touches."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from pharmdb.schema import bookkeeping
+from pharmdb.studio_app import rights, values
+from pharmdb.studio_app.statement_log import MASKED, is_secret, mask_hashes
+from pharmdb.studio_app.statements import ROWS_SHOWN, Result, Typed
+
+_READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+_WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
+
+
+def _authorizer(writes: bool, guarded: set[str]) -> Callable[..., int]:
+    """Asked by SQLite for every table, column and function of a statement: what is not allowed is refused."""
+
+    def allowed(action: int, first: str | None, second: str | None, *_: Any) -> int:
+        if action == sqlite3.SQLITE_READ:
+            if (first or "").lower() in rights.SECRET_RELATIONS:
+                return sqlite3.SQLITE_DENY
+            # NULL in place of a secret, however the statement gets at it.
+            return sqlite3.SQLITE_IGNORE if is_secret(second or "", first or "") else sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_FUNCTION:
+            return sqlite3.SQLITE_DENY if rights.HARMFUL.fullmatch(second or "") else sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_PRAGMA:
+            assigned = second is not None and first in ("journal_mode", "user_version", "page_size", "foreign_keys")
+            return sqlite3.SQLITE_OK if first in rights.PRAGMAS and not assigned else sqlite3.SQLITE_DENY
+        if action in _WRITES:
+            own = first in bookkeeping.BOOKKEEPING_TABLES or (first or "").startswith("sqlite_")
+            # A row that is inserted would bring its password as text.
+            secret = (action == sqlite3.SQLITE_UPDATE and is_secret(second or "", first or "")) or (
+                action == sqlite3.SQLITE_INSERT and (first or "").lower() in guarded
+            )
+            return sqlite3.SQLITE_OK if writes and not own and not secret else sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
+
+    return allowed
+
+
+def run(driver: sqlite3.Connection, typed: Typed, *, plan: bool, writes: bool, seconds: float) -> Result:
+    """Runs a statement, or with `plan` says how SQLite would. The caller's timer ends it after `seconds`."""
+    columns = driver.execute(
+        "SELECT s.name, c.name FROM sqlite_schema s, pragma_table_xinfo(s.name) c WHERE s.type = 'table'"
+    ).fetchall()
+    guarded = {table.lower() for table, name in columns if is_secret(name, table)}
+    driver.set_authorizer(_authorizer(writes, guarded))
+    try:
+        return _result_of(driver, typed.text, plan)
+    finally:
+        # Else the end of the transaction would be refused too.
+        driver.set_authorizer(None)
+
+
+def _result_of(driver: sqlite3.Connection, statement: str, plan: bool) -> Result:
+    if plan:
+        rows = driver.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+        depth = {0: -1}
+        lines = []
+        for number, parent, _, detail in rows:
+            depth[number] = depth.get(parent, -1) + 1
+            lines.append("  " * depth[number] + detail)
+        return Result([], [], False, None, 0, "\n".join(lines))
+    cursor = driver.execute(statement)
+    if cursor.description is None:
+        return Result([], [], False, cursor.rowcount, 0)
+    names = [column[0] for column in cursor.description]
+    found = cursor.fetchmany(ROWS_SHOWN + 1)
+    rows = [[_shown(name, value) for name, value in zip(names, row, strict=True)] for row in found[:ROWS_SHOWN]]
+    return Result(names, rows, len(found) > ROWS_SHOWN, cursor.rowcount if cursor.rowcount >= 0 else None, 0)
+
+
+def _shown(name: str, value: Any) -> str | None:
+    text = values.shown(value, "any")
+    if is_secret(name):
+        return MASKED
+    return None if text is None else mask_hashes(text)

@@ -1,0 +1,71 @@
+"""Broken rules of the database, in sentences."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import ColumnElement, column, exc, literal_column, select
+from sqlalchemy import table as sql_table
+
+from pharmdb.studio_app.catalogue import Table
+from pharmdb.studio_app.changes import Change, Problem
+from pharmdb.studio_app.statement_log import Session, masked
+
+
+def problems_of(
+    session: Session, table: Table, change: Change, new: dict[str, Any], error: exc.DBAPIError
+) -> list[Problem]:
+    """One problem for each column that the violation is about."""
+    names, sentence = _explained(session, table, change, new, error)
+    changed = [name for name in names if name in new] or names[:1] or [""]
+    return [Problem(change.id, name, "violation", masked(sentence)) for name in changed]
+
+
+def _explained(
+    session: Session, table: Table, change: Change, new: dict[str, Any], error: exc.DBAPIError
+) -> tuple[list[str], str]:
+    """The columns that a violation is about, and what it says."""
+    text = str(error.orig).strip()
+    diagnosis = getattr(error.orig, "diag", None)
+    state = getattr(error.orig, "sqlstate", None) or ""
+    rule = (diagnosis.constraint_name if diagnosis else text.rpartition("failed: ")[2]) or ""
+    if state == "23503" or "FOREIGN KEY constraint failed" in text:
+        return _missing_parent(session, table, change, new)
+    if state == "23502" or "NOT NULL constraint failed" in text:
+        name = (diagnosis.column_name if diagnosis else rule.rpartition(".")[2]) or ""
+        return [name], f"{name} can't be empty"
+    if state == "23505" or "UNIQUE constraint failed" in text:
+        if diagnosis:
+            names = re.findall(r"[^,\s]+", (re.match(r"Key \((.+?)\)=", diagnosis.message_detail or "") or ["", ""])[1])
+        else:
+            names = [part.strip().rpartition(".")[2] for part in rule.split(",")]
+        return names, f"another row has the same {_listed(names)}"
+    if state == "23514" or "CHECK constraint failed" in text:
+        sql = table.checks.get(rule, "")
+        names = [name for name in table.columns if re.search(rf"\b{re.escape(name)}\b", sql)]
+        docs = "; ".join(f"{name}: {table.columns[name].doc}" for name in names if table.columns[name].doc)
+        shown = " ".join(sql.split())
+        shown = shown if len(shown) <= 160 else f"{shown[:160]}…"
+        return names, f"this breaks the rule {rule}: {shown}" + (f" ({docs})" if docs else "")
+    return list(new)[:1], f"the database refuses this: {text.partition(chr(10))[0]}"
+
+
+def _missing_parent(session: Session, table: Table, change: Change, new: dict[str, Any]) -> tuple[list[str], str]:
+    if change.kind == "delete":
+        tables = ", ".join(sorted({c.table for c in table.children if c.on_delete in ("NO ACTION", "RESTRICT")}))
+        return [], f"rows of {tables} still refer to this one; delete them first"
+    for name, (parent, referred) in table.foreign.items():
+        if new.get(name) is None:
+            continue
+        own = table.columns[name]
+        raw: ColumnElement[Any] = column(referred)
+        one: ColumnElement[int] = literal_column("1")
+        statement = select(one).select_from(sql_table(parent)).where(raw == own.bound(new[name]))
+        if session.first(statement.limit(1)) is None:
+            return [name], f"there is no row of {parent} with {referred} = {change.values.get(name)}"
+    return list(table.foreign), "the row that this one refers to does not exist"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
