@@ -83,7 +83,7 @@ def copy_alone(source: Path, url: str) -> None:
     with transactions.watching(place) as reader, transactions.changing_schema(target) as writer:
         _empty(writer)
         recognition = stages.recognize(reader, "source")
-        Account(reader, place, recognition, to_postgresql=not target.is_sqlite, writer=writer).run()
+        Account(reader, place, place, recognition, to_postgresql=not target.is_sqlite, writer=writer).run()
 
 
 _UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2])"

@@ -96,7 +96,7 @@ def files() -> list[str]:
 
 
 def assert_four_parts(error: PharmdbError) -> None:
-    assert all((error.expected, error.found, error.unchanged, error.next))
+    assert all((error.expected, error.found, error.unchanged, error.command or error.note))
 
 
 # -- there and back ---------------------------------------------------------------------------------

@@ -30,7 +30,15 @@ from pharmdb import settings
 from pharmdb.backups import manifests
 from pharmdb.database import targets
 from pharmdb.doctor.results import FAIL, OK, WARN, Finding
-from pharmdb.errors import CheckFailedError, ParameterError, UnavailableError, mask
+from pharmdb.errors import (
+    CheckFailedError,
+    DamagedError,
+    MissingFileError,
+    ParameterError,
+    PharmdbError,
+    UnavailableError,
+    mask,
+)
 from pharmdb.seeding import seeding
 
 CHECKS = [
@@ -654,7 +662,7 @@ def answers(url: str, monkeypatch: pytest.MonkeyPatch) -> Finding:
     assert [finding.check for finding in report.findings] == ["answers", *BESIDE]
     first = report.findings[0]
     assert first.state == FAIL
-    assert first.remedy
+    assert first.remedy or first.note
     return first
 
 
@@ -663,16 +671,27 @@ def truncated(path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
 
 
-FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "no file": (Path.unlink, "no file {path}", "pharmdb reset"),
-    "no folder": (lambda path: shutil.rmtree(path.parent), "the folder {folder} does not exist", "mkdir -p {folder}"),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), "{path} is a folder", "name a file in database_url"),
+FILES: dict[str, tuple[Callable[[Path], object], type[PharmdbError], str, str]] = {
+    "no file": (Path.unlink, MissingFileError, "no file {path}", "pharmdb reset"),
+    "no folder": (
+        lambda path: shutil.rmtree(path.parent),
+        MissingFileError,
+        "the folder {folder} does not exist",
+        "mkdir -p {folder}",
+    ),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), UnavailableError, "{path} is a folder", ""),
     "not a database": (
         lambda path: path.write_text("x" * 9999),
+        DamagedError,
         "file is not a database",
         "mv {path} {path}.damaged && pharmdb reset",
     ),
-    "truncated": (truncated, "database disk image is malformed", "mv {path} {path}.damaged && pharmdb reset"),
+    "truncated": (
+        truncated,
+        DamagedError,
+        "database disk image is malformed",
+        "mv {path} {path}.damaged && pharmdb reset",
+    ),
 }
 
 
@@ -680,13 +699,13 @@ FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {
 def test_a_file_that_does_not_answer(
     databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    harm, piece, remedy = FILES[what]
+    harm, kind, piece, remedy = FILES[what]
     (tmp_path / "folder").mkdir()
     path = Path(shutil.copy(raw.path(databases.seeded("sqlite")), tmp_path / "folder" / "x.db"))
     harm(path)
     told = answers(f"sqlite:///{path}", monkeypatch)
     names = {"path": path, "folder": path.parent}
-    assert told.found == f"UnavailableError: {piece.format(**names)}"
+    assert told.found == f"{kind.__name__}: {piece.format(**names)}"
     assert told.remedy == remedy.format(**names)
 
 
@@ -717,13 +736,13 @@ def test_a_port_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
         port = taken.getsockname()[1]
     told = answers(f"postgresql://ann@127.0.0.1:{port}/x", monkeypatch)
     assert "Connection refused" in told.found
-    assert told.remedy.startswith("start the server")
+    assert told.note.startswith("start the server")
 
 
 def test_a_socket_folder_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = answers(f"postgresql://ann@/x?host={tmp_path}", monkeypatch)
     assert "No such file or directory" in told.found
-    assert told.remedy.startswith("start the server")
+    assert told.note.startswith("start the server")
 
 
 def test_an_unknown_database(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -754,7 +773,7 @@ def test_a_role_without_rights(databases: Databases, joe: str, monkeypatch: pyte
     url = databases.seeded("postgresql").replace("//postgres@", f"//{joe}@")
     told = answers(url, monkeypatch)
     assert "permission denied" in told.found
-    assert "GRANT" in told.remedy
+    assert "GRANT" in told.note
 
 
 def test_a_wrong_password_is_told_and_not_shown(server: Server, joe: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -771,7 +790,7 @@ def test_a_wrong_password_is_told_and_not_shown(server: Server, joe: str, monkey
             session.execute("SELECT pg_reload_conf()")
             wait_until(lambda: not refused(server.uri().replace("//postgres@", f"//{joe}@")))
     assert 'password authentication failed for user "joe"' in told.found
-    assert told.remedy == "correct the password in PHARMDB_URL or ~/.pgpass"
+    assert told.note == "correct the password in PHARMDB_URL or ~/.pgpass"
     assert "canary" not in repr(told)
 
 
@@ -807,7 +826,7 @@ def test_a_remedy_names_the_database_that_only_the_parameter_named(databases: Da
     run(url, "DROP INDEX ix_bookmarks_user_id")
     with pytest.raises(CheckFailedError) as failed:
         _ = pharmdb.check(url).outcome
-    assert failed.value.next == f"pharmdb reset{option}"
+    assert failed.value.command == f"pharmdb reset{option}"
 
 
 def test_a_path_with_spaces_quotes_and_our_own_name_is_one_word(databases: Databases, tmp_path: Path) -> None:
@@ -839,7 +858,7 @@ def test_a_failed_check_fails_the_outcome_in_four_parts(ours: str) -> None:
     assert error.found.startswith("drift: index attempts.ix_attempts_user_id_created_at: expected user_id, created_at")
     assert "; query plans: " in error.found
     assert error.unchanged == "nothing was written; the doctor only looks"
-    assert error.next == "pharmdb reset"
+    assert error.command == "pharmdb reset"
     assert (report.count(FAIL), report.count(WARN)) == (2, 1)
 
 
@@ -911,7 +930,7 @@ def test_a_full_temporary_folder_takes_no_other_finding_away(seeded: str, monkey
     before = [finding.check for finding in pharmdb.check(seeded).findings]
 
     def full(*_: object) -> None:
-        raise UnavailableError(expected="room for temporary files", found="/tmp: disk is full", next="df -h /tmp")
+        raise UnavailableError(expected="room for temporary files", found="/tmp: disk is full", command="df -h /tmp")
 
     monkeypatch.setattr(seeding, "read", full)
     after = {finding.check: finding for finding in pharmdb.check(seeded).findings}

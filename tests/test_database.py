@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def has_four_parts(error: pytest.ExceptionInfo[PharmdbError]) -> bool:
     text = str(error.value)
     parts = [text.index(f"{part}:") for part in ("expected", "found", "unchanged", "next")]
     return parts == sorted(parts) and all(
-        (error.value.expected, error.value.found, error.value.unchanged, error.value.next)
+        (error.value.expected, error.value.found, error.value.unchanged, error.value.command or error.value.note)
     )
 
 
@@ -181,7 +182,7 @@ def test_both_spellings_of_postgresql_mean_psycopg(url: str, text: str, name: st
 def test_mask_takes_out_the_password_and_nothing_else(text: str, masked: str) -> None:
     assert mask(text) == masked
     with pytest.raises(PharmdbError) as error:
-        raise PharmdbError(expected=text, found=text, unchanged=text, next=text)
+        raise PharmdbError(expected=text, found=text, unchanged=text, command=text, note=text)
     assert SECRET not in str(error.value)
     assert SECRET not in repr(error.value)
 
@@ -249,7 +250,7 @@ def test_a_missing_database_of_the_server_is_unavailable(databases: Any) -> None
     with pytest.raises(UnavailableError, match="does not exist") as error, transactions.reading(targets.target(url)):
         pass
     assert has_four_parts(error)
-    assert "createdb no_test_" in error.value.next
+    assert shlex.split(error.value.command)[-1].startswith("no_test_")
 
 
 @pytest.mark.parametrize("opening", [transactions.reading, transactions.writing, transactions.changing_schema])
@@ -534,7 +535,7 @@ def test_an_error_comes_back_whole_from_another_process(kind: type[PharmdbError]
     error = (
         SeedError([("users.csv", 2, "email", "x", "not an e-mail address")], directory="seeds")
         if kind is SeedError
-        else kind(expected="a lock", found="password=secret", next="wait")
+        else kind(expected="a lock", found="password=secret", command="true", note="wait")
     )
     again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again), again.next) == (kind, str(error), error.next)
+    assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))

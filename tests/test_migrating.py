@@ -477,7 +477,9 @@ def refuses(url: str, found: str, /, **arguments: str) -> None:
     text = str(error.value)
     positions = [text.index(f"{part}:") for part in ("expected", "found", "unchanged", "next")]
     assert positions == sorted(positions)
-    assert all((error.value.expected, error.value.found, error.value.unchanged, error.value.next))
+    assert all(
+        (error.value.expected, error.value.found, error.value.unchanged, error.value.command or error.value.note)
+    )
     assert raw.everything(url) == before
 
 

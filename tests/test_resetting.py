@@ -520,7 +520,7 @@ def test_another_programs_database_is_refused_and_untouched(empty: str, foreign:
     name = name_of(empty)
     assert caught.value.expected == f"confirm={name}, to destroy all of it"
     assert "another program's tables" in caught.value.found
-    assert f"pharmdb reset --confirm {name}" in caught.value.next
+    assert f"pharmdb reset --confirm {name}" in caught.value.command
     assert caught.value.unchanged == "nothing was written"
 
 
@@ -595,7 +595,7 @@ def test_a_server_elsewhere_needs_the_name(seeded: str, monkeypatch: pytest.Monk
         with pytest.raises(ProtectedError) as caught:
             pharmdb.reset(seeded, confirm=confirm)
         assert "not on this machine" in caught.value.found
-        assert f"pharmdb reset --confirm {name_of(seeded)}" in caught.value.next
+        assert f"pharmdb reset --confirm {name_of(seeded)}" in caught.value.command
     assert schema_and_rows(seeded) == before
     assert pharmdb.reset(seeded, confirm=name_of(seeded)).fingerprint == KNOWN_GOOD
 
@@ -890,11 +890,11 @@ def test_the_next_command_names_the_database_that_was_meant(empty: str, monkeypa
     run(empty, "CREATE TABLE invoices (id INTEGER)")
     with pytest.raises(ProtectedError) as caught:
         pharmdb.reset(empty)
-    assert "--database-url" in caught.value.next
+    assert "--database-url" in caught.value.command
     monkeypatch.setenv("PHARMDB_URL", empty)
     with pytest.raises(ProtectedError) as caught:
         pharmdb.reset()
-    assert "--database-url" not in caught.value.next
+    assert "--database-url" not in caught.value.command
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"])

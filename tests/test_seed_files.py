@@ -17,7 +17,7 @@ from test_seeding import PROGRESS_HEADER, USERS, counts, folder, progress
 
 import pharmdb
 from pharmdb.database import driver_errors
-from pharmdb.errors import SeedError, UnavailableError
+from pharmdb.errors import NoRoomError, SeedError
 from pharmdb.seeding import csv_files, seeding
 
 P, U = "progress.csv", "users.csv"
@@ -132,7 +132,9 @@ def test_half_read_and_left_to_the_collector(tmp_path: Path) -> None:
 
 def test_the_folder_for_temporary_files_is_named_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQLITE_TMPDIR", "/full")
-    with pytest.raises(UnavailableError) as caught, driver_errors.temporary_room():
-        raise sqlite3.OperationalError("database or disk is full")
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with pytest.raises(NoRoomError) as caught, driver_errors.temporary_room():
+        raise error
     assert caught.value.found == "/full: database or disk is full"
-    assert "export SQLITE_TMPDIR" in caught.value.next
+    assert "export SQLITE_TMPDIR" in caught.value.note

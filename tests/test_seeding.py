@@ -704,7 +704,7 @@ def test_a_schema_that_is_not_at_head_is_refused(empty: str, revision: str) -> N
     before = raw.everything(empty)
     with pytest.raises(RevisionError) as caught:
         pharmdb.seed(empty)
-    assert caught.value.next.startswith("pharmdb migrate")
+    assert caught.value.command.startswith("pharmdb migrate")
     assert raw.everything(empty) == before
 
 
@@ -905,5 +905,5 @@ def test_a_rule_that_is_not_ours_is_told_and_nothing_is_written(
     before = raw.everything(migrated)
     with pytest.raises(RevisionError, match=r"not today|own") as error:
         pharmdb.seed(migrated)
-    assert error.value.next.startswith("pharmdb doctor")
+    assert error.value.command.startswith("pharmdb doctor")
     assert raw.everything(migrated) == before

@@ -173,7 +173,7 @@ def test_a_secret_can_not_be_compared_through_a_view(run: Console) -> None:
             with pytest.raises(ProtectedError) as refused:
                 run(sql)
             assert refused.value.found == "users.password_hash"
-            assert refused.value.next == "SELECT id, email, role, created_at FROM users"
+            assert refused.value.note == "SELECT id, email, role, created_at FROM users"
 
 
 def test_tables_with_secrets_are_used_without_them(run: Console) -> None:

@@ -336,7 +336,7 @@ def test_a_save_that_did_not_say_how_it_ended_is_not_repeated(editor: Editor) ->
     editor.log.write_text(lines[0] + "\n" + lines[1][:40], encoding="utf-8")
     with pytest.raises(UnavailableError, match="did not say how it ended") as refused:
         staged(editor, "s1", attempt(1))
-    assert "pharmdb studio --model attempts" in refused.value.next
+    assert "pharmdb studio --model attempts" in refused.value.command
     assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
     assert [entry["state"] for entry in save_log.saves(editor.target, log=editor.log)] == ["saving"]
 

@@ -924,7 +924,9 @@ def refuses(source: str | Path, url: str, *errors: type[PharmdbError], match: st
         errors or (RevisionError, UnavailableError, ParameterError, LockedError), match=match or None
     ) as error:
         upgrade(source, url)
-    assert all((error.value.expected, error.value.found, error.value.unchanged, error.value.next))
+    assert all(
+        (error.value.expected, error.value.found, error.value.unchanged, error.value.command or error.value.note)
+    )
     assert everything(url) == before
     assert manifests.known() == known
     with pytest.raises(type(error.value)):
@@ -1641,8 +1643,8 @@ def test_a_damaged_source_is_never_advised_to_be_restored_over(databases: Databa
     for dry_run in (True, False):
         with pytest.raises(PharmdbError) as error:
             pharmdb.upgrade(str(source), databases.empty("sqlite"), dry_run=dry_run)
-        assert ".recover" in error.value.next
-        assert "restore" not in error.value.next
+        assert ".recover" in error.value.command
+        assert "restore" not in error.value.command + error.value.note
 
 
 def test_the_preferences_of_the_sources_server_change_nothing(databases: Databases) -> None:

@@ -120,11 +120,14 @@ def _explain_no_schema(target: Target, found: str) -> PharmdbError | None:
     )
 
 
-def _explain_read_only(target: Target, found: str) -> PharmdbError | None:
+def _explain_read_only(target: Target, found: str) -> ReadOnlyError:
     query = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
     if _ask(target, query, {}) is False:
-        # The transaction itself was begun for reading.
-        return None
+        return ReadOnlyError(
+            expected=f"a transaction of {target} that writes",
+            found=f"one that was begun for reading ({found})",
+            note="write in a transaction of transactions.writing",
+        )
     return ReadOnlyError(expected=f"to write to {target}", found=found, note="use a database that takes writes")
 
 

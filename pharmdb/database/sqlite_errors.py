@@ -45,7 +45,8 @@ def explain(target: Target, error: BaseException, *, missing: bool = False) -> P
     if sqlite_codes.is_damaged(error):
         return _damaged(target, str(error))
     text, code = str(error), sqlite_codes.primary(error)
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+    # A folder can be opened for reading, and not read.
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) or target.path.is_dir():
         return _explain_unopened(target, missing)
     if code == sqlite3.SQLITE_READONLY:
         return _explain_read_only(target, error)
@@ -90,11 +91,14 @@ def _explain_unopened(target: Target, missing: bool) -> PharmdbError | None:
     return NoPermissionError(expected=expected, found=found, command=f"ls -l {shlex.quote(str(path))}")
 
 
-def _explain_read_only(target: Target, error: BaseException) -> PharmdbError | None:
+def _explain_read_only(target: Target, error: BaseException) -> ReadOnlyError:
     path = target.path
     if sqlite_codes.extended(error) == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK):
-        # The connection was opened for reading: that is no matter of the file.
-        return None
+        return ReadOnlyError(
+            expected=f"a connection to {target} that writes",
+            found=f"one that was opened for reading ({error})",
+            note="write in a transaction of transactions.writing",
+        )
     return ReadOnlyError(
         expected=f"to write to {target}",
         found=f"it is read-only ({error})",

@@ -68,7 +68,7 @@ def call(verb: str, url: str) -> PharmdbError | None:
 
 
 def complete(error: PharmdbError) -> PharmdbError:
-    assert all((error.expected, error.found, error.unchanged, error.next))
+    assert all((error.expected, error.found, error.unchanged, error.command or error.note))
     return error
 
 

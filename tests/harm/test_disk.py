@@ -21,7 +21,7 @@ from test_upserts import large
 import pharmdb
 from pharmdb.backups import manifests, restoring
 from pharmdb.database import bulk
-from pharmdb.errors import BackupError, PharmdbError, UnavailableError
+from pharmdb.errors import BackupError, NoRoomError, PharmdbError
 from pharmdb.seeding import passwords
 
 _hash = cache(passwords.hash_password)
@@ -62,7 +62,9 @@ def fails(verb: Callable[[], Any], url: str, kind: type[PharmdbError] | tuple[ty
     before = raw.everything(url)
     with pytest.raises(kind) as error:
         verb()
-    assert all((error.value.expected, error.value.found, error.value.unchanged, error.value.next))
+    assert all(
+        (error.value.expected, error.value.found, error.value.unchanged, error.value.command or error.value.note)
+    )
     assert "full" in error.value.found.lower() or "no space" in error.value.found.lower(), error.value.found
     assert raw.everything(url) == before
     if url.startswith("sqlite"):
@@ -87,8 +89,8 @@ def test_a_full_disk_below_the_database(databases: Databases, disk: Path) -> Non
         raw.fill(session)
         session.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     ballast = fill(disk, leave=40_000)
-    error = fails(lambda: pharmdb.reset(url), url, UnavailableError)
-    assert str(disk) in error.next
+    error = fails(lambda: pharmdb.reset(url), url, NoRoomError)
+    assert str(disk) in error.note
     ballast.unlink()
     # What it says heals it.
     pharmdb.reset(url)
@@ -108,7 +110,7 @@ def test_a_full_disk_below_the_backups(seeded: str, disk: Path, monkeypatch: pyt
             lambda: pharmdb.migrate(seeded, revision="base"),
         ):
             error = fails(verb, seeded, BackupError)
-            assert "--no-backup" in error.next
+            assert "--no-backup" in error.note
             assert sorted(os.listdir(manifests.folder())) == files
         ballast.unlink()
     assert manifests.known() == [good]
@@ -157,7 +159,7 @@ def test_a_database_that_may_not_grow(databases: Databases, page_limit: list[int
     if verb == "seed":
         fill_pages(url, pages)
     page_limit.append(pages if verb == "seed" else 20)
-    error = fails(lambda: getattr(pharmdb, verb)(url), url, UnavailableError)
+    error = fails(lambda: getattr(pharmdb, verb)(url), url, NoRoomError)
     assert "database or disk is full" in error.found
     page_limit[0] = 10**6
     getattr(pharmdb, verb)(url)
@@ -183,8 +185,8 @@ def test_a_database_that_may_not_grow_under_a_large_seed(
     with raw.session(url) as session:
         pages = session.execute("PRAGMA page_count").fetchone()[0]
     page_limit.append(pages + 50)
-    error = fails(lambda: pharmdb.seed(url, seed_dir=seed_dir), url, UnavailableError)
-    assert str(raw.path(url).parent) in error.next
+    error = fails(lambda: pharmdb.seed(url, seed_dir=seed_dir), url, NoRoomError)
+    assert str(raw.path(url).parent) in error.note
     page_limit[0] = 10**6
     pharmdb.seed(url, seed_dir=seed_dir)
 
@@ -206,10 +208,12 @@ def test_no_room_for_the_rows_between_file_and_table(
     databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
     monkeypatch.setattr(bulk, "insert", full)
     monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
     url, seed_dir = databases.migrated("sqlite"), large(tmp_path / "seed", 2000)
-    error = fails(lambda: pharmdb.seed(url, seed_dir=seed_dir), url, UnavailableError)
-    assert str(tmp_path) in error.next
+    error = fails(lambda: pharmdb.seed(url, seed_dir=seed_dir), url, NoRoomError)
+    assert str(tmp_path) in error.note

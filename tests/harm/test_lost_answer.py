@@ -120,7 +120,7 @@ def test_a_commit_without_an_answer_is_not_said_to_be_undone(
     was = answers(url)
     with pytest.raises(UnavailableError, match="not known") as error:
         count(through, harm)
-    assert "pharmdb inspect" in error.value.next
+    assert "pharmdb inspect" in error.value.command
     assert answers(url) == was + 1
 
 
