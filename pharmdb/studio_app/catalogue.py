@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, TableClause, cast, column, func, inspect, literal, table, text
+from sqlalchemy import ColumnElement, TableClause, cast, column, func, inspect, literal, table
 from sqlalchemy.types import NullType, String, Text, UserDefinedType
 
 from pharmdb.errors import ParameterError
 from pharmdb.models import MODELS, User
 from pharmdb.schema.bookkeeping import BOOKKEEPING_TABLES
-from pharmdb.studio_app import values
+from pharmdb.studio_app import reflection, values
 from pharmdb.studio_app.statement_log import Session, is_secret
 from pharmdb.types import StrictBoolean, UTCDateTime
 
@@ -155,10 +155,11 @@ Catalogue = dict[str, Table]
 def catalogue(session: Session) -> Catalogue:
     """Every table of the database, those of the models first, in their order."""
     view = inspect(session.connection)
-    columns = _sqlite_columns(session, view.get_table_names()) if session.is_sqlite else _postgresql_columns(session)
-    keys = _multi(view, "pk_constraint")
-    uniques, checks = (_multi(view, name) for name in ("unique_constraints", "check_constraints"))
-    foreign_keys = _sqlite_foreign_keys(session, list(columns)) if session.is_sqlite else _multi(view, "foreign_keys")
+    reflected = reflection.reflect(session)
+    columns, foreign_keys, sqlite = reflected.columns, reflected.foreign_keys, reflected.sqlite
+    keys = reflection.by_table(view.get_multi_pk_constraint())
+    uniques = reflection.by_table(view.get_multi_unique_constraints())
+    checks = reflection.by_table(view.get_multi_check_constraints())
     children: dict[str, list[Child]] = {}
     references: dict[str, dict[str, tuple[str, str]]] = {}
     for name in columns:
@@ -180,16 +181,16 @@ def catalogue(session: Session) -> Catalogue:
             name,
             _MODELS[name].__name__ if name in _MODELS else "",
             {
-                raw["name"]: _column(name, raw, primary, unique, rules, references.get(name, {}), session.is_sqlite)
+                raw["name"]: _column(name, raw, primary, unique, rules, references.get(name, {}), sqlite)
                 for raw in columns[name]
             },
-            primary or (("rowid",) if session.is_sqlite else ("ctid",)),
+            primary or (reflected.row_name,),
             # SQLite lets NULL into a key that is not the rowid: it names no row.
             bool(primary) and not any(raw["nullable"] for raw in columns[name] if raw["name"] in primary),
             rules,
             tuple(sorted(children.get(name, []), key=lambda c: (order.index(c.table), c.column))),
             references.get(name, {}),
-            session.is_sqlite,
+            sqlite,
         )
     return found
 
@@ -204,88 +205,6 @@ def find(tables: Catalogue, name: str) -> Table:
         found=f"{name!r}",
         command="pharmdb studio --model User" if tables else "pharmdb migrate",
     )
-
-
-def _multi(view: Any, what: str) -> dict[str, Any]:
-    return {name: found for (_, name), found in getattr(view, f"get_multi_{what}")().items()}
-
-
-def _sqlite_columns(session: Session, names: list[str]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    statement = text('SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(:name)')
-    for table_name in names:
-        rows = session.rows(statement.bindparams(name=table_name))
-        alone = sum(bool(row.pk) for row in rows) == 1
-        found[table_name] = [
-            {
-                "name": row.name,
-                "type": row.type,
-                # INTEGER PRIMARY KEY is the rowid: never NULL, and numbered by SQLite.
-                "nullable": not (row.notnull or (row.pk and alone and row.type.upper() == "INTEGER")),
-                "default": "next number" if row.pk and alone and row.type.upper() == "INTEGER" else row.dflt_value,
-                "generated": row.hidden in (2, 3),
-                "doc": "",
-                "labels": (),
-            }
-            for row in rows
-            if row.hidden != 1
-        ]
-    return found
-
-
-def _sqlite_foreign_keys(session: Session, names: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """As the inspector's, which knows no ON DELETE of a reference that is declared beside its column."""
-    statement = text('SELECT id, "table", "from", "to", on_delete FROM pragma_foreign_key_list(:name) ORDER BY id, seq')
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name in names:
-        keys: dict[int, dict[str, Any]] = {}
-        for row in session.rows(statement.bindparams(name=name)):
-            number, parent, own, referred, on_delete = tuple(row)
-            key = keys.setdefault(
-                number,
-                {
-                    "referred_table": parent,
-                    "constrained_columns": [],
-                    "referred_columns": [],
-                    "options": {"ondelete": on_delete},
-                },
-            )
-            key["constrained_columns"].append(own)
-            # Nothing is named where the parent's primary key is meant.
-            key["referred_columns"] += [referred] if referred else []
-        found[name] = list(keys.values())
-    return found
-
-
-_COLUMNS = text("""
-    SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated,
-        a.attidentity, pg_get_expr(d.adbin, d.adrelid) AS expression, col_description(c.oid, a.attnum) AS doc,
-        (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = a.atttypid)
-            AS labels
-    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind IN ('r', 'p')
-        AND a.attnum > 0 AND NOT a.attisdropped
-    ORDER BY c.relname, a.attnum
-""")
-
-
-def _postgresql_columns(session: Session) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in session.rows(_COLUMNS):
-        numbered = row.attidentity or (row.expression or "").startswith("nextval(")
-        found.setdefault(row.relname, []).append(
-            {
-                "name": row.attname,
-                "type": row.type,
-                "nullable": not row.attnotnull,
-                "default": "next number" if numbered else row.expression,
-                "generated": bool(row.attgenerated),
-                "doc": row.doc or "",
-                "labels": tuple(row.labels or ()),
-            }
-        )
-    return found
 
 
 def _column(

@@ -122,10 +122,6 @@ class Session:
         self.journal = journal
         self.last: Entry | None = None
 
-    @property
-    def is_sqlite(self) -> bool:
-        return self.connection.dialect.name == "sqlite"
-
     def rows(self, statement: Any) -> list[Row[Any]]:
         """All rows of a statement; the journal says how many, and counts the time to fetch them."""
         began = time.perf_counter()

@@ -198,13 +198,13 @@ def test_no_page_costs_more_for_its_depth(large: str) -> None:
             return min(times)
 
         first = seconds(View())
-        integer = "i" if session.is_sqlite else "t"
+        integer = "i" if table.sqlite else "t"
         deep = seconds(View(place=(f"{integer}:999000",)))
         assert first < 0.25
         assert deep < max(10 * first, 0.1)
         by_score = View(sort=(("score", True),))
-        number = (77.0).hex() if session.is_sqlite else "77"
-        place = (f"{'f' if session.is_sqlite else 't'}:{number}", f"{integer}:500000")
+        number = (77.0).hex() if table.sqlite else "77"
+        place = (f"{'f' if table.sqlite else 't'}:{number}", f"{integer}:500000")
         assert seconds(View(sort=by_score.sort, place=place)) < max(3 * seconds(by_score), 0.1)
 
 
