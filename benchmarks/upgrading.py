@@ -76,12 +76,12 @@ def prepare(url: str) -> None:
 
 def copy_alone(source: Path, url: str) -> None:
     """The upgrade without its backups and its doctor: read, convert, write, account, compare."""
+    from pharmdb.legacy import receiving
     from pharmdb.legacy.accounting import Account
-    from pharmdb.legacy.upgrading import _empty
 
     place, target = targets.target(f"sqlite:///{source}"), targets.target(url)
     with transactions.watching(place) as reader, transactions.changing_schema(target) as writer:
-        _empty(writer)
+        receiving.empty(writer)
         recognition = stages.recognize(reader, "source")
         Account(reader, place, place, recognition, to_postgresql=not target.is_sqlite, writer=writer).run()
 

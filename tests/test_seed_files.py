@@ -18,7 +18,7 @@ from test_seeding import PROGRESS_HEADER, USERS, counts, folder, progress
 import pharmdb
 from pharmdb.database import driver_errors
 from pharmdb.errors import NoRoomError, SeedError
-from pharmdb.seeding import csv_files, seeding
+from pharmdb.seeding import csv_faults, csv_files, seeding
 
 P, U = "progress.csv", "users.csv"
 
@@ -61,10 +61,10 @@ def test_the_first_of_very_many_faults_are_told_and_the_others_counted(seeded: s
         pharmdb.seed(seeded, seed_dir=seed_dir)
     assert raw.everything(seeded) == before
     found = caught.value.problems
-    assert [p[1] for p in found if p[0] == P] == list(range(3, 3 + csv_files.MOST_FAULTS))
+    assert [p[1] for p in found if p[0] == P] == list(range(3, 3 + csv_faults.MOST_FAULTS))
     assert found[-1] == (U, 3, "", "***", "1 values for 4 columns")
     assert {p[4] for p in found[:3]} == {"not a whole number", "the key of line 2 again", "no such user in users.csv"}
-    assert caught.value.more == 3000 - csv_files.MOST_FAULTS
+    assert caught.value.more == 3000 - csv_faults.MOST_FAULTS
     assert "3001 problem(s)" in str(caught.value)
     assert "and 2801 more, the first 801 of them in the error's .problems" in str(caught.value)
 

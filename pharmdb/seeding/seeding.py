@@ -20,7 +20,7 @@ from pharmdb.errors import ProtectedError, RevisionError
 from pharmdb.models import ProgressByTag, User, UserSettings
 from pharmdb.schema import revisions
 from pharmdb.schema.fingerprints import fingerprint
-from pharmdb.seeding import csv_files, passwords
+from pharmdb.seeding import csv_files, csv_values, passwords, progress_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,8 @@ class Seed(NamedTuple):
     """Checked seed rows, as the files hold them."""
 
     directory: Path
-    users: list[csv_files.Row]
-    progress: csv_files.Progress
+    users: list[csv_values.Row]
+    progress: progress_rows.Progress
 
 
 class Password(NamedTuple):
@@ -78,7 +78,7 @@ def hash_passwords(seed: Seed, stored: Mapping[str, str]) -> dict[str, Password]
     A hash that verifies is left alone; one of an old scheme is renewed; one that doesn't verify is set back.
     """
 
-    def decide(row: csv_files.Row) -> tuple[str, Password]:
+    def decide(row: csv_values.Row) -> tuple[str, Password]:
         email, password = row["email"], row["password"]
         seen = stored.get(email)
         if seen is None:

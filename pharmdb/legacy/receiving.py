@@ -1,0 +1,153 @@
+"""The target of an upgrade: what it holds, whether that may give way, and how it is emptied."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, inspect, select
+
+from pharmdb.database import environments, servers, targets, transactions
+from pharmdb.errors import ProtectedError
+from pharmdb.legacy import sources
+from pharmdb.legacy.accounting import Account, rejects_table
+from pharmdb.models import MODELS
+from pharmdb.schema import revisions
+from pharmdb.schema.fingerprints import fingerprint
+from pharmdb.seeding import seeding
+from pharmdb.types import BIGINT, VARCHAR, UTCDateTime, utcnow
+
+if TYPE_CHECKING:
+    pass
+
+# Which sources were upgraded into this database; the digest is over every row of the source.
+upgrades = Table(
+    "pharmdb_upgrades",
+    MetaData(),
+    Column("id", BIGINT, primary_key=True),
+    Column("source", VARCHAR, nullable=False),
+    Column("stage", Integer, nullable=False),
+    Column("digest", VARCHAR, nullable=False),
+    Column("upgraded_at", UTCDateTime, server_default=utcnow(), nullable=False),
+    sqlite_strict=True,
+)
+
+
+class Kind(Enum):
+    """What a target's content is, as an upgrade asks: learners' data give way only to `confirm`."""
+
+    EMPTY = "empty"
+    FRESH = "freshly reset"
+    LEARNERS = "learners' data"
+    SOURCE = "all of this source"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a target holds; `rows` and `tables`: how many, of learners' data. Its text is a sentence's part."""
+
+    kind: Kind
+    rows: int = 0
+    tables: int = 0
+
+    def __str__(self) -> str:
+        if self.kind is Kind.LEARNERS:
+            return f"{self.kind.value}: {self.rows} rows in {self.tables} tables"
+        return str(self.kind.value)
+
+
+def guard(connection: Connection, old: targets.Target, target: targets.Target, confirm: str) -> Content:
+    """Says what the target holds. Raises ProtectedError where that may not be replaced."""
+    revisions.require_known(connection, target)
+    content = _content(connection)
+    if content.kind is Kind.LEARNERS:
+        environments.refuse_production(connection, "replace")
+    refuse_wrong(old, target, servers.server_name(connection, target), content, confirm)
+    return content
+
+
+def refuse_wrong(old: targets.Target, target: targets.Target, name: str, content: Content, confirm: str) -> None:
+    """Raises ProtectedError where `confirm` is missing, or is not the target's name."""
+    # A name that is wrong is never ignored: whoever gave it meant another database.
+    if (confirm or content.kind is Kind.LEARNERS) and str(confirm) != name:
+        raise ProtectedError(
+            expected=f"an empty or freshly reset target, or confirm={name} to replace what it holds",
+            found=f"{content}; confirm={confirm!r}",
+            command=targets.command(target, f"{sources.command(old)} --confirm {shlex.quote(name)}"),
+        )
+
+
+def _content(connection: Connection) -> Content:
+    there = set(inspect(connection).get_table_names())
+    filled = {
+        model.__tablename__: connection.exec_driver_sql(f"SELECT count(*) FROM {model.__tablename__}").scalar_one()
+        for model in MODELS
+        if model.__tablename__ in there
+    }
+    rows = sum(filled.values())
+    if rejects_table.name in there:
+        # What an earlier migration could not let in is somebody's work, too.
+        rows += connection.scalar(select(func.count()).select_from(rejects_table)) or 0
+    if not rows:
+        return Content(Kind.EMPTY)
+    small = rows < 1000 and revisions.is_at_head(connection)
+    if small and fingerprint(connection, seed=True) == seeding.KNOWN_GOOD:
+        return Content(Kind.FRESH)
+    return Content(Kind.LEARNERS, rows, sum(map(bool, filled.values())))
+
+
+def look(old: targets.Target, target: targets.Target, confirm: str) -> Content:
+    """As guard, before anything is locked or backed up."""
+    if target.is_sqlite and not target.path.parent.is_dir():
+        # Opened only to fail with what is wrong.
+        with transactions.reading(target):
+            pass
+    if not _is_there(target):
+        refuse_wrong(old, target, target.name, Content(Kind.EMPTY), confirm)
+        return Content(Kind.EMPTY)
+    with transactions.reading(target) as connection:
+        return guard(connection, old, target, confirm)
+
+
+def state_of(old: targets.Target, target: targets.Target, confirm: str) -> str:
+    """What the target holds, and why an upgrade would be refused; for a dry run."""
+    try:
+        return str(look(old, target, confirm))
+    except ProtectedError as error:
+        return f"{error.found}; expected: {error.expected}"
+
+
+def _is_there(target: targets.Target) -> bool:
+    return not target.is_sqlite or target.path.exists()
+
+
+def recorded(target: targets.Target) -> set[str]:
+    """The digests of the sources that were upgraded into this target."""
+    if not _is_there(target):
+        return set()
+    with transactions.reading(target) as connection:
+        if not inspect(connection).has_table(upgrades.name):
+            return set()
+        return set(connection.scalars(select(upgrades.c.digest)))
+
+
+def holds(target: targets.Target, account: Account) -> bool:
+    """Whether each table still has as many rows as were imported from this source."""
+    with transactions.reading(target) as connection:
+        return all(
+            connection.exec_driver_sql(f"SELECT count(*) FROM {count.table.table}").scalar_one() >= count.imported
+            for count in account.counts
+        )
+
+
+def empty(connection: Connection) -> None:
+    """The schema at head, without a row of content."""
+    revisions.upgrade(connection)
+    environments.stamp_environment(connection)
+    for table in (rejects_table, upgrades):
+        table.create(connection, checkfirst=True)
+        connection.execute(table.delete())
+    for model in reversed(MODELS):
+        connection.execute(model.__table__.delete())  # type: ignore[attr-defined]

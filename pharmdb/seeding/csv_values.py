@@ -1,0 +1,81 @@
+"""The columns of the seed's CSV files, and what a value of each may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pharmdb.models import ROLES
+from pharmdb.seeding import passwords
+
+LARGEST_COUNT = 2**31 - 1
+
+
+Row = dict[str, Any]
+
+
+def _email(value: str) -> str:
+    if not re.fullmatch(r"[!-~]+", value) or value.count("@") != 1 or not all(value.split("@")):
+        raise ValueError("not an e-mail address")
+    if value != value.lower():
+        raise ValueError("an e-mail address is lower case")
+    return value
+
+
+def _text(value: str) -> str:
+    stripped = value.strip()
+    if not stripped:
+        raise ValueError("empty")
+    if value != stripped:
+        raise ValueError("white space around it")
+    return value
+
+
+def _password(value: str) -> str:
+    if len(value.encode()) > passwords.LONGEST:
+        raise ValueError(f"longer than {passwords.LONGEST} bytes")
+    return _text(value)
+
+
+def _role(value: str) -> str:
+    if value not in ROLES:
+        raise ValueError(f"not a role: {' or '.join(ROLES)}")
+    return value
+
+
+def _language(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2,5}", value):
+        raise ValueError("not two to five letters")
+    return value
+
+
+def _count(value: str) -> int:
+    if not re.fullmatch(r"-?[0-9]+", value):
+        raise ValueError("not a whole number")
+    digits = value.lstrip("-").lstrip("0") or "0"
+    number = int(digits[:20])  # int() refuses thousands of digits in words of its own
+    if value.startswith("-"):
+        number = -number
+    if number < 0:
+        raise ValueError("negative")
+    if number > LARGEST_COUNT:
+        raise ValueError(f"above {LARGEST_COUNT}")
+    return number
+
+
+USERS, PROGRESS = "users.csv", "progress.csv"
+
+
+# file -> its columns with their parsers
+FILES: dict[str, dict[str, Callable[[str], Any]]] = {
+    USERS: {"email": _email, "password": _password, "role": _role, "language": _language},
+    PROGRESS: {
+        "user_email": _email,
+        "module": _text,
+        "course_block": _text,
+        "tag": _text,
+        "correct_count": _count,
+        "wrong_count": _count,
+    },
+}
