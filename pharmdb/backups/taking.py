@@ -72,13 +72,13 @@ def backup(database_url: str = "") -> BackupReport:
 
 
 def take(
-    connection: Connection, target: targets.Target, *, before_restore_of: str = "", path: Path | None = None
+    connection: Connection, target: targets.Target, *, before_restore_of: str = "", place: targets.Target | None = None
 ) -> Backup | None:
     """Takes and verifies a backup of what the connection's database holds; None where there is no table.
 
     Within a write transaction that has changed nothing yet the backup is exactly what the transaction will change:
     nobody else can write. `before_restore_of` names the backup that is about to replace this content: making room
-    must not remove it. `path` is where a SQLite file is read from, if not where it lies.
+    must not remove it. `place` is where an SQLite file is read from, if not where it lies.
 
     Raises BackupError, UnavailableError or LockedError; no part of a backup is then left behind.
     """
@@ -96,7 +96,7 @@ def take(
     name += manifests.SUFFIXES[target.dialect.name]
     with _partial(name) as partial:
         write = {"sqlite": _copy, "postgresql": _dump}
-        digest, mark = write[target.dialect.name](connection, target, path, partial)
+        digest, mark = write[target.dialect.name](connection, target, place or target, partial)
         entry = Backup(
             name=name,
             taken_at=taken_at.isoformat(),
@@ -172,10 +172,10 @@ def _failed(error: OSError | sqlite3.Error) -> BackupError:
 
 
 def _copy(
-    connection: Connection, target: targets.Target, path: Path | None, copy: Path
+    connection: Connection, target: targets.Target, place: targets.Target, copy: Path
 ) -> tuple[postgresql_dumps.Digest, str]:
     """Copies one snapshot, compares the copy with it, checks its integrity, and gives its fingerprint."""
-    with sqlite_copies.snapshot_sqlite(path or target.path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
+    with sqlite_copies.snapshot_sqlite(place.path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
         sqlite_copies.copy_sqlite(snapshot, copy)
         # SQLite leaves the interpreter free meanwhile.
         compared = pool.submit(sqlite_copies.compare_sqlite, snapshot)
@@ -195,7 +195,7 @@ def _copy(
 
 
 def _dump(
-    connection: Connection, target: targets.Target, path: Path | None, copy: Path
+    connection: Connection, target: targets.Target, place: targets.Target, copy: Path
 ) -> tuple[postgresql_dumps.Digest, str]:
     """Dumps from one snapshot, and compares what the dump holds with what that saw."""
     with driver_errors.explaining(target), _snapshot(target, connection) as reader:

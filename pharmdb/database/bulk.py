@@ -22,12 +22,16 @@ def insert(connection: Connection, table: str, columns: Sequence[str], rows: Ite
         # After a commit or rollback of the caller's the driver would begin one that nobody commits.
         connection.begin()
     quote = connection.dialect.identifier_preparer.quote
-    names = ", ".join(map(quote, columns))
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(columns))
-        driver.executemany(f"INSERT INTO {quote(table)} ({names}) VALUES ({marks})", rows)
-        return
-    with driver.cursor() as cursor, cursor.copy(f"COPY {quote(table)} ({names}) FROM STDIN") as copy:
+    write = {"sqlite": _executemany, "postgresql": _copy}
+    write[connection.dialect.name](connection.connection.driver_connection, quote(table), [*map(quote, columns)], rows)
+
+
+def _executemany(driver: Any, table: str, columns: list[str], rows: Iterable[Sequence[Any]]) -> None:
+    marks = ", ".join("?" * len(columns))
+    driver.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+
+
+def _copy(driver: Any, table: str, columns: list[str], rows: Iterable[Sequence[Any]]) -> None:
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)

@@ -42,8 +42,11 @@ class Holder:
 
 def holders(target: targets.Target) -> list[Holder]:
     """Everybody else who may hold a lock: writers first, then the longest; empty where that can't be found out."""
-    if target.is_sqlite:
-        return _processes(target.path)
+    found = {"sqlite": _processes, "postgresql": _sessions}
+    return found[target.dialect.name](target)
+
+
+def _sessions(target: targets.Target) -> list[Holder]:
     try:
         with engines.engine_of(target, write=False).connect() as connection:
             return [
@@ -70,10 +73,10 @@ def _without_values(query: str) -> str:
     return re.sub(r"'(?:[^']|'')*'?", "'…'", " ".join(query.split()))
 
 
-def _processes(path: Path) -> list[Holder]:
+def _processes(target: targets.Target) -> list[Holder]:
     import psutil
 
-    names = {str(path.resolve()) + end for end in ("", "-wal", "-shm", "-journal")}
+    names = {str(target.path.resolve()) + end for end in ("", "-wal", "-shm", "-journal")}
     found = []
     for process in psutil.process_iter():
         try:

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from sqlalchemy import Connection
 
 from pharmdb.legacy.accounting import Count
 
-if TYPE_CHECKING:
-    pass
-
 HELD = f"held.{uuid4().hex}@pharmdb.invalid"
-
-
 # Rows that hold an id for a moment, in the tables that get more rows than the source has.
 _HOLDERS = {
     "users": f"INSERT INTO users (id, email, password_hash) SELECT {{id}}, '{HELD}', '!'",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, inspect, select
 
@@ -18,9 +17,6 @@ from pharmdb.schema import revisions
 from pharmdb.schema.fingerprints import fingerprint
 from pharmdb.seeding import seeding
 from pharmdb.types import BIGINT, VARCHAR, UTCDateTime, utcnow
-
-if TYPE_CHECKING:
-    pass
 
 # Which sources were upgraded into this database; the digest is over every row of the source.
 upgrades = Table(

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, select
 
 from pharmdb.backups import taking
 from pharmdb.database import environments, locks, targets, transactions
 from pharmdb.doctor import checking
-from pharmdb.legacy import sources, stages
+from pharmdb.legacy import receiving, sources, stages
 from pharmdb.legacy.accounting import Account
-from pharmdb.models import User, UserSettings
-from pharmdb.schema.fingerprints import fingerprint
-from pharmdb.seeding import seeding
-
-if TYPE_CHECKING:
-    pass
-from pharmdb.legacy import receiving
 from pharmdb.legacy.ids import HELD, ids_after
 from pharmdb.legacy.receiving import Content, Kind
 from pharmdb.legacy.upgrade_report import UpgradeReport
+from pharmdb.models import User, UserSettings
+from pharmdb.schema.fingerprints import fingerprint
+from pharmdb.seeding import seeding
 
 
 def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, confirm: str = "") -> UpgradeReport:
@@ -37,6 +33,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
     """
     target, old = targets.target(database_url), sources.source_target(source)
     sources.refuse_same(old, target)
+    to_postgresql = not target.is_sqlite
     seed = seeding.read()
     with ExitStack() as stack:
         with sources.told_of(old):
@@ -47,7 +44,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
         if dry_run or known:
             with sources.told_of(old, place):
                 sources.refuse_damaged(place)
-            account = Account(reader, old, place, recognition, to_postgresql=not target.is_sqlite)
+            account = Account(reader, old, place, recognition, to_postgresql=to_postgresql)
             account.run()
             done = account.digest in known and receiving.holds(target, account)
             if done:
@@ -59,7 +56,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
         # Before the lock is taken, because hashing is slow on purpose.
         hashes = seeding.hash_passwords(seed, {})
         with sources.told_of(old):
-            taken = taking.take(reader, old, path=place.path if old.is_sqlite else None)
+            taken = taking.take(reader, old, place=place)
         assert taken is not None
         if old.is_sqlite:
             # The backup stands still, whoever goes on writing to the source.
@@ -70,7 +67,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             locks.hold_still(writer)
             before = taking.take(writer, target)
             receiving.empty(writer)
-            account = Account(reader, old, place, recognition, to_postgresql=not target.is_sqlite, writer=writer)
+            account = Account(reader, old, place, recognition, to_postgresql=to_postgresql, writer=writer)
             account.run()
             seeded = _finish(writer, target, account, seed, hashes, (str(old), recognition.stage))
             report = UpgradeReport(

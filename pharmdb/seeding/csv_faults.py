@@ -8,11 +8,7 @@ from typing import Any
 
 # So many faults of one file are told in full; the others are counted.
 MOST_FAULTS = 1000
-
-
 Problem = tuple[str, int, str, str, str]
-
-
 # How faults of one line are ordered.
 VALUE, AGAIN, UNKNOWN = range(3)
 
@@ -39,6 +35,7 @@ class Faults:
             kept.append((file, line, column, value, reason))
 
     def forget(self, file: str, kind: int) -> None:
+        """As if no fault of this kind had been found in the file."""
         self._counts.pop((file, kind), None)
         self._kept.pop((file, kind), None)
 

@@ -10,8 +10,6 @@ from pharmdb.models import ROLES
 from pharmdb.seeding import passwords
 
 LARGEST_COUNT = 2**31 - 1
-
-
 Row = dict[str, Any]
 
 
@@ -65,8 +63,6 @@ def _count(value: str) -> int:
 
 
 USERS, PROGRESS = "users.csv", "progress.csv"
-
-
 # file -> its columns with their parsers
 FILES: dict[str, dict[str, Callable[[str], Any]]] = {
     USERS: {"email": _email, "password": _password, "role": _role, "language": _language},

@@ -42,8 +42,9 @@ def run(
         raise ParameterError(
             expected=f"a time-out of 1 to {LONGEST_SECONDS} s", found=f"{seconds:g} s", note="give another one"
         )
-    first = rights.check(statement, sqlite=target.is_sqlite, unlocked=unlocked)
-    tokens = tokens_of(statement, sqlite=target.is_sqlite)
+    sqlite = target.is_sqlite
+    first = rights.check(statement, sqlite=sqlite, unlocked=unlocked)
+    tokens = tokens_of(statement, sqlite=sqlite)
     while tokens[-1].kind == "end":
         tokens.pop()
     words = {token.name.upper() for token in tokens if token.kind == "word"}
