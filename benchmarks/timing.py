@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HEAD = """\
-| work | pharmdb: median (quartiles) | peer | peer: median (quartiles) | ratio | target | |
+| work | pharmdb: median (quartiles) | baseline | baseline: median (quartiles) | ratio | target | |
 |---|---|---|---|---|---|---|"""
 
 Seconds = list[float]
