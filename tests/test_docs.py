@@ -96,12 +96,28 @@ def environment(project: Path, server: Server) -> dict[str, str]:
     return settings
 
 
+@pytest.fixture(scope="module")
+def known_good(project: Path, environment: dict[str, str]) -> dict[Path, bytes]:
+    """The files of the database as the reset left them."""
+    return {path: path.read_bytes() for path in (project / "data").glob("pharm.db*")}
+
+
+@pytest.fixture
+def at_home(project: Path, known_good: dict[Path, bytes]) -> Path:
+    """The copy with its database as after a reset, so that no block needs another one."""
+    for path in (project / "data").glob("pharm.db*"):
+        path.unlink()
+    for path, content in known_good.items():
+        path.write_bytes(content)
+    return project
+
+
 @pytest.mark.parametrize("block", RUN, ids=[block.name for block in RUN])
-def test_a_block_runs_and_prints_what_is_shown(project: Path, environment: dict[str, str], block: Block) -> None:
+def test_a_block_runs_and_prints_what_is_shown(at_home: Path, environment: dict[str, str], block: Block) -> None:
     command = ["bash", "-e", "-c", block.text] if block.kind == "sh" else [sys.executable, "-c", block.text]
     result = subprocess.run(
         command,
-        cwd=project,
+        cwd=at_home,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
