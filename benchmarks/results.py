@@ -13,10 +13,10 @@ import psycopg
 
 from benchmarks.ground import Ground, asked_of_pharmdb, dsn
 from benchmarks.timing import HEAD
+from pharmdb import settings
 
-ROOT = Path(__file__).resolve().parents[1]
-FILE = ROOT / "benchmarks" / "results.md"
-DOCUMENT = ROOT / "docs" / "performance.md"
+FILE = settings.SOURCE / "benchmarks" / "results.md"
+DOCUMENT = settings.SOURCE / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: make bench -->", "<!-- end of the figures -->"
 _PACKAGES = ("sqlalchemy", "psycopg", "pandas", "django", "sqlite-utils", "alembic", "papermill")
 

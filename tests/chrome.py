@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pharmdb
-from pharmdb import database
+from pharmdb.database import targets, transactions
 
 if TYPE_CHECKING:
     from conftest import Databases
@@ -77,7 +77,7 @@ def watched(browser: Browser, host: str, **options: Any) -> Iterator[BrowserCont
 
 def _direct(url: str, model: str, log: Path) -> Any:
     """The studio without a kernel between: requests are answered at once, by the same code."""
-    from pharmdb.studio.widget import Studio
+    from pharmdb.studio_app.widget import Studio
 
     class Direct(Studio):
         def submit(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -91,7 +91,7 @@ def _direct(url: str, model: str, log: Path) -> Any:
             self._receive(None, message, [])
             return list(self.sent)
 
-    direct = Direct(database.target(url), model, log=log)
+    direct = Direct(targets.target(url), model, log=log)
     direct.sent = []
     direct._threads.shutdown()
     direct._threads = direct
@@ -162,7 +162,7 @@ def tabs(browser: Browser, tmp_path: Path) -> Iterator[Tabs]:
 
 def fill(url: str, rows: int = ROWS) -> None:
     """Attempts of two users, made by the database itself."""
-    target = database.target(url)
+    target = targets.target(url)
     form = "%Y-%m-%d %H:%M:%f000"
     time = (
         "to_timestamp(1780000000 + n)" if not target.is_sqlite else f"strftime('{form}', 1780000000 + n, 'unixepoch')"
@@ -189,7 +189,7 @@ def fill(url: str, rows: int = ROWS) -> None:
                 raw.execute(sql)
             raw.commit()
         return
-    with database.writing(target) as connection:
+    with transactions.writing(target) as connection:
         connection.exec_driver_sql(statement.replace("%", "%%"))
         connection.exec_driver_sql("ANALYZE attempts")
 

@@ -17,7 +17,7 @@ import legacy
 import nbformat
 from nbclient import NotebookClient
 
-from pharmdb.runner import without_widgets
+from pharmdb.command.program import without_widgets
 
 ROOT = Path(__file__).resolve().parents[1]
 # The order in which they are run, and tested: each finds the known-good database.

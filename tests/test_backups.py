@@ -24,8 +24,11 @@ from conftest import Databases
 from raw import ask, run
 
 import pharmdb
-from pharmdb import backups, copies, database, drift, passwords, revisions
+from pharmdb.backups import manifests, postgresql_dumps, restoring, sqlite_copies, taking
+from pharmdb.database import targets
 from pharmdb.errors import BackupError, LockedError, PharmdbError, ProtectedError, UnavailableError
+from pharmdb.schema import drift, revisions
+from pharmdb.seeding import passwords
 
 OLD = "8f1c2a6d4b10"
 
@@ -89,7 +92,7 @@ def plain(schema: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def files() -> list[str]:
-    return sorted(path.name for path in backups.folder().iterdir()) if backups.folder().exists() else []
+    return sorted(path.name for path in manifests.folder().iterdir()) if manifests.folder().exists() else []
 
 
 def assert_four_parts(error: PharmdbError) -> None:
@@ -351,7 +354,7 @@ def test_only_the_owner_can_read_them(filled: str, monkeypatch: pytest.MonkeyPat
     assert taken.path.parent.stat().st_mode & 0o777 == 0o700
     assert len(files()) == 2
     for name in files():
-        assert (backups.folder() / name).stat().st_mode & 0o777 == 0o600
+        assert (manifests.folder() / name).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_name_tells_time_database_and_revision(filled: str) -> None:
@@ -382,12 +385,12 @@ def test_the_newest_ten_of_each_database_are_kept(databases: Databases) -> None:
     url, other = databases.seeded("sqlite"), databases.seeded("sqlite")
     others = pharmdb.backup(other).backup
     taken = [pharmdb.backup(url).backup for _ in range(13)]
-    assert backups.of(pharmdb.target(url)) == taken[:2:-1]
-    assert backups.of(pharmdb.target(other)) == [others]
+    assert manifests.of(pharmdb.target(url)) == taken[:2:-1]
+    assert manifests.of(pharmdb.target(other)) == [others]
     assert len(files()) == 2 * 11
     # A restore of the oldest backs up first, and does not lose the one that it restores.
     assert pharmdb.restore(url, backup=taken[3].id).backup == taken[3]
-    assert taken[3] in backups.known()
+    assert taken[3] in manifests.known()
 
 
 def test_there_is_nothing_to_back_up_in_an_empty_database(databases: Databases) -> None:
@@ -403,7 +406,7 @@ def test_what_a_killed_process_left_is_cleared_away_by_the_next(filled: str) -> 
     taken = pharmdb.backup(filled).backup
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    folder = backups.folder()
+    folder = manifests.folder()
     # In the middle of the copy, and between the file's name and its manifest's.
     for name in (f"a_b_c.sqlite.{dead.pid}.partial", f"a_b_c.sqlite.{dead.pid}.partial-journal"):
         (folder / name).write_bytes(b"half")
@@ -411,7 +414,7 @@ def test_what_a_killed_process_left_is_cleared_away_by_the_next(filled: str) -> 
     (folder / f"d_e_f.sqlite.{dead.pid}.partial.json").write_text("{}")
     alive = folder / f"g_h_i.sqlite.{os.getppid()}.partial"
     alive.write_bytes(b"somebody is writing this")
-    assert backups.known() == [taken]
+    assert manifests.known() == [taken]
     newer = pharmdb.backup(filled).backup
     assert files() == sorted([alive.name] + [n + end for n in (taken.name, newer.name) for end in ("", ".json")])
 
@@ -420,8 +423,8 @@ def test_what_a_killed_process_left_is_cleared_away_by_the_next(filled: str) -> 
 def test_a_manifest_that_is_none_is_passed_over(databases: Databases, text: str) -> None:
     url = databases.seeded("sqlite")
     taken = pharmdb.backup(url).backup
-    (backups.folder() / "99991231T000000.000000Z_x_y.sqlite.json").write_text(text)
-    assert backups.known() == [taken]
+    (manifests.folder() / "99991231T000000.000000Z_x_y.sqlite.json").write_text(text)
+    assert manifests.known() == [taken]
 
 
 # -- verified, or not a backup ----------------------------------------------------------------------
@@ -442,7 +445,7 @@ def test_a_copy_that_differs_is_no_backup_and_nothing_is_destroyed(
 ) -> None:
     pharmdb.backup(filled)
     if filled.startswith("sqlite"):
-        copy = copies.copy_sqlite
+        copy = sqlite_copies.copy_sqlite
 
         def lossy(source: sqlite3.Connection, target: Path) -> None:
             copy(source, target)
@@ -450,12 +453,12 @@ def test_a_copy_that_differs_is_no_backup_and_nothing_is_destroyed(
                 connection.execute("DELETE FROM bookmarks WHERE id = (SELECT min(id) FROM bookmarks)")
                 connection.commit()
 
-        monkeypatch.setattr(copies, "copy_sqlite", lossy)
+        monkeypatch.setattr(sqlite_copies, "copy_sqlite", lossy)
     else:
-        dumping = copies.dumping
+        dumping = postgresql_dumps.dumping
 
         @contextmanager
-        def lossy_dump(connection: Any, target: database.Target, file: Path) -> Iterator[None]:
+        def lossy_dump(connection: Any, target: targets.Target, file: Path) -> Iterator[None]:
             with dumping(connection, target, file):
                 yield
             run(filled, "CREATE TABLE later (n int)")
@@ -463,7 +466,7 @@ def test_a_copy_that_differs_is_no_backup_and_nothing_is_destroyed(
                 pass
             run(filled, "DROP TABLE later")
 
-        monkeypatch.setattr(copies, "dumping", lossy_dump)
+        monkeypatch.setattr(postgresql_dumps, "dumping", lossy_dump)
     refuses(lambda: pharmdb.backup(filled), filled, BackupError, "differs")
     if filled.startswith("sqlite"):
         refuses(lambda: pharmdb.reset(filled), filled, BackupError, "differs")
@@ -473,7 +476,7 @@ def test_a_copy_that_differs_is_no_backup_and_nothing_is_destroyed(
 
 def test_a_copy_that_is_not_sound_is_no_backup(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     url = databases.seeded("sqlite")
-    copy = copies.copy_sqlite
+    copy = sqlite_copies.copy_sqlite
 
     def damaging(source: sqlite3.Connection, target: Path) -> None:
         copy(source, target)
@@ -481,7 +484,7 @@ def test_a_copy_that_is_not_sound_is_no_backup(databases: Databases, monkeypatch
         with target.open("r+b") as file:
             file.truncate(size - 4096)
 
-    monkeypatch.setattr(copies, "copy_sqlite", damaging)
+    monkeypatch.setattr(sqlite_copies, "copy_sqlite", damaging)
     for verb in (pharmdb.backup, pharmdb.reset):
         refuses(lambda verb=verb: verb(url), url, PharmdbError, ".")
     assert files() == []
@@ -489,16 +492,16 @@ def test_a_copy_that_is_not_sound_is_no_backup(databases: Databases, monkeypatch
 
 def test_a_dump_that_is_cut_is_no_backup(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     url = databases.seeded("postgresql")
-    dumping = copies.dumping
+    dumping = postgresql_dumps.dumping
 
     @contextmanager
-    def cutting(connection: Any, target: database.Target, file: Path) -> Iterator[None]:
+    def cutting(connection: Any, target: targets.Target, file: Path) -> Iterator[None]:
         with dumping(connection, target, file):
             yield
         with file.open("r+b") as opened:
             opened.truncate(file.stat().st_size - 2000)
 
-    monkeypatch.setattr(copies, "dumping", cutting)
+    monkeypatch.setattr(postgresql_dumps, "dumping", cutting)
     for verb in (pharmdb.backup, pharmdb.reset):
         refuses(lambda verb=verb: verb(url), url, BackupError, ".")
     assert files() == []
@@ -517,7 +520,7 @@ def test_a_backup_that_was_changed_is_refused(filled: str, place: str) -> None:
     taken.path.write_bytes(content)
     refuses(lambda: pharmdb.restore(filled), filled, BackupError, "has changed since")
     with pytest.raises(BackupError):
-        backups.verify(taken)
+        restoring.verify(taken)
 
 
 @pytest.mark.parametrize(
@@ -534,9 +537,9 @@ def test_a_manifest_cannot_lead_out_of_the_folder(databases: Databases, tmp_path
     taken = pharmdb.backup(url).backup
     manifest = Path(f"{taken.path}.json")
     entry = json.loads(manifest.read_text())
-    for name in (f"../{backups.folder().name}/{taken.name}", str(taken.path)):
+    for name in (f"../{manifests.folder().name}/{taken.name}", str(taken.path)):
         manifest.write_text(json.dumps(entry | {"name": name}))
-        assert (backups.folder() / name).exists()
+        assert (manifests.folder() / name).exists()
         refuses(lambda: pharmdb.restore(url), url, BackupError, "none")
 
 
@@ -567,11 +570,11 @@ def test_another_environments_backup_does_not_reach_production(filled: str, monk
 
 def without_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(copies, "find_spec", lambda name: None)
+    monkeypatch.setattr(postgresql_dumps, "find_spec", lambda name: None)
 
 
 def with_an_older_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(copies, "_client_version", lambda program: 11)
+    monkeypatch.setattr(postgresql_dumps, "_client_version", lambda program: 11)
 
 
 @pytest.mark.parametrize("lack", [without_client, with_an_older_client])
@@ -597,9 +600,9 @@ def test_a_missing_client_is_told_before_anything_is_touched(
 def test_a_newer_client_than_the_one_on_the_path_is_found(databases: Databases, tmp_path: Path) -> None:
     url = databases.seeded("postgresql")
     with pharmdb.reading(pharmdb.target(url)) as connection:
-        version = copies.server_version(connection)
-    assert copies._client_version(copies.client("pg_dump", version)) >= version
-    assert copies._client_version(str(tmp_path / "none")) == 0
+        version = postgresql_dumps.server_version(connection)
+    assert postgresql_dumps._client_version(postgresql_dumps.client("pg_dump", version)) >= version
+    assert postgresql_dumps._client_version(str(tmp_path / "none")) == 0
 
 
 # -- while others write -----------------------------------------------------------------------------
@@ -705,7 +708,7 @@ def test_a_write_between_backup_and_restore_is_seen_and_the_backup_taken_again(
 ) -> None:
     url = databases.seeded("sqlite")
     first = pharmdb.backup(url).backup
-    take, times = backups.take, 0
+    take, times = taking.take, 0
 
     def slow(*arguments: Any, **options: Any) -> Any:
         nonlocal times
@@ -715,7 +718,7 @@ def test_a_write_between_backup_and_restore_is_seen_and_the_backup_taken_again(
             run(url, raw.insert("users", email="'late@example.test'"))
         return taken
 
-    monkeypatch.setattr(backups, "take", slow)
+    monkeypatch.setattr(taking, "take", slow)
     report = pharmdb.restore(url, backup=first.id)
     assert times == 2
     assert fingerprint(url) == first.fingerprint
@@ -729,7 +732,7 @@ def test_somebody_who_writes_after_every_backup_stops_the_restore(
 ) -> None:
     url = databases.seeded("sqlite")
     first = pharmdb.backup(url).backup
-    take, times = backups.take, 0
+    take, times = taking.take, 0
 
     def slow(*arguments: Any, **options: Any) -> Any:
         nonlocal times
@@ -738,7 +741,7 @@ def test_somebody_who_writes_after_every_backup_stops_the_restore(
         run(url, raw.insert("users", email=f"'late{times}@example.test'"))
         return taken
 
-    monkeypatch.setattr(backups, "take", slow)
+    monkeypatch.setattr(taking, "take", slow)
     with pytest.raises(LockedError) as error:
         pharmdb.restore(url, backup=first.id)
     assert_four_parts(error.value)
@@ -768,12 +771,12 @@ def test_each_difference_between_a_copy_and_its_source_is_seen(tmp_path: Path, h
             "INSERT INTO plain VALUES (1, 1), (2, ''), (3, 'a' || char(0) || 'b'); INSERT INTO keyed VALUES ('x', 1);"
         )
     copy.touch()
-    with copies.snapshot_sqlite(source, copy) as snapshot:
-        copies.copy_sqlite(snapshot, copy)
+    with sqlite_copies.snapshot_sqlite(source, copy) as snapshot:
+        sqlite_copies.copy_sqlite(snapshot, copy)
         with closing(sqlite3.connect(copy)) as connection:
             connection.executescript(harm)
-        seen = copies.compare_sqlite(snapshot)
-        assert copies.count_sqlite(snapshot) == {"keyed": 1, "plain": 3}
+        seen = sqlite_copies.compare_sqlite(snapshot)
+        assert sqlite_copies.count_sqlite(snapshot) == {"keyed": 1, "plain": 3}
     assert [line.split(" in ")[-1].split(": ")[-1] for line in seen] == found
 
 
@@ -786,7 +789,7 @@ def test_a_damaged_file_of_production_takes_no_other_environments_backup(
     damaged = raw.path(url).read_bytes()
     page = damaged.rindex(b"arrhythmias") // 4096 * 4096
     raw.path(url).write_bytes(damaged[:page] + b"\1" * 4096 + damaged[page + 4096 :])
-    assert copies.check_sqlite(raw.path(url))
+    assert sqlite_copies.check_sqlite(raw.path(url))
     refuses_bytes(url)
     raw.path(url).write_bytes(b"garbage" * 1000)
     monkeypatch.setenv("PHARMDB_ENV", "production")
@@ -810,6 +813,6 @@ def test_every_report_names_the_database_in_its_next_command(seeded: str, monkey
         return [str(report.outcome["next"].iloc[0]) for report in found] + [found[2].way_back]
 
     for text in reports():
-        assert text.endswith(f"--database-url {shlex.quote(str(database.target(seeded)))}")
+        assert text.endswith(f"--database-url {shlex.quote(str(targets.target(seeded)))}")
     monkeypatch.setenv("PHARMDB_URL", seeded)
     assert not any("--database-url" in text for text in reports())

@@ -16,7 +16,7 @@ from test_project import ROOT
 from benchmarks import django_peer, framing, ground, inserts, querying, resets, results, scale, scale_picture, timing
 from benchmarks.__main__ import PARTS, part
 from benchmarks.ground import DIALECTS, Ground
-from pharmdb import database
+from pharmdb.database import targets, transactions
 from pharmdb.models import MODELS, Attempt, ProgressByTag
 
 ATTEMPTS = 500
@@ -92,7 +92,7 @@ def test_the_peers_of_the_upsert_count_alike(small: Ground, kind: str) -> None:
 
 
 def rows(url: str, statement: Any) -> list[tuple[Any, ...]]:
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         return list(map(tuple, connection.execute(statement)))
 
 

@@ -26,9 +26,12 @@ from postgres import Server
 from test_drift import DRIFT, rebuild
 
 import pharmdb
-from pharmdb import backups, checking, database, seeding
-from pharmdb.checking import FAIL, OK, WARN, Finding
+from pharmdb import settings
+from pharmdb.backups import manifests
+from pharmdb.database import targets
+from pharmdb.doctor.results import FAIL, OK, WARN, Finding
 from pharmdb.errors import CheckFailedError, ParameterError, UnavailableError, mask
+from pharmdb.seeding import seeding
 
 CHECKS = [
     "answers",
@@ -112,10 +115,10 @@ def test_looking_writes_nothing_to_a_file(databases: Databases, tmp_path: Path) 
     url = databases.seeded("sqlite")
     path = Path(shutil.copy(raw.path(url), tmp_path / "known good.db"))
     pharmdb.backup(url)
-    before = path.read_bytes(), sorted(os.listdir(backups.folder())), path.stat().st_mtime_ns
+    before = path.read_bytes(), sorted(os.listdir(manifests.folder())), path.stat().st_mtime_ns
     report = pharmdb.check(f"sqlite:///{path}")
     assert len(report.findings) == len(CHECKS)
-    assert (path.read_bytes(), sorted(os.listdir(backups.folder())), path.stat().st_mtime_ns) == before
+    assert (path.read_bytes(), sorted(os.listdir(manifests.folder())), path.stat().st_mtime_ns) == before
     assert {p.name for p in tmp_path.iterdir()} - {f"{path.name}-wal", f"{path.name}-shm"} == {path.name}
 
 
@@ -458,9 +461,11 @@ def test_a_database_behind_is_told_as_that_alone(ours: str, revision: str) -> No
 @pytest.fixture
 def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the revisions that a test may change; pharmdb takes it for the project's own."""
-    shutil.copy(database.ROOT / "pyproject.toml", tmp_path)
-    shutil.copytree(database.ROOT / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(database, "ROOT", tmp_path)
+    shutil.copy(settings.SOURCE / "pyproject.toml", tmp_path)
+    shutil.copytree(
+        settings.SOURCE / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(settings, "SOURCE", tmp_path)
     return tmp_path / "migrations" / "versions"
 
 
@@ -517,13 +522,13 @@ def test_little_room_is_told(ours: str, monkeypatch: pytest.MonkeyPatch) -> None
         asked.append(path)
         return SimpleNamespace(free=100 * 2**20)
 
-    monkeypatch.setattr(checking.shutil, "disk_usage", usage)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     told = wrong()
     assert list(told) == ["disk"]
     assert told["disk"].state == WARN
     assert told["disk"].found == f"100 MiB free at {asked[0]}"
     assert told["disk"].remedy == f"du -xh {shlex.quote(str(asked[0]))} | sort -h | tail"
-    assert asked[0] == (raw.path(ours).parent if ours.startswith("sqlite") else backups.folder())
+    assert asked[0] == (raw.path(ours).parent if ours.startswith("sqlite") else manifests.folder())
 
 
 # -- backups ------------------------------------------------------------------------------------------
@@ -793,7 +798,7 @@ def test_an_unusable_url_is_refused(url: str) -> None:
 
 def test_a_remedy_names_the_database_that_only_the_parameter_named(databases: Databases, dialect: str) -> None:
     url = databases.seeded(dialect)
-    option = f" --database-url {shlex.quote(str(database.target(url)))}"
+    option = f" --database-url {shlex.quote(str(targets.target(url)))}"
     report = pharmdb.check(url)
     assert report.findings[-2].remedy == f"pharmdb backup{option}"
     assert report.outcome["next"][0] == f"pharmdb backup{option}"
@@ -848,7 +853,7 @@ def test_the_command_prints_every_check_and_its_status_tells_a_failure(
         if harmed:
             session.execute("DROP INDEX ix_attempts_user_id_created_at")
     result = subprocess.run(
-        [sys.executable, "-m", "pharmdb.runner", "doctor"],
+        [sys.executable, "-m", "pharmdb.command", "doctor"],
         cwd=tmp_path,
         env=os.environ | {"PHARMDB_URL": url},
         stdin=subprocess.DEVNULL,

@@ -20,8 +20,9 @@ from conftest import Databases
 from raw import ask
 
 import pharmdb
-from pharmdb import catalogue, cohort_rows, cohorts, learners
+from pharmdb.cohorts import batches, building, simulation
 from pharmdb.errors import ParameterError, ProtectedError, RevisionError
+from pharmdb.learning import catalogue
 from pharmdb.models import ATTEMPT_ENTITY_TYPES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +72,7 @@ def test_the_catalogue_is_as_large_as_it_should_be_and_its_parts_belong_together
     assert len(found.tags) >= 60
     assert len(found.entities) >= 400
     assert len({entity.id for entity in found.entities}) == len(found.entities)
-    assert tuple(found.modules) == ATTEMPT_ENTITY_TYPES == learners.KINDS
+    assert tuple(found.modules) == ATTEMPT_ENTITY_TYPES == simulation.KINDS
     assert set(found.tags.values()) == set(found.blocks)
     assert {tag for entity in found.entities for tag in entity.tags} == set(found.tags)
     for entity in found.entities:
@@ -125,7 +126,7 @@ def test_another_seed_gives_others(databases: Databases) -> None:
 def test_a_larger_cohort_contains_the_smaller(filled: str, migrated: str) -> None:
     pharmdb.cohort(migrated, learners=25, days=SMALL["days"])
     smaller = attempts(migrated)
-    assert smaller == attempts(filled, f"email <= '{cohort_rows.email(25)}'")
+    assert smaller == attempts(filled, f"email <= '{batches.email(25)}'")
     added = pharmdb.cohort(migrated, **SMALL)
     assert added.created["users"] == SMALL["learners"] - 25
     assert added.unchanged["users"] == 25
@@ -137,14 +138,14 @@ def test_a_larger_cohort_contains_the_smaller(filled: str, migrated: str) -> Non
 def test_more_days_contain_the_attempts_of_fewer(filled: str, databases: Databases) -> None:
     url = databases.migrated("sqlite")
     pharmdb.cohort(url, learners=SMALL["learners"], days=12)
-    end = (learners.START + timedelta(days=12)).isoformat()
+    end = (simulation.START + timedelta(days=12)).isoformat()
     shorter = attempts(url)
     assert shorter
     assert shorter == [row for row in attempts(filled) if row[-1] < end]
 
 
 def test_batches_make_no_difference(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cohorts, "BATCH", 7)
+    monkeypatch.setattr(building, "BATCH", 7)
     assert pharmdb.cohort(databases.migrated("sqlite"), **SMALL).fingerprint == PINNED
 
 
@@ -161,7 +162,7 @@ def test_running_it_again_adds_nothing(filled: str) -> None:
 def test_a_learner_who_was_deleted_comes_back(migrated: str) -> None:
     pharmdb.cohort(migrated, **SMALL)
     with raw.session(migrated) as session:
-        session.execute(f"DELETE FROM users WHERE email IN ('{cohort_rows.email(1)}', '{cohort_rows.email(40)}')")
+        session.execute(f"DELETE FROM users WHERE email IN ('{batches.email(1)}', '{batches.email(40)}')")
     report = pharmdb.cohort(migrated, **SMALL)
     assert report.created["users"] == 2
     assert report.fingerprint == PINNED
@@ -200,11 +201,11 @@ def test_the_stream_is_philox_as_published() -> None:
         return counter
 
     expected = rounds([1, 0, 0, 0], [5, 9]) + rounds([2, 0, 0, 0], [5, 9])
-    assert learners.words((5, 9), 8).tolist() == expected
+    assert simulation.words((5, 9), 8).tolist() == expected
 
 
 def test_the_logistic_curve_is_what_it_says() -> None:
-    table = learners.logistic()
+    table = simulation.logistic()
     for step in range(-512, 513):
         assert table[step + 512] == pytest.approx(2**24 / (1 + math.exp(-step / 64)), abs=1)
 
@@ -311,11 +312,11 @@ def test_bookmarks_and_overrides_are_few_but_there(filled: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def many() -> learners.Work:
-    return learners.simulate(catalogue.read(), np.arange(1, 501), 90, 2026)
+def many() -> simulation.Work:
+    return simulation.simulate(catalogue.read(), np.arange(1, 501), 90, 2026)
 
 
-def test_accuracy_rises_with_practice_for_the_same_learners(many: learners.Work) -> None:
+def test_accuracy_rises_with_practice_for_the_same_learners(many: simulation.Work) -> None:
     found = many.attempts
     per = np.bincount(found["learner"], minlength=500)
     number = np.concatenate([np.arange(n) for n in per])
@@ -325,7 +326,7 @@ def test_accuracy_rises_with_practice_for_the_same_learners(many: learners.Work)
     assert later > first + 0.05
 
 
-def test_what_was_reviewed_lately_is_remembered_better(many: learners.Work) -> None:
+def test_what_was_reviewed_lately_is_remembered_better(many: simulation.Work) -> None:
     found = many.attempts
     key = found["learner"].astype(np.int64) * 10_000 + found["entity"]
     order = np.argsort(key, kind="stable")
@@ -334,7 +335,7 @@ def test_what_was_reviewed_lately_is_remembered_better(many: learners.Work) -> N
     assert right[gap <= 3].mean() > right[gap > 20].mean() + 0.04
 
 
-def test_learners_differ_and_drop_out_and_sleep(many: learners.Work) -> None:
+def test_learners_differ_and_drop_out_and_sleep(many: simulation.Work) -> None:
     found = many.attempts
     assert found["second"].min() >= 7 * 3600
     assert found["second"].max() < 86_400

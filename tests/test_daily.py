@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import insert, select
 
 import pharmdb
-from pharmdb import catalogue, database, frames
+from pharmdb.database import targets, transactions
+from pharmdb.learning import catalogue, frames
 from pharmdb.models import Attempt
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -23,7 +24,7 @@ def attempt(entity_type: str, entity_id: str, score: float, at: datetime, user_i
 
 
 def fill(url: str, rows: list[dict[str, object]]) -> None:
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         connection.execute(insert(Attempt), rows)
 
 

@@ -14,16 +14,9 @@ from conftest import Databases
 from sqlalchemy.exc import IntegrityError
 
 import pharmdb
-from pharmdb import database
-from pharmdb.errors import (
-    LockedError,
-    ParameterError,
-    PharmdbError,
-    ProtectedError,
-    SeedError,
-    UnavailableError,
-    mask,
-)
+from pharmdb import settings
+from pharmdb.database import environments, locks, targets, transactions
+from pharmdb.errors import LockedError, ParameterError, PharmdbError, ProtectedError, SeedError, UnavailableError, mask
 
 SECRET = "s3cret"
 
@@ -43,8 +36,8 @@ def has_four_parts(error: pytest.ExceptionInfo[PharmdbError]) -> bool:
 def test_a_relative_path_starts_at_the_project_wherever_the_process_does(
     monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
-    monkeypatch.chdir(database.ROOT / folder)
-    target = database.target("sqlite:///data/some.db")
+    monkeypatch.chdir(settings.SOURCE / folder)
+    target = targets.target("sqlite:///data/some.db")
     assert target.path == Path(pharmdb.__file__).resolve().parents[1] / "data" / "some.db"
     assert str(target) == "sqlite:///data/some.db"
 
@@ -60,29 +53,29 @@ def test_a_relative_path_starts_at_the_project_wherever_the_process_does(
     ],
 )
 def test_an_absolute_path_is_read_as_a_url_and_shown_so_that_it_can_be_typed_again(written: str, path: str) -> None:
-    target = database.target(f"sqlite:///{written}")
+    target = targets.target(f"sqlite:///{written}")
     assert target.path == Path(path)
     assert target.name == Path(path).name
-    assert database.target(str(target)).path == Path(path)
+    assert targets.target(str(target)).path == Path(path)
 
 
 @pytest.mark.parametrize("name", ["two words.db", "100%.db", "ü.db", "a#b.db", "a&b=c.db", "it's.db"])
 def test_a_file_with_an_odd_name_is_made_under_that_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "a 50% folder"
     folder.mkdir()
-    with database.changing_schema(database.target(f"sqlite:///{folder / name}")) as connection:
+    with transactions.changing_schema(targets.target(f"sqlite:///{folder / name}")) as connection:
         connection.exec_driver_sql("CREATE TABLE t (x)")
-    with database.reading(database.target(f"sqlite:///{folder / name}")) as connection:
+    with transactions.reading(targets.target(f"sqlite:///{folder / name}")) as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM t").scalar_one() == 0
     assert {p.name.removesuffix("-wal").removesuffix("-shm") for p in folder.iterdir()} == {name}
 
 
 def test_without_a_parameter_the_url_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHARMDB_URL", "sqlite:////tmp/environment.db")
-    assert str(database.target()) == "sqlite:////tmp/environment.db"
-    assert str(database.target("sqlite:////tmp/parameter.db")) == "sqlite:////tmp/parameter.db"
+    assert str(targets.target()) == "sqlite:////tmp/environment.db"
+    assert str(targets.target("sqlite:////tmp/parameter.db")) == "sqlite:////tmp/parameter.db"
     monkeypatch.delenv("PHARMDB_URL")
-    assert str(database.target()) == database.DEFAULT_URL
+    assert str(targets.target()) == targets.DEFAULT_URL
 
 
 @pytest.mark.parametrize(
@@ -118,7 +111,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_a_secret(
 ) -> None:
     monkeypatch.setenv("PHARMDB_URL", url)
     with pytest.raises(ParameterError) as error:
-        database.target(url if source == "parameter" else "")
+        targets.target(url if source == "parameter" else "")
     assert has_four_parts(error)
     assert SECRET not in str(error.value)
     assert error.value.__cause__ is None
@@ -127,7 +120,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_showing_a_secret(
 @pytest.mark.parametrize("value", [7, 1.5, Path("x.db"), ["sqlite:///x.db"]])
 def test_a_url_of_another_type_is_refused(value: Any) -> None:
     with pytest.raises(ParameterError):
-        database.target(value)
+        targets.target(value)
 
 
 PASSWORDS = [
@@ -141,7 +134,7 @@ PASSWORDS = [
 @pytest.mark.parametrize("url", PASSWORDS)
 def test_a_parameter_with_a_password_is_refused_with_a_way_out(url: str) -> None:
     with pytest.raises(ParameterError, match="PHARMDB_URL") as error:
-        database.target(url)
+        targets.target(url)
     assert SECRET not in str(error.value)
     assert has_four_parts(error)
 
@@ -149,7 +142,7 @@ def test_a_parameter_with_a_password_is_refused_with_a_way_out(url: str) -> None
 @pytest.mark.parametrize("url", PASSWORDS)
 def test_a_password_in_the_environment_is_used_and_never_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PHARMDB_URL", url)
-    target = database.target()
+    target = targets.target()
     assert SECRET not in f"{target} {target!r} {target.name} {[target]}"
 
 
@@ -163,7 +156,7 @@ def test_a_password_in_the_environment_is_used_and_never_shown(monkeypatch: pyte
     ],
 )
 def test_both_spellings_of_postgresql_mean_psycopg(url: str, text: str, name: str) -> None:
-    target = database.target(url)
+    target = targets.target(url)
     assert (target.url.drivername, str(target), target.name) == ("postgresql+psycopg", text, name)
 
 
@@ -223,12 +216,12 @@ def garbage(path: Path) -> Path:
         (garbage, "not a database"),
     ],
 )
-@pytest.mark.parametrize("opening", [database.reading, database.writing])
+@pytest.mark.parametrize("opening", [transactions.reading, transactions.writing])
 def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path, make: Any, found: str, opening: Any) -> None:
     path = make(tmp_path / "x.db")
     before = sorted(tmp_path.rglob("*"))
     content = path.read_bytes() if path.is_file() else b""
-    with pytest.raises(UnavailableError, match=found) as error, opening(database.target(f"sqlite:///{path}")) as c:
+    with pytest.raises(UnavailableError, match=found) as error, opening(targets.target(f"sqlite:///{path}")) as c:
         c.exec_driver_sql("SELECT count(*) FROM users")
     assert has_four_parts(error)
     assert sorted(tmp_path.rglob("*")) == before, "no file was made"
@@ -236,7 +229,7 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path, make: Any, fo
 
 
 def read_all(url: str) -> None:
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         for table in raw.TABLES:
             connection.exec_driver_sql(f"SELECT * FROM {table}").all()
 
@@ -253,16 +246,16 @@ def test_a_truncated_file_is_unavailable(seeded: str, size: float) -> None:
 
 def test_a_missing_database_of_the_server_is_unavailable(databases: Any) -> None:
     url = databases.empty("postgresql").replace("/test_", "/no_test_")
-    with pytest.raises(UnavailableError, match="does not exist") as error, database.reading(database.target(url)):
+    with pytest.raises(UnavailableError, match="does not exist") as error, transactions.reading(targets.target(url)):
         pass
     assert has_four_parts(error)
     assert "createdb no_test_" in error.value.next
 
 
-@pytest.mark.parametrize("opening", [database.reading, database.writing, database.changing_schema])
+@pytest.mark.parametrize("opening", [transactions.reading, transactions.writing, transactions.changing_schema])
 def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path, opening: Any) -> None:
     url = f"postgresql://user@/db?host={tmp_path}"
-    with pytest.raises(UnavailableError, match="start the server") as error, opening(database.target(url)):
+    with pytest.raises(UnavailableError, match="start the server") as error, opening(targets.target(url)):
         pass
     assert has_four_parts(error)
 
@@ -284,7 +277,7 @@ def test_a_reading_connection_cannot_write(seeded: str, sql: str) -> None:
     before = raw.everything(seeded)
     with (
         pytest.raises(UnavailableError, match=r"read-?only"),
-        database.reading(database.target(seeded)) as connection,
+        transactions.reading(targets.target(seeded)) as connection,
     ):
         connection.exec_driver_sql(sql)
     assert raw.everything(seeded) == before
@@ -293,7 +286,7 @@ def test_a_reading_connection_cannot_write(seeded: str, sql: str) -> None:
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_a_reading_connection_cannot_be_talked_into_writing(seeded: str) -> None:
     def switch_and_write() -> None:
-        with database.reading(database.target(seeded)) as connection:
+        with transactions.reading(targets.target(seeded)) as connection:
             connection.exec_driver_sql("PRAGMA query_only = OFF")
             connection.exec_driver_sql("DELETE FROM bookmarks")
 
@@ -303,7 +296,10 @@ def test_a_reading_connection_cannot_be_talked_into_writing(seeded: str) -> None
 
 def test_a_writing_connection_enforces_owners(migrated: str) -> None:
     sql = "INSERT INTO bookmarks (user_id, entity_type, entity_id) VALUES (-1, 'drug', 'x')"
-    with pytest.raises(Exception, match=r"(?i)foreign key"), database.writing(database.target(migrated)) as connection:
+    with (
+        pytest.raises(Exception, match=r"(?i)foreign key"),
+        transactions.writing(targets.target(migrated)) as connection,
+    ):
         connection.exec_driver_sql(sql)
     assert raw.everything(migrated)[1]["bookmarks"] == []
 
@@ -312,7 +308,7 @@ def test_an_error_rolls_a_writing_transaction_back(seeded: str) -> None:
     before = raw.everything(seeded)
 
     def write_and_fail() -> None:
-        with database.writing(database.target(seeded)) as connection:
+        with transactions.writing(targets.target(seeded)) as connection:
             connection.exec_driver_sql("DELETE FROM users")
             raise RuntimeError("on purpose")
 
@@ -326,7 +322,7 @@ def test_a_schema_change_that_leaves_an_orphan_is_rolled_back(seeded: str) -> No
     before = raw.everything(seeded)
     with (
         pytest.raises(PharmdbError, match="user_settings row") as error,
-        database.changing_schema(database.target(seeded)) as connection,
+        transactions.changing_schema(targets.target(seeded)) as connection,
     ):
         connection.exec_driver_sql("DELETE FROM users")
     assert has_four_parts(error)
@@ -359,7 +355,7 @@ def test_a_lock_that_another_holds_is_waited_for_and_then_named(
 def test_schema_changes_and_seeds_wait_for_each_other(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHARMDB_LOCK_TIMEOUT", "0.2")
     with raw.session(seeded) as other:
-        other.execute(f"BEGIN; SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
+        other.execute(f"BEGIN; SELECT pg_advisory_xact_lock({locks.ADVISORY_LOCK})")
         for verb in (pharmdb.seed, pharmdb.migrate):
             with pytest.raises(LockedError):
                 verb(seeded)
@@ -378,25 +374,25 @@ def grown(seeded: str) -> str:
 
 
 def test_a_reader_keeps_its_snapshot_through_a_seed_and_another_users_writes(grown: str) -> None:
-    target = database.target(grown)
-    with database.reading(target) as reader:
+    target = targets.target(grown)
+    with transactions.reading(target) as reader:
         before = count_users(reader)
-        with database.writing(target) as writer:
+        with transactions.writing(target) as writer:
             writer.exec_driver_sql("DELETE FROM users")
         pharmdb.seed(grown)
         assert count_users(reader) == before
-    with database.reading(target) as reader:
+    with transactions.reading(target) as reader:
         assert count_users(reader) == before - 1
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_a_reader_keeps_its_snapshot_through_a_reset_and_then_sees_the_new_state(grown: str) -> None:
-    target = database.target(grown)
-    with database.reading(target) as reader:
+    target = targets.target(grown)
+    with transactions.reading(target) as reader:
         before = count_users(reader)
         pharmdb.reset(grown)
         assert count_users(reader) == before
-    with database.reading(target) as reader:
+    with transactions.reading(target) as reader:
         assert count_users(reader) == before - 1
 
 
@@ -405,14 +401,14 @@ def test_a_reset_on_postgresql_waits_for_a_reader_who_keeps_its_snapshot(
     grown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHARMDB_LOCK_TIMEOUT", "0.2")
-    target = database.target(grown)
-    with database.reading(target) as reader:
+    target = targets.target(grown)
+    with transactions.reading(target) as reader:
         before = count_users(reader)
         with pytest.raises(LockedError):
             pharmdb.reset(grown)
         assert count_users(reader) == before
     pharmdb.reset(grown)
-    with database.reading(target) as reader:
+    with transactions.reading(target) as reader:
         assert count_users(reader) == before - 1
 
 
@@ -437,25 +433,25 @@ def test_a_reset_on_postgresql_waits_for_a_reader_who_keeps_its_snapshot(
 def test_the_stricter_of_the_setting_and_the_stamp_counts_and_is_remembered(
     empty: str, monkeypatch: pytest.MonkeyPatch, configured: str, remembered: str, expected: str
 ) -> None:
-    target = database.target(empty)
+    target = targets.target(empty)
     if remembered:
         monkeypatch.setenv("PHARMDB_ENV", remembered)
-        with database.changing_schema(target) as connection:
-            database.stamp_environment(connection)
+        with transactions.changing_schema(target) as connection:
+            environments.stamp_environment(connection)
     monkeypatch.setenv("PHARMDB_ENV", configured)
-    with database.changing_schema(target) as connection:
-        assert database.environment(connection) == expected
-        database.stamp_environment(connection)
+    with transactions.changing_schema(target) as connection:
+        assert environments.environment(connection) == expected
+        environments.stamp_environment(connection)
     with raw.session(empty) as session:
         assert session.execute("SELECT id, name FROM pharmdb_environment").fetchall() == [(1, expected)]
     monkeypatch.delenv("PHARMDB_ENV")
-    with database.changing_schema(target) as connection:
-        assert database.environment(connection) == expected
+    with transactions.changing_schema(target) as connection:
+        assert environments.environment(connection) == expected
         if expected == "production":
             with pytest.raises(ProtectedError, match="the database itself says production"):
-                database.refuse_production(connection, "do this")
+                environments.refuse_production(connection, "do this")
         else:
-            database.refuse_production(connection, "do this")
+            environments.refuse_production(connection, "do this")
 
 
 def test_migrating_never_makes_a_production_database_anything_else(migrated: str, monkeypatch: Any) -> None:
@@ -494,8 +490,8 @@ def test_a_lock_timeout_that_is_no_time_is_refused(migrated: str, monkeypatch: p
 
 
 def test_many_transactions_over_one_connection_each_commit_or_roll_back(seeded: str) -> None:
-    target = database.target(seeded)
-    with database.keeping(target) as transaction:
+    target = targets.target(seeded)
+    with transactions.keeping(target) as transaction:
         with transaction() as connection:
             connection.exec_driver_sql("UPDATE users SET role = 'ADMIN'")
             driver = connection.connection.dbapi_connection
@@ -504,14 +500,14 @@ def test_many_transactions_over_one_connection_each_commit_or_roll_back(seeded: 
         with transaction() as connection:
             assert connection.connection.dbapi_connection is driver
             assert set(connection.exec_driver_sql("SELECT role FROM users").scalars()) == {"ADMIN"}
-    with database.reading(target) as connection:
+    with transactions.reading(target) as connection:
         assert set(connection.exec_driver_sql("SELECT role FROM users").scalars()) == {"ADMIN"}
 
 
 def test_a_kept_connection_follows_a_file_that_takes_the_place_of_its_own(databases: Databases, tmp_path: Path) -> None:
     url, other = databases.seeded("sqlite"), databases.seeded("sqlite")
     path = raw.path(url)
-    with database.keeping(database.target(url)) as transaction:
+    with transactions.keeping(targets.target(url)) as transaction:
         with transaction() as connection:
             connection.exec_driver_sql("DELETE FROM progress_by_tag")
         for end in ("", "-wal", "-shm"):
@@ -526,7 +522,7 @@ def test_a_kept_connection_follows_a_file_that_takes_the_place_of_its_own(databa
 
 
 def test_a_kept_connection_tells_a_broken_rule_and_goes_on(seeded: str) -> None:
-    with database.keeping(database.target(seeded)) as transaction:
+    with transactions.keeping(targets.target(seeded)) as transaction:
         with pytest.raises(IntegrityError), transaction() as connection:
             connection.exec_driver_sql("UPDATE users SET role = 'NOBODY'")
         with transaction() as connection:

@@ -8,7 +8,7 @@ import pytest
 import raw
 
 import pharmdb
-from pharmdb import drift
+from pharmdb.schema import drift
 
 
 def differences(url: str) -> list[tuple[str, ...]]:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, event, insert, select, text, update
 
 import pharmdb
-from pharmdb import database
-from pharmdb.fingerprints import canonical_json
+from pharmdb.database import targets, transactions
 from pharmdb.models import MODELS, Attempt, Base, Bookmark, DatasetOverride, ProgressByTag, User
+from pharmdb.schema.canonical import canonical_json
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -153,7 +153,7 @@ def prints(connection: Connection) -> tuple[str, str]:
 @pytest.fixture(scope="module", params=DIALECTS)
 def filled(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Connection]:
     """One transaction on a database with CONTENT; each test goes back to it by a savepoint."""
-    with database.writing(database.target(databases.migrated(request.param))) as connection:
+    with transactions.writing(targets.target(databases.migrated(request.param))) as connection:
         fill(connection)
         yield connection
 
@@ -161,8 +161,8 @@ def filled(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Con
 @pytest.fixture(scope="module")
 def both(databases: Databases) -> Iterator[list[Connection]]:
     """A transaction on an empty database of each kind."""
-    targets = [database.target(databases.migrated(dialect)) for dialect in DIALECTS]
-    with database.writing(targets[0]) as first, database.writing(targets[1]) as second:
+    targets = [targets.target(databases.migrated(dialect)) for dialect in DIALECTS]
+    with transactions.writing(targets[0]) as first, transactions.writing(targets[1]) as second:
         yield [first, second]
 
 

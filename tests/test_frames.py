@@ -11,8 +11,9 @@ from conftest import Databases
 from sqlalchemy import insert, select
 
 import pharmdb
-from pharmdb import database, frames, queries
+from pharmdb.database import targets, transactions
 from pharmdb.errors import UnavailableError
+from pharmdb.learning import frames, queries
 from pharmdb.models import Attempt, ProgressByTag
 
 START = datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
@@ -23,7 +24,7 @@ TEXTS = ("q1", "", "ž💊", "a\x1eb", "\x1f", "two\nlines", "it's", "%s :user_i
 def filled(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Seven rows a chunk, so that there are many; with every text that a careless cut would tear."""
     monkeypatch.setattr(frames, "CHUNK", 7)
-    with database.writing(database.target(seeded)) as connection:
+    with transactions.writing(targets.target(seeded)) as connection:
         connection.execute(
             insert(Attempt),
             [
@@ -48,7 +49,7 @@ def filled(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_every_value_is_the_one_of_its_row(filled: str) -> None:
-    with database.reading(database.target(filled)) as connection:
+    with transactions.reading(targets.target(filled)) as connection:
         for model, found in (
             (Attempt, frames.attempts_frame(connection)),
             (ProgressByTag, frames.progress_frame(connection)),
@@ -75,7 +76,7 @@ def test_the_dtypes_hold_with_rows_and_without(filled: str) -> None:
     attempts |= {"feedback": "str", "created_at": "datetime64[us, UTC]"}
     progress = numbers | dict.fromkeys(("module", "course_block", "tag"), "category")
     progress |= {"correct_count": "Int64", "wrong_count": "Int64", "last_attempt_at": "datetime64[us, UTC]"}
-    with database.reading(database.target(filled)) as connection:
+    with transactions.reading(targets.target(filled)) as connection:
         for user_id in (None, 1, 99):
             for found, expected in (
                 (frames.attempts_frame(connection, user_id=user_id), attempts),
@@ -87,7 +88,7 @@ def test_the_dtypes_hold_with_rows_and_without(filled: str) -> None:
 
 def test_one_user_and_a_first_day(filled: str) -> None:
     since = START + timedelta(days=4000)
-    with database.reading(database.target(filled)) as connection:
+    with transactions.reading(targets.target(filled)) as connection:
         everything = frames.attempts_frame(connection)
         found = frames.attempts_frame(connection, user_id=2, since=since)
         chosen = (everything["user_id"] == 2) & (everything["created_at"] >= since)
@@ -100,7 +101,7 @@ def test_one_user_and_a_first_day(filled: str) -> None:
 def test_a_frame_of_the_history_says_the_same(filled: str) -> None:
     with raw.session(filled) as session:
         assert session.execute("SELECT count(*) FROM attempts").fetchone() == (40,)
-    with database.reading(database.target(filled)) as connection:
+    with transactions.reading(targets.target(filled)) as connection:
         history = pharmdb.frame(connection, queries.attempt_history(1, limit=100))
         found = frames.attempts_frame(connection, user_id=1)
     assert sorted(history["id"]) == found["id"].tolist()
@@ -118,7 +119,7 @@ def test_wide_gaps_between_ids_cost_no_query_for_each_row(
         )
         session.executemany(row, [(n * 10**6,) for n in range(100)])
     seen: list[str] = []
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         driver = connection.connection.driver_connection
         driver.set_trace_callback(seen.append)
         assert frames.attempts_frame(connection)["id"].tolist() == [n * 10**6 for n in range(100)]
@@ -130,5 +131,8 @@ def test_a_value_that_no_rule_lets_in_is_a_sentence(databases: Databases) -> Non
     with raw.session(url) as session:
         session.execute("PRAGMA ignore_check_constraints = ON")
         session.execute(raw.insert("attempts", user_id="1", entity_type="'exam'"))
-    with database.reading(database.target(url)) as connection, pytest.raises(UnavailableError, match="pharmdb doctor"):
+    with (
+        transactions.reading(targets.target(url)) as connection,
+        pytest.raises(UnavailableError, match="pharmdb doctor"),
+    ):
         frames.attempts_frame(connection)

@@ -9,8 +9,9 @@ import raw
 from raw import ask
 
 import pharmdb
-from pharmdb import queries, seeding
+from pharmdb.learning import queries
 from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES
+from pharmdb.seeding import seeding
 
 DEMO = "(SELECT id FROM users WHERE email = 'demo@pharmtrainer.test')"
 

@@ -10,8 +10,8 @@ from conftest import Databases
 from test_looking import SCAN, double, executed, plans, work
 
 import pharmdb
-from pharmdb import inspecting
-from pharmdb.cohort_rows import email
+from pharmdb.cohorts.batches import email
+from pharmdb.learning import inspecting
 
 COUNT = re.compile(r"SELECT count\(\*\) AS count_1 FROM \w+")
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,11 @@ import raw
 from sqlalchemy import Engine, event
 
 import pharmdb
-from pharmdb import backups, checking, looking
-from pharmdb.checking import FAIL, OK, Finding
+from pharmdb import settings
+from pharmdb.backups import manifests
+from pharmdb.database import servers
+from pharmdb.doctor import sampling
+from pharmdb.doctor.results import FAIL, OK, Finding
 
 LARGE_TABLES = ("attempts", "progress_by_tag", "spaced_repetition_items")
 WORDS = "only the newest 10 rows, the oldest 5 and up to 12 between them were looked at"
@@ -33,8 +35,9 @@ def large(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database that counts as large, and so do three of its tables; PHARMDB_URL names it."""
     monkeypatch.setenv("PHARMDB_URL", seeded)
     pharmdb.cohort(seeded, learners=20, days=90)
-    for name, value in {"LARGE": 0, "WHOLE": 100, "NEWEST": 10, "OLDEST": 5, "PLACES": 4, "EACH": 3}.items():
-        monkeypatch.setattr(looking, name, value)
+    monkeypatch.setattr(servers, "LARGE", 0)
+    for name, value in {"WHOLE": 100, "NEWEST": 10, "OLDEST": 5, "PLACES": 4, "EACH": 3}.items():
+        monkeypatch.setattr(sampling, name, value)
     return seeded
 
 
@@ -60,7 +63,7 @@ def ask(url: str, sql: str) -> Any:
 def looked_at(url: str, table: str = "attempts") -> list[int]:
     """The ids of the rows that are looked at, in order."""
     with pharmdb.reading(pharmdb.target(url)) as connection:
-        rows = looking.all_or_some(connection, table)
+        rows = sampling.all_or_some(connection, table)
         return sorted(connection.exec_driver_sql(f"SELECT id {rows.source}").scalars())
 
 
@@ -69,7 +72,7 @@ def looked_at(url: str, table: str = "attempts") -> list[int]:
 
 def test_the_size_is_what_the_database_takes(seeded: str) -> None:
     with pharmdb.reading(pharmdb.target(seeded)) as connection:
-        size = looking.size(connection)
+        size = servers.size(connection)
     if seeded.startswith("sqlite"):
         assert size == raw.path(seeded).stat().st_size
     else:
@@ -111,7 +114,7 @@ def test_no_row_is_looked_at_twice(large: str, monkeypatch: pytest.MonkeyPatch) 
     """Places that are larger than the distance between them."""
     last = ask(large, "SELECT max(id) FROM attempts")
     for each in (last // 3, last):
-        monkeypatch.setattr(looking, "EACH", each)
+        monkeypatch.setattr(sampling, "EACH", each)
         ids = looked_at(large)
         assert ids == [1, 2, 3, 4, 5, *range(ids[5], last + 1)]
         assert ids[5] < last / 4
@@ -139,7 +142,7 @@ def test_a_thorough_look_at_a_large_database_says_what_it_says_of_a_small_one(
     large: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thorough = found(thorough=True)
-    monkeypatch.setattr(looking, "LARGE", 2**40)
+    monkeypatch.setattr(servers, "LARGE", 2**40)
     assert found() == thorough
     assert {finding.remedy for finding in thorough.values()} == {"", "pharmdb backup"}
 
@@ -285,7 +288,7 @@ def test_another_programs_large_table_is_named_as_not_looked_at(large: str) -> N
 
 
 def test_the_notebook_hands_on_what_it_is_asked(large: str) -> None:
-    notebook = json.loads((Path(checking.__file__).parents[1] / "notebooks" / "doctor.ipynb").read_text("utf-8"))
+    notebook = json.loads((settings.notebooks() / "doctor.ipynb").read_text("utf-8"))
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     break_score(large, looked_at(large)[7] + 1)
     names: dict[str, Any] = {"pharmdb": pharmdb}
@@ -319,7 +322,7 @@ DAMAGE: list[tuple[Callable[[bytes], bytes], str]] = [
 @pytest.mark.parametrize(("damage", "told"), DAMAGE)
 def test_a_damaged_backup_is_told(large: str, damage: Callable[[bytes], bytes], told: str) -> None:
     pharmdb.backup()
-    (newest,) = backups.known()
+    (newest,) = manifests.known()
     newest.path.chmod(0o600)
     newest.path.write_bytes(damage(newest.path.read_bytes()))
     glance, whole = found()["newest backup"], found(thorough=True)["newest backup"]

@@ -24,9 +24,11 @@ from alembic.script import ScriptDirectory
 from raw import ANN, OWNERS, TABLES, insert
 
 import pharmdb
-from pharmdb import database, drift, revisions
+from pharmdb import settings
+from pharmdb.database import environments
 from pharmdb.errors import ParameterError, ProtectedError, RevisionError
 from pharmdb.models import Base, Bookmark
+from pharmdb.schema import drift, revisions
 
 OLD = "8f1c2a6d4b10"
 HARDENED = "5a3d81e7f92c"
@@ -65,9 +67,11 @@ def differences(url: str) -> list[tuple[str, ...]]:
 @pytest.fixture
 def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the revisions that a test may add to; pharmdb takes it for the project's own."""
-    shutil.copy(database.ROOT / "pyproject.toml", tmp_path)
-    shutil.copytree(database.ROOT / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(database, "ROOT", tmp_path)
+    shutil.copy(settings.SOURCE / "pyproject.toml", tmp_path)
+    shutil.copytree(
+        settings.SOURCE / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(settings, "SOURCE", tmp_path)
     return tmp_path / "migrations" / "versions"
 
 
@@ -382,8 +386,8 @@ KILLED = """
 import sys
 from pathlib import Path
 import pharmdb
-from pharmdb import database
-database.ROOT = Path(sys.argv[1])
+from pharmdb import settings
+settings.SOURCE = Path(sys.argv[1])
 pharmdb.migrate(sys.argv[2])
 """
 
@@ -403,7 +407,7 @@ def test_a_kill_in_the_middle_leaves_the_old_state_and_the_next_run_succeeds(
         'op.execute("DROP TABLE _alembic_tmp_users")',
     )
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(database.ROOT), old],
+        [sys.executable, "-c", KILLED, str(settings.SOURCE), old],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -432,7 +436,7 @@ PROCESSES = 4
 def _wait_for_the_others(barrier: Any) -> None:
     global _barrier
     _barrier = barrier
-    import pharmdb.drift  # noqa: F401  (the imports take longer than the race)
+    import pharmdb.schema.drift  # noqa: F401  (the imports take longer than the race)
 
 
 def _migrate_with_the_others(url: str) -> int:
@@ -666,7 +670,7 @@ def test_no_revision_is_written_from_a_production_database(
 def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "alembic", *arguments],
-        cwd=database.ROOT,
+        cwd=settings.SOURCE,
         env=os.environ | {"PHARMDB_URL": url, "PHARMDB_ENV": "test"},
         capture_output=True,
         text=True,
@@ -727,7 +731,7 @@ def test_a_revision_that_fails_after_it_was_written_leaves_no_file(
 ) -> None:
     before = raw.everything(migrated)
     add_note(models)
-    monkeypatch.setattr(database, "stamp_environment", lambda connection: 1 / 0)
+    monkeypatch.setattr(environments, "stamp_environment", lambda connection: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         pharmdb.migrate(migrated, message="add note")
     assert new_files(scripts) == []

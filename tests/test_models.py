@@ -18,7 +18,8 @@ from sqlalchemy import insert as core_insert
 from sqlalchemy.dialects import sqlite
 
 import pharmdb
-from pharmdb.models import Attempt, Base, DatasetOverride, User, UserSettings, UTCDateTime
+from pharmdb.models import Attempt, Base, DatasetOverride, User, UserSettings
+from pharmdb.types import UTCDateTime
 
 DIALECTS = ("sqlite", "postgresql")
 NUL = "|| char(0) || 'x'"

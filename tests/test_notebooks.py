@@ -16,7 +16,7 @@ from conftest import Databases
 from outcome import outcome_row
 from store_outputs import ORDER
 
-from pharmdb import runner
+from pharmdb.command import parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -100,7 +100,7 @@ def test_a_notebook_keeps_the_house_style(path: Path) -> None:
     assert re.match(r"# \w+: .+\n\n\S", "".join(cells[0]["source"])), "one H1 with the verb, then an introduction"
     assert sum("".join(cell["source"]).startswith("# ") for cell in cells if cell["cell_type"] == "markdown") == 1
     assert "parameters" in cells[1]["metadata"]["tags"]
-    for parameter in runner.parameters(notebook):
+    for parameter in parameters.parameters(notebook):
         assert parameter.help, f"{parameter.name} has no comment"
     headings = ["".join(cell["source"]) for cell in cells[2:] if cell["cell_type"] == "markdown"]
     assert [re.match(r"## (\d+)\. ", heading).group(1) for heading in headings] == [  # type: ignore[union-attr]

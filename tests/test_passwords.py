@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pharmdb import passwords
+from pharmdb.seeding import passwords
 
 # In the form of the old system: prefix 2a, cost 10.
 OLD_HASH = "$2a$10$nxSwXylqQ0137.bA7XuZZersLkihgHOOowZ2Te9AFbOUr02.upIyy"

@@ -14,7 +14,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement, Executable
 
 import pharmdb
-from pharmdb import database, queries
+from pharmdb.database import targets, transactions
+from pharmdb.learning import queries
 from pharmdb.models import Attempt, Bookmark, DatasetOverride, ProgressByTag, SpacedRepetitionItem, User
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -84,9 +85,9 @@ def fill(connection: Connection) -> None:
 @pytest.fixture(scope="module", params=DIALECTS)
 def filled(request: pytest.FixtureRequest, databases: Databases) -> str:
     url = databases.migrated(request.param)
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         fill(connection)
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         connection.exec_driver_sql("ANALYZE")
     return url
 
@@ -282,7 +283,7 @@ def test_the_index_itself_finds_where_the_next_page_starts(connection: Connectio
 @pytest.mark.parametrize("pattern", INTENDED)
 def test_without_its_index_the_check_fails(filled: str, pattern: str) -> None:
     statement, index = INTENDED[pattern]
-    with database.changing_schema(database.target(filled)) as connection:
+    with transactions.changing_schema(targets.target(filled)) as connection:
         savepoint = connection.begin_nested()
         if not index.startswith("uq_"):
             connection.exec_driver_sql(f"DROP INDEX {index}")

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError, StatementError
 
 import pharmdb
-from pharmdb import bulk, database, plain, recording
+from pharmdb.database import bulk, targets, transactions
 from pharmdb.errors import LockedError, UnavailableError
-from pharmdb.recording import Recorded, Tag
+from pharmdb.learning import attempts, plain
+from pharmdb.learning.attempts import Recorded, Tag
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 ASTHMA = Tag("questions", "pulmonary", "asthma")
@@ -27,8 +28,8 @@ DAY = timedelta(days=1)
 
 
 def record(url: str, score: float, at: datetime = AT, entity_id: str = "q1", **more: Any) -> Recorded:
-    with database.writing(database.target(url)) as connection:
-        return recording.record_attempt(
+    with transactions.writing(targets.target(url)) as connection:
+        return attempts.record_attempt(
             connection, 1, "question", entity_id, answers={"choice": ["a"]}, score=score, at=at, **more
         )
 
@@ -52,7 +53,7 @@ def sm2(scores: list[float]) -> tuple[float, int]:
 
 def test_one_attempt_writes_the_attempt_its_progress_and_its_review(seeded: str) -> None:
     done = record(seeded, 80, tags=[ASTHMA, HEART, ASTHMA], feedback={"right": True})
-    with database.reading(database.target(seeded)) as connection:
+    with transactions.reading(targets.target(seeded)) as connection:
         (attempt,) = plain.attempt_history(connection, 1)
         assert attempt == (done.attempt_id, 1, "question", "q1", {"choice": ["a"]}, 80.0, {"right": True}, AT)
         before = {"asthma": (8, 5), "arrhythmias": (12, 3)}
@@ -103,7 +104,7 @@ def test_an_answer_that_comes_late_does_not_set_times_back(seeded: str) -> None:
     record(seeded, 100, late, tags=[ASTHMA])
     done = record(seeded, 100, AT, tags=[ASTHMA])
     assert done.next_review_at == late + 6 * DAY
-    with database.reading(database.target(seeded)) as connection:
+    with transactions.reading(targets.target(seeded)) as connection:
         assert plain.progress_by_key(connection, 1, *ASTHMA).last_attempt_at == late
 
 
@@ -128,10 +129,10 @@ def test_a_refused_part_leaves_nothing_of_the_attempt(seeded: str, wrong: dict[s
 
 
 def _record_many(url: str, number: int) -> None:
-    with database.keeping(database.target(url)) as transaction:
+    with transactions.keeping(targets.target(url)) as transaction:
         for turn in range(20):
             with transaction() as connection:
-                recording.record_attempt(
+                attempts.record_attempt(
                     connection, 1, "case", "shared", answers=[number], score=100.0 * (turn % 2), tags=[ASTHMA, HEART]
                 )
 
@@ -140,7 +141,7 @@ def test_four_processes_at_once_lose_nothing(seeded: str) -> None:
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         for future in [pool.submit(_record_many, seeded, number) for number in range(4)]:
             future.result(120)
-    with database.reading(database.target(seeded)) as connection:
+    with transactions.reading(targets.target(seeded)) as connection:
         assert len(plain.attempt_history(connection, 1, limit=1000)) == 80
         for tag in (ASTHMA, HEART):
             correct, wrong = KNOWN[tag.tag]
@@ -152,9 +153,9 @@ def test_a_deleted_user_takes_all_that_is_theirs(seeded: str) -> None:
     with raw.session(seeded) as session:
         raw.fill(session)
         (ann,) = session.execute("SELECT id FROM users WHERE email = 'ann@example.test'").fetchone()
-    with database.writing(database.target(seeded)) as connection:
-        assert recording.delete_user(connection, ann)
-        assert not recording.delete_user(connection, ann)
+    with transactions.writing(targets.target(seeded)) as connection:
+        assert attempts.delete_user(connection, ann)
+        assert not attempts.delete_user(connection, ann)
     with raw.session(seeded) as session:
         for table, owner in raw.OWNERS.items():
             assert session.execute(f"SELECT count(*) FROM {table} WHERE {owner} = {ann}").fetchone() == (0,)
@@ -162,12 +163,12 @@ def test_a_deleted_user_takes_all_that_is_theirs(seeded: str) -> None:
 
 
 def test_plain_rows_and_frames_say_the_same(seeded: str) -> None:
-    from pharmdb import queries
+    from pharmdb.learning import queries
 
     for n in range(7):
         record(seeded, 10.0 * n, AT + n * DAY, f"q{n}", tags=[ASTHMA])
     later = AT + 400 * DAY
-    with database.reading(database.target(seeded)) as connection:
+    with transactions.reading(targets.target(seeded)) as connection:
         pairs = [
             (
                 [plain.user_by_email(connection, " Demo@pharmtrainer.test ")],
@@ -188,22 +189,22 @@ def test_plain_rows_and_frames_say_the_same(seeded: str) -> None:
 
 
 def test_what_follows_a_commit_or_a_rollback_of_the_callers_is_kept(seeded: str) -> None:
-    target = database.target(seeded)
+    target = targets.target(seeded)
     bookmark = ("user_id", "entity_type", "entity_id"), [(1, "drug", "aspirin")]
-    with database.writing(target) as connection:
-        recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+    with transactions.writing(target) as connection:
+        attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
         connection.commit()
-        recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+        attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
         connection.commit()
         bulk.insert(connection, "bookmarks", *bookmark)
-    with database.writing(target) as connection:
+    with transactions.writing(target) as connection:
         with pytest.raises(IntegrityError):
-            recording.count_progress(connection, 999, HEART, correct=True, at=AT)
+            attempts.count_progress(connection, 999, HEART, correct=True, at=AT)
         connection.rollback()
-        recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+        attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
         connection.rollback()
         bulk.insert(connection, "bookmarks", *bookmark)
-    with database.reading(target) as connection:
+    with transactions.reading(target) as connection:
         # The last count was rolled back on purpose.
         assert plain.progress_by_key(connection, 1, *HEART).correct_count == KNOWN[HEART.tag][0] + 2
     assert raw.ask(seeded, "SELECT count(*) FROM bookmarks") == [(2,)]
@@ -211,7 +212,7 @@ def test_what_follows_a_commit_or_a_rollback_of_the_callers_is_kept(seeded: str)
 
 def test_a_schema_that_changes_under_a_kept_connection_is_a_sentence(databases: Databases) -> None:
     url = databases.seeded("postgresql")
-    with database.keeping(database.target(url)) as transaction:
+    with transactions.keeping(targets.target(url)) as transaction:
         for _ in range(8):
             with transaction() as connection:
                 plain.progress_by_key(connection, 1, *HEART)
@@ -224,22 +225,22 @@ def test_a_schema_that_changes_under_a_kept_connection_is_a_sentence(databases: 
 
 def test_each_count_alone_is_a_transaction(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHARMDB_LOCK_TIMEOUT", "0.1")
-    target = database.target(seeded)
+    target = targets.target(seeded)
     new = Tag("questions", "renal", "diuretics")
-    with recording.counting(target) as count:
+    with attempts.counting(target) as count:
         count(1, HEART, correct=True, at=AT)
         with pytest.raises(IntegrityError):
             count(999, HEART, correct=True, at=AT)
         with pytest.raises(ValueError, match="zone"):
             count(1, HEART, correct=True, at=datetime(2026, 1, 1))  # noqa: DTZ001
-        with database.writing(target) as other:
+        with transactions.writing(target) as other:
             # It holds no lock in between, and waits for another's.
-            recording.count_progress(other, 1, HEART, correct=False, at=AT)
+            attempts.count_progress(other, 1, HEART, correct=False, at=AT)
             with pytest.raises(LockedError):
                 count(1, HEART, correct=True, at=AT)
         count(1, HEART, correct=False, at=AT)
         count(1, new, correct=True, at=AT)
-        with database.reading(target) as connection:
+        with transactions.reading(target) as connection:
             heart = plain.progress_by_key(connection, 1, *HEART)
             correct, wrong = KNOWN[HEART.tag]
             assert (heart.correct_count, heart.wrong_count) == (correct + 1, wrong + 2)
@@ -247,7 +248,7 @@ def test_each_count_alone_is_a_transaction(seeded: str, monkeypatch: pytest.Monk
 
 
 def _count_many(url: str) -> None:
-    with recording.counting(database.target(url)) as count:
+    with attempts.counting(targets.target(url)) as count:
         for turn in range(50):
             count(1, HEART, correct=turn % 2 == 1, at=AT + turn * DAY)
 
@@ -256,7 +257,7 @@ def test_four_processes_that_count_at_once_lose_nothing(seeded: str) -> None:
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         for future in [pool.submit(_count_many, seeded) for _ in range(4)]:
             future.result(120)
-    with database.reading(database.target(seeded)) as connection:
+    with transactions.reading(targets.target(seeded)) as connection:
         progress = plain.progress_by_key(connection, 1, *HEART)
     correct, wrong = KNOWN[HEART.tag]
     assert (progress.correct_count, progress.wrong_count) == (correct + 100, wrong + 100)
@@ -265,11 +266,14 @@ def test_four_processes_that_count_at_once_lose_nothing(seeded: str) -> None:
 @pytest.fixture(params=["in a transaction", "alone"])
 def counted(request: pytest.FixtureRequest, seeded: str) -> Iterator[Callable[[], None]]:
     """Counts one right answer, each time over the same connection."""
-    with recording.counting(database.target(seeded)) as count, database.keeping(database.target(seeded)) as transaction:
+    with (
+        attempts.counting(targets.target(seeded)) as count,
+        transactions.keeping(targets.target(seeded)) as transaction,
+    ):
 
         def in_a_transaction() -> None:
             with transaction() as connection:
-                recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+                attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
 
         yield in_a_transaction if request.param != "alone" else lambda: count(1, HEART, correct=True, at=AT)
 
@@ -285,5 +289,5 @@ def test_after_a_lost_connection_the_next_one_is_made_anew(counted: Callable[[],
 
 
 def right_answers(url: str) -> int:
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         return int(plain.progress_by_key(connection, 1, *HEART).correct_count)

@@ -23,9 +23,12 @@ from raw import ask, run
 from sqlalchemy import Engine, event
 
 import pharmdb
-from pharmdb import database, drift, dropping, passwords, revisions, seeding
+from pharmdb import settings
+from pharmdb.database import environments, servers, targets, transactions
 from pharmdb.errors import LockedError, ProtectedError, SeedError, UnavailableError
 from pharmdb.models import MODELS
+from pharmdb.schema import drift, dropping, revisions
+from pharmdb.seeding import passwords, seeding
 
 KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
 OURS = {model.__tablename__ for model in MODELS} | {"alembic_version", "pharmdb_environment", "pharmdb_revisions"}
@@ -46,7 +49,7 @@ def is_sqlite(url: str) -> bool:
 
 
 def name_of(url: str) -> str:
-    return database.target(url).name
+    return targets.target(url).name
 
 
 def assert_known_good(url: str) -> None:
@@ -56,7 +59,7 @@ def assert_known_good(url: str) -> None:
         assert drift.differences(connection) == []
         assert {name for _, name, _ in dropping.objects(connection)} == OURS
         assert revisions.current_revision(connection) == revisions.head()
-        database.check_foreign_keys(connection)
+        transactions.check_foreign_keys(connection)
     hashes = dict(ask(url, "SELECT email, password_hash FROM users"))
     assert _verify("Password123!", hashes["demo@pharmtrainer.test"])
     assert _verify("AdminPassword123!", hashes["admin@pharmtrainer.test"])
@@ -471,7 +474,7 @@ def test_the_fingerprint_is_the_same_in_every_process(databases: Databases, zone
     program = "import sys, pharmdb\nfor url in sys.argv[1:]: print(pharmdb.reset(url).fingerprint)"
     done = subprocess.run(
         [sys.executable, "-c", program, *urls],
-        env=os.environ | {"TZ": zone, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(database.ROOT)},
+        env=os.environ | {"TZ": zone, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(settings.SOURCE)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -586,7 +589,7 @@ def test_the_database_remembers_its_environment(seeded: str, environment: str, m
 
 
 def test_a_server_elsewhere_needs_the_name(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "is_local", lambda connection: False)
+    monkeypatch.setattr(servers, "is_local", lambda connection: False)
     before = schema_and_rows(seeded)
     for confirm in ("", "yes"):
         with pytest.raises(ProtectedError) as caught:
@@ -599,7 +602,7 @@ def test_a_server_elsewhere_needs_the_name(seeded: str, monkeypatch: pytest.Monk
 
 def test_the_test_databases_are_local(seeded: str) -> None:
     with pharmdb.reading(pharmdb.target(seeded)) as connection:
-        assert database.is_local(connection)
+        assert servers.is_local(connection)
 
 
 @pytest.mark.parametrize(
@@ -628,7 +631,7 @@ def test_what_is_on_this_machine(host: str, address: str, local: bool) -> None:
     connection = SimpleNamespace(
         dialect=SimpleNamespace(name="postgresql"), connection=SimpleNamespace(dbapi_connection=driver)
     )
-    assert database.is_local(connection) is local  # type: ignore[arg-type]
+    assert servers.is_local(connection) is local  # type: ignore[arg-type]
 
 
 # -- one transaction ----------------------------------------------------------------------------------
@@ -670,7 +673,7 @@ def fail(*args: Any, **kw: Any) -> Any:
     [
         ("at head with rows", dropping, "drop_everything"),
         ("at head with rows", revisions, "upgrade"),
-        ("at head with rows", database, "stamp_environment"),
+        ("at head with rows", environments, "stamp_environment"),
         ("at head with rows", seeding, "fingerprint"),
         ("at head with rows", revisions, "current_revision"),
         ("the first revision", seeding, "apply"),
@@ -933,10 +936,10 @@ def test_an_index_or_policy_elsewhere_is_not_taken_along(seeded: str, statement:
 def test_a_reader_that_starts_during_a_reset_sees_the_new_rows(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot taken while it waits for the tables would show them without rows."""
     seen: list[int] = []
-    target = database.target(seeded)
+    target = targets.target(seeded)
 
     def read() -> None:
-        with database.reading(target) as connection:
+        with transactions.reading(target) as connection:
             seen.append(connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one())
 
     reader = Thread(target=read)
@@ -944,7 +947,7 @@ def test_a_reader_that_starts_during_a_reset_sees_the_new_rows(seeded: str, monk
 
     def apply_later(*arguments: Any) -> Any:
         reader.start()
-        with database.watching(target) as connection:
+        with transactions.watching(target) as connection:
             while not connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar_one():
                 pass
         return apply(*arguments)

@@ -16,10 +16,10 @@ import pytest
 from conftest import Databases
 from jupyter_core.paths import jupyter_runtime_dir
 
-from pharmdb import runner
-from pharmdb.kernels import LocalKernelManager
+from pharmdb.command import parameters, program
+from pharmdb.command.kernels import LocalKernelManager
 
-PHARMDB = (sys.executable, "-m", "pharmdb.runner")
+PHARMDB = (sys.executable, "-m", "pharmdb.command")
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, with braces and a space in its name, whose notebooks the runner finds; runs/ goes there too."""
     folder = tmp_path / "a {b} c"
     (folder / "notebooks").mkdir(parents=True)
-    monkeypatch.setattr(runner, "NOTEBOOKS", folder / "notebooks")
-    monkeypatch.setattr(runner, "RUNS", folder / "runs")
+    monkeypatch.setattr(program, "NOTEBOOKS", folder / "notebooks")
+    monkeypatch.setattr(program, "RUNS", folder / "runs")
     return folder
 
 
@@ -56,7 +56,7 @@ ratio: float = 0.5  # how much
 
 def echo(project: Path, *options: str) -> Any:
     write(project, "echo", ECHO, "(text, count, flag, ratio)")
-    assert runner.main(["echo", *options]) == 0
+    assert program.main(["echo", *options]) == 0
     return last_run(project)["cells"][-1]["outputs"][0]["data"]["text/plain"]
 
 
@@ -92,7 +92,7 @@ def test_a_string_stays_the_string_that_was_typed(project: Path) -> None:
     parameters = "\n".join(f'{name}: str = "x"  # any text' for name in names)
     write(project, "echo", parameters, f"({', '.join(names)})")
     options = [f"--text-{number}={text}" for number, text in enumerate(HOSTILE)]
-    assert runner.main(["echo", *options]) == 0
+    assert program.main(["echo", *options]) == 0
     (output,) = last_run(project)["cells"][-1]["outputs"]
     assert ast.literal_eval("".join(output["data"]["text/plain"])) == tuple(HOSTILE)
 
@@ -120,7 +120,7 @@ def test_options_have_the_types_of_the_parameter_cell(project: Path) -> None:
 def test_unknown_names_and_malformed_values_are_refused_before_anything_runs(project: Path, options: list[str]) -> None:
     write(project, "echo", ECHO, "1")
     with pytest.raises(SystemExit) as refused:
-        runner.main(["echo", *options])
+        program.main(["echo", *options])
     assert refused.value.code == 2
     assert not (project / "runs").exists()
 
@@ -141,7 +141,7 @@ def test_a_password_in_an_option_reaches_no_run_file(
 ) -> None:
     write(project, "echo", ECHO, "1")
     with pytest.raises(SystemExit):
-        runner.main(["echo", "--text", url])
+        program.main(["echo", "--text", url])
     message = capsys.readouterr().err
     assert "PHARMDB_URL" in message
     assert "canary" not in message
@@ -162,7 +162,7 @@ def test_a_run_that_did_not_reach_its_end_fails_without_a_traceback(
     project: Path, capsys: pytest.CaptureFixture[str], cells: list[str], message: str
 ) -> None:
     write(project, "broken", ECHO, *cells)
-    assert runner.main(["broken"]) == 1
+    assert program.main(["broken"]) == 1
     printed = capsys.readouterr()
     assert message in printed.err
     assert "Traceback" not in printed.err
@@ -172,35 +172,35 @@ def test_a_run_that_did_not_reach_its_end_fails_without_a_traceback(
 def test_a_notebook_with_an_untyped_parameter_is_no_command(project: Path) -> None:
     write(project, "loose", "text = 1", "1")
     with pytest.raises(ValueError, match="name: type = default"):
-        runner.main(["loose"])
+        program.main(["loose"])
 
 
 def test_old_runs_of_the_same_verb_are_removed(project: Path) -> None:
     echo(project)
     (first,) = (project / "runs").iterdir()
-    for number in range(runner.RUNS_KEPT + 5):
+    for number in range(program.RUNS_KEPT + 5):
         (project / "runs" / f"echo-2020{number:04}T.ipynb").write_text("{}")
     (project / "runs" / "other-20200101T.ipynb").write_text("{}")
     echo(project)
     kept = sorted(path.name for path in (project / "runs").glob("echo-*"))
-    assert len(kept) == runner.RUNS_KEPT
+    assert len(kept) == program.RUNS_KEPT
     assert first.name in kept
     assert (project / "runs" / "other-20200101T.ipynb").exists()
 
 
 def test_help_lists_every_notebook_and_each_parameter_with_its_default() -> None:
     listing = subprocess.run([*PHARMDB, "--help"], capture_output=True, text=True, check=True).stdout
-    for path in runner.NOTEBOOKS.glob("*.ipynb"):
+    for path in program.NOTEBOOKS.glob("*.ipynb"):
         assert f"{path.stem} " in listing
         help_ = subprocess.run([*PHARMDB, path.stem, "--help"], capture_output=True, text=True, check=True).stdout
-        for parameter in runner.parameters(json.loads(path.read_text(encoding="utf-8"))):
+        for parameter in parameters.parameters(json.loads(path.read_text(encoding="utf-8"))):
             assert f"--{parameter.name.replace('_', '-')}" in help_
             assert repr(parameter.default) in " ".join(help_.split())
 
 
 def test_a_piped_standard_input_is_not_read(databases: Databases, tmp_path: Path) -> None:
     """`papermill x.ipynb` with a pipe takes the notebook for its output file; the command must not."""
-    before = (runner.NOTEBOOKS / "seed.ipynb").read_bytes()
+    before = (program.NOTEBOOKS / "seed.ipynb").read_bytes()
     result = subprocess.run(
         [*PHARMDB, "seed"],
         input="{}",
@@ -212,7 +212,7 @@ def test_a_piped_standard_input_is_not_read(databases: Databases, tmp_path: Path
     )
     assert result.returncode == 0, result.stderr
     assert "0 rows created, 4 updated" in result.stdout
-    assert (runner.NOTEBOOKS / "seed.ipynb").read_bytes() == before
+    assert (program.NOTEBOOKS / "seed.ipynb").read_bytes() == before
 
 
 def test_the_error_of_a_verb_is_printed_in_its_four_parts(databases: Databases, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_the_error_of_a_verb_is_printed_in_its_four_parts(databases: Databases, 
 
 def test_an_interrupted_run_says_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(project, "long", ECHO, f"import os, signal; os.kill({os.getpid()}, signal.{signal.SIGINT.name}); input()")
-    status = runner.main(["long"])
+    status = program.main(["long"])
     assert status in (1, 130)
     assert "Traceback" not in capsys.readouterr().err
 
@@ -242,7 +242,7 @@ def test_an_interrupted_run_says_so(project: Path, capsys: pytest.CaptureFixture
 def test_the_exit_status_is_what_the_outcome_says(project: Path, ok: str, status: int) -> None:
     outcome = f"import pandas as pd; pd.DataFrame([{{'ok': {ok}, 'changed': 'x'}}])"
     write(project, "verb", ECHO, outcome)
-    assert runner.main(["verb"]) == status
+    assert program.main(["verb"]) == status
 
 
 def test_commands_at_once_in_one_folder_have_kernels_of_their_own(project: Path) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from test_seeding import PROGRESS_HEADER, USERS, counts, folder, progress
 
 import pharmdb
-from pharmdb import database, seed_files, seeding
+from pharmdb.database import driver_errors
 from pharmdb.errors import SeedError, UnavailableError
+from pharmdb.seeding import csv_files, seeding
 
 P, U = "progress.csv", "users.csv"
 
@@ -32,7 +33,7 @@ def lines(rows: range, **values: str) -> str:
 @given(text=st.text("a\r\n\u2028\x85é", max_size=20), mark=st.booleans())
 def test_lines_end_where_python_says(text: str, mark: bool) -> None:
     content = text.encode("utf-8-sig" if mark else "utf-8")
-    assert list(seed_files._lines(io.BytesIO(content))) == list(io.StringIO(text, newline=""))
+    assert list(csv_files._lines(io.BytesIO(content))) == list(io.StringIO(text, newline=""))
 
 
 def test_line_ends_of_old_macs(migrated: str, tmp_path: Path) -> None:
@@ -60,10 +61,10 @@ def test_the_first_of_very_many_faults_are_told_and_the_others_counted(seeded: s
         pharmdb.seed(seeded, seed_dir=seed_dir)
     assert raw.everything(seeded) == before
     found = caught.value.problems
-    assert [p[1] for p in found if p[0] == P] == list(range(3, 3 + seed_files.MOST_FAULTS))
+    assert [p[1] for p in found if p[0] == P] == list(range(3, 3 + csv_files.MOST_FAULTS))
     assert found[-1] == (U, 3, "", "***", "1 values for 4 columns")
     assert {p[4] for p in found[:3]} == {"not a whole number", "the key of line 2 again", "no such user in users.csv"}
-    assert caught.value.more == 3000 - seed_files.MOST_FAULTS
+    assert caught.value.more == 3000 - csv_files.MOST_FAULTS
     assert "3001 problem(s)" in str(caught.value)
     assert "and 2801 more, the first 801 of them in the error's .problems" in str(caught.value)
 
@@ -131,7 +132,7 @@ def test_half_read_and_left_to_the_collector(tmp_path: Path) -> None:
 
 def test_the_folder_for_temporary_files_is_named_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQLITE_TMPDIR", "/full")
-    with pytest.raises(UnavailableError) as caught, database.temporary_room():
+    with pytest.raises(UnavailableError) as caught, driver_errors.temporary_room():
         raise sqlite3.OperationalError("database or disk is full")
     assert caught.value.found == "/full: database or disk is full"
     assert "export SQLITE_TMPDIR" in caught.value.next

@@ -21,9 +21,10 @@ from passlib.hash import argon2
 from sqlalchemy import Engine, delete, event, insert, select, update
 
 import pharmdb
-from pharmdb import database, passwords, seeding, upserts
+from pharmdb.database import targets, transactions, upserts
 from pharmdb.errors import ProtectedError, RevisionError, SeedError, UnavailableError
 from pharmdb.models import MODELS, ProgressByTag, User, UserSettings
+from pharmdb.seeding import passwords, seeding
 
 DEMO, ADMIN = "demo@pharmtrainer.test", "admin@pharmtrainer.test"
 PASSWORDS = {DEMO: "Password123!", ADMIN: "AdminPassword123!"}
@@ -49,13 +50,13 @@ def counts(report: seeding.SeedReport) -> dict[str, tuple[int, int, int]]:
 
 
 def change(url: str, *statements: Any) -> None:
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         for statement in statements:
             connection.execute(statement)
 
 
 def look(url: str, statement: Any) -> list[tuple[Any, ...]]:
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         return [tuple(row) for row in connection.execute(statement)]
 
 
@@ -68,7 +69,7 @@ def progress(url: str) -> list[Any]:
 
 
 def _rows(url: str, model: type[Any]) -> list[Any]:
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         return list(connection.execute(select(model.__table__)))
 
 
@@ -181,7 +182,7 @@ def test_the_operations_name_each_row_and_are_logged(migrated: str, caplog: pyte
     assert rows["table"].value_counts().to_dict() == {"users": 2, "user_settings": 2, "progress_by_tag": 4}
     assert rows["action"].unique().tolist() == ["created"]
     assert f"{DEMO} cases/pulmonary/asthma" in rows["key"].tolist()
-    logged = [record.getMessage() for record in caplog.records if record.name == "pharmdb.seeding"]
+    logged = [record.getMessage() for record in caplog.records if record.name == "pharmdb.seeding.seeding"]
     assert len(logged) == len(rows)
     for table, key, action, _ in rows.itertuples(index=False):
         assert any(line.startswith(f"{table}: {action} {key}") for line in logged)
@@ -220,7 +221,7 @@ def test_rows_that_are_no_seed_rows_are_left_alone(migrated: str) -> None:
         after = raw.content(session)
     for table, rows in before.items():
         assert set(map(repr, rows)) <= set(map(repr, after[table]))
-    with database.reading(database.target(migrated)) as connection:
+    with transactions.reading(targets.target(migrated)) as connection:
         assert pharmdb.fingerprint(connection, seed=True) != KNOWN_GOOD
 
 
@@ -836,7 +837,7 @@ def test_any_rows_in_any_state_give_the_same_result(
     if demo is None:
         earned = {}
     hashes = {email: HASHES[state["hash"]](PASSWORDS[email]) for email, state in states.items()}
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         connection.execute(delete(User))
         if bystander:
             values = {"email": "by@example.org", "password_hash": "h", "role": "USER", "created_at": LONG_AGO}

@@ -13,12 +13,12 @@ from conftest import DIALECTS, Databases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pharmdb import database
+from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError
-from pharmdb.studio import browsing, values
-from pharmdb.studio.browsing import Filter, View
-from pharmdb.studio.catalogue import Catalogue, Table, catalogue, find
-from pharmdb.studio.journal import Journal, Session
+from pharmdb.studio_app import browsing, values
+from pharmdb.studio_app.browsing import Filter, View
+from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
+from pharmdb.studio_app.statement_log import Journal, Session
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -44,12 +44,12 @@ def opened(request: pytest.FixtureRequest, databases: Databases) -> Iterator[tup
     if not sqlite:
         types = ("BIGINT", "VARCHAR", "BIGINT", "DOUBLE PRECISION", "TIMESTAMP", "BOOLEAN")
     columns = ", ".join(f'"{name}" {type_}' for name, type_ in zip(NAMES, types, strict=True))
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         connection.exec_driver_sql(f"CREATE TABLE odd ({columns}, PRIMARY KEY (id))")
         marks = ", ".join("?" if sqlite else "%s" for _ in NAMES)
         for row in ROWS:
             connection.exec_driver_sql(f"INSERT INTO odd VALUES ({marks})", tuple(row.values()))
-    with browsing.reading(database.target(url), Journal()) as session:
+    with browsing.reading(targets.target(url), Journal()) as session:
         yield session, catalogue(session)
 
 
@@ -219,7 +219,7 @@ def test_a_place_that_can_not_be_read_says_so(opened: tuple[Session, Catalogue],
 
 
 def test_a_secret_is_masked_and_can_not_be_guessed(seeded: str) -> None:
-    with browsing.reading(database.target(seeded), Journal()) as session:
+    with browsing.reading(targets.target(seeded), Journal()) as session:
         users = catalogue(session)["users"]
         page = browsing.page(session, users, View())
         assert "argon2" not in repr(page)
@@ -234,8 +234,8 @@ def test_a_secret_is_masked_and_can_not_be_guessed(seeded: str) -> None:
 
 
 def test_a_hash_in_another_column_is_masked_too(seeded: str) -> None:
-    target = database.target(seeded)
-    with database.writing(target) as connection:
+    target = targets.target(seeded)
+    with transactions.writing(target) as connection:
         connection.exec_driver_sql(
             "INSERT INTO bookmarks (user_id, entity_type, entity_id) SELECT id, 'x', password_hash FROM users"
         )
@@ -246,7 +246,7 @@ def test_a_hash_in_another_column_is_masked_too(seeded: str) -> None:
 
 
 def test_every_kind_of_column_is_known(seeded: str) -> None:
-    with browsing.reading(database.target(seeded), Journal()) as session:
+    with browsing.reading(targets.target(seeded), Journal()) as session:
         tables = catalogue(session)
     kinds = {(t.name, c.name): c.kind for t in tables.values() for c in t.columns.values()}
     assert kinds["attempts", "answers"] == "json"
@@ -271,7 +271,7 @@ def test_every_kind_of_column_is_known(seeded: str) -> None:
 
 
 def test_a_model_or_a_table_is_found_by_name(seeded: str) -> None:
-    with browsing.reading(database.target(seeded), Journal()) as session:
+    with browsing.reading(targets.target(seeded), Journal()) as session:
         tables = catalogue(session)
     assert find(tables, "ProgressByTag") is find(tables, "progress_by_tag")
     with pytest.raises(ParameterError, match="one of User, UserSettings"):
@@ -280,7 +280,7 @@ def test_a_model_or_a_table_is_found_by_name(seeded: str) -> None:
 
 def test_the_journal_holds_each_statement_with_its_parameters_rows_and_time(seeded: str) -> None:
     journal = Journal()
-    with browsing.reading(database.target(seeded), journal) as session:
+    with browsing.reading(targets.target(seeded), journal) as session:
         table = catalogue(session)["progress_by_tag"]
         browsing.page(session, table, View(filters=(Filter("module", "=", "questions"),)))
     entry = journal.since(0)[-1]

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from pharmdb import accounting, database
+from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError, ProtectedError
-from pharmdb.studio import console, editing
-from pharmdb.studio.console import Cancel, Result
-from pharmdb.studio.journal import MASKED, Journal, mask_hashes
+from pharmdb.legacy import accounting
+from pharmdb.studio_app import console, editing
+from pharmdb.studio_app.console import Cancel, Result
+from pharmdb.studio_app.statement_log import MASKED, Journal, mask_hashes
 
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
 
 
 class Console:
     def __init__(self, url: str, log: Path) -> None:
-        self.target = database.target(url)
+        self.target = targets.target(url)
         self.journal = Journal()
         self.log = log
 
@@ -145,7 +146,7 @@ LEAKS = [
 
 @pytest.mark.parametrize("sql", LEAKS)
 def test_a_hash_is_never_in_a_result(run: Console, sql: str) -> None:
-    with database.writing(run.target) as connection:
+    with transactions.writing(run.target) as connection:
         connection.exec_driver_sql("CREATE VIEW renamed AS SELECT id, password_hash AS h FROM users")
         if not run.target.is_sqlite:
             connection.exec_driver_sql("CREATE SCHEMA other")
@@ -162,7 +163,7 @@ def test_a_hash_is_never_in_a_result(run: Console, sql: str) -> None:
 
 
 def test_a_secret_can_not_be_compared_through_a_view(run: Console) -> None:
-    with database.writing(run.target) as connection:
+    with transactions.writing(run.target) as connection:
         connection.exec_driver_sql("CREATE VIEW renamed AS SELECT id, password_hash AS h FROM users")
     for sql in ("SELECT id FROM renamed WHERE h > 'a'", "SELECT count(*) FROM renamed WHERE h > 'a'"):
         if run.target.is_sqlite:
@@ -206,7 +207,7 @@ OLD = '{"passwordHash": "hunter2-as-text"}'
 )
 def test_rows_that_an_upgrade_rejected_are_not_shown(run: Console, sql: str) -> None:
     mark = "?" if run.target.is_sqlite else "%s"
-    with database.writing(run.target) as connection:
+    with transactions.writing(run.target) as connection:
         accounting.rejects_table.create(connection)
         values = f"INSERT INTO upgrade_rejects (source_table, source_id, row, reason) VALUES ('users', 9, {mark}, 'x')"
         connection.exec_driver_sql(values, (OLD,))
@@ -239,7 +240,7 @@ WRITES_SECRETS = [
 
 @pytest.mark.parametrize("sql", WRITES_SECRETS)
 def test_unlocked_it_neither_sets_nor_reads_a_secret(run: Console, sql: str) -> None:
-    with database.writing(run.target) as connection:
+    with transactions.writing(run.target) as connection:
         connection.exec_driver_sql("CREATE VIEW renamed AS SELECT id, password_hash AS h FROM users")
         before = connection.exec_driver_sql("SELECT id, password_hash FROM users ORDER BY id").fetchall()
     try:
@@ -247,7 +248,7 @@ def test_unlocked_it_neither_sets_nor_reads_a_secret(run: Console, sql: str) -> 
     except PharmdbError as error:
         result = str(error)
     assert not [each for _, each in before if each[-20:] in result or each[10:30] in result]
-    with database.reading(run.target) as connection:
+    with transactions.reading(run.target) as connection:
         now = connection.exec_driver_sql("SELECT id, password_hash FROM users ORDER BY id").fetchall()
         assert now == before
         texts = connection.exec_driver_sql(

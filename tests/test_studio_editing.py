@@ -11,21 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pharmdb import database
+from pharmdb.database import targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
-from pharmdb.passwords import scheme, verify_password
-from pharmdb.studio import browsing, editing
-from pharmdb.studio.browsing import Cell, View
-from pharmdb.studio.catalogue import Catalogue, catalogue
-from pharmdb.studio.editing import Change, Saved
-from pharmdb.studio.journal import Journal
+from pharmdb.seeding.passwords import scheme, verify_password
+from pharmdb.studio_app import browsing, editing
+from pharmdb.studio_app.browsing import Cell, View
+from pharmdb.studio_app.catalogue import Catalogue, catalogue
+from pharmdb.studio_app.editing import Change, Saved
+from pharmdb.studio_app.statement_log import Journal
 
 
 class Editor:
     """A person with a page: sees rows, and saves changes."""
 
     def __init__(self, url: str, log: Path) -> None:
-        self.target = database.target(url)
+        self.target = targets.target(url)
         self.log = log
         self.tables = self._tables()
 
@@ -62,12 +62,12 @@ def editor(seeded: str, tmp_path: Path) -> Editor:
 
 
 def rows(editor: Editor, sql: str) -> list[tuple[Any, ...]]:
-    with database.reading(editor.target) as connection:
+    with transactions.reading(editor.target) as connection:
         return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
 
 def execute(editor: Editor, sql: str) -> None:
-    with database.writing(editor.target) as connection:
+    with transactions.writing(editor.target) as connection:
         connection.exec_driver_sql(sql)
 
 
@@ -295,7 +295,7 @@ def test_a_save_that_is_committed_is_saved_though_its_log_fails(
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(editing.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     saved = editor.save(attempt(1))
     assert saved.problems == []
     assert "saved, but its log does not say so" in saved.warning

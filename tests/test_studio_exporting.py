@@ -10,34 +10,34 @@ from pathlib import Path
 import pytest
 from chrome import fill
 
-from pharmdb import database
+from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError
-from pharmdb.studio import browsing, exporting
-from pharmdb.studio.browsing import Filter, View
-from pharmdb.studio.catalogue import Catalogue, catalogue
-from pharmdb.studio.console import Cancel
-from pharmdb.studio.journal import MASKED, Journal
+from pharmdb.studio_app import browsing, exporting
+from pharmdb.studio_app.browsing import Filter, View
+from pharmdb.studio_app.catalogue import Catalogue, catalogue
+from pharmdb.studio_app.console import Cancel
+from pharmdb.studio_app.statement_log import MASKED, Journal
 
 HOSTILE = ['comma, "quote"', "line\nbreak\r\n", "", "=1+1", "pipe | star * <b>", "été 💊", "NULL", "\\N"]
 
 
 def tables(url: str) -> Catalogue:
-    with browsing.reading(database.target(url), Journal()) as session:
+    with browsing.reading(targets.target(url), Journal()) as session:
         return catalogue(session)
 
 
 def export(url: str, table: str, format: str, view: View | None = None, columns: list[str] | None = None) -> bytes:
     found = tables(url)[table]
     pieces = exporting.export(
-        database.target(url), found, view or View(), columns or list(found.columns), format, Journal(), Cancel()
+        targets.target(url), found, view or View(), columns or list(found.columns), format, Journal(), Cancel()
     )
     return b"".join(pieces)
 
 
 @pytest.fixture
 def hostile(seeded: str) -> str:
-    with database.writing(database.target(seeded)) as connection:
-        mark = "?" if database.target(seeded).is_sqlite else "%s"
+    with transactions.writing(targets.target(seeded)) as connection:
+        mark = "?" if targets.target(seeded).is_sqlite else "%s"
         statement = f"INSERT INTO bookmarks (user_id, entity_type, entity_id) VALUES (1, 'x', {mark})"
         for text in HOSTILE:
             connection.exec_driver_sql(statement, (text,))
@@ -100,7 +100,7 @@ def test_an_export_comes_in_pieces_and_can_be_stopped(seeded: str) -> None:
     fill(seeded, 20_000)
     cancel = Cancel()
     table = tables(seeded)["attempts"]
-    pieces = exporting.export(database.target(seeded), table, View(), list(table.columns), "csv", Journal(), cancel)
+    pieces = exporting.export(targets.target(seeded), table, View(), list(table.columns), "csv", Journal(), cancel)
     assert len(next(pieces)) < 2 * exporting.PIECE
     cancel()
     with pytest.raises(PharmdbError, match="cancelled"):
@@ -117,7 +117,7 @@ def test_a_column_whose_values_do_not_fit_its_type_is_text_in_parquet(seeded: st
 
     if not seeded.startswith("sqlite"):
         return
-    with database.writing(database.target(seeded)) as connection:
+    with transactions.writing(targets.target(seeded)) as connection:
         connection.exec_driver_sql("CREATE TABLE plain (id INTEGER PRIMARY KEY, n INTEGER, m INTEGER, k INTEGER)")
         connection.exec_driver_sql("INSERT INTO plain VALUES (1, 1.5, 'abc', 1), (2, 3, 4, NULL)")
     path = tmp_path / "plain.parquet"

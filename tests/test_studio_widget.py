@@ -11,11 +11,12 @@ from xml.etree import ElementTree
 import pytest
 
 import pharmdb
-from pharmdb import accounting, database
+from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, UnavailableError
-from pharmdb.studio import console, exporting, values
-from pharmdb.studio.browsing import View
-from pharmdb.studio.widget import Studio, _as_error
+from pharmdb.legacy import accounting
+from pharmdb.studio_app import console, exporting, values
+from pharmdb.studio_app.browsing import View
+from pharmdb.studio_app.widget import Studio, _as_error
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,7 +69,7 @@ def test_a_run_file_is_readable_without_its_kernel(
     (path,) = tmp_path.glob("studio-*.ipynb")
     text = path.read_text(encoding="utf-8")
     assert "<caption" in text
-    assert "widget" not in text.replace("pharmdb.studio.widget", "")
+    assert "widget" not in text.replace("pharmdb.studio_app.widget", "")
 
 
 def test_a_widget_shows_the_model_or_table_that_is_asked_for(seeded: str) -> None:
@@ -118,14 +119,6 @@ def test_every_error_is_a_sentence_without_a_secret() -> None:
     assert _as_error(values.UnfitError("a sentence"))["sentence"] == "a sentence"
 
 
-def test_the_verb_can_be_called_whatever_was_imported_before() -> None:
-    for first in ("import pharmdb.studio.browsing", "import pharmdb.studio", "pass"):
-        code = (
-            f"{first}\nimport pharmdb\nfrom pharmdb import studio\nassert callable(pharmdb.studio) and callable(studio)"
-        )
-        subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_it_is_unlocked_by_the_name_that_the_server_says(studio: Studio) -> None:
     name = studio.answer("hello", {})[0]["name"]
     assert name == studio.target.name
@@ -139,12 +132,12 @@ def test_it_is_unlocked_by_the_name_that_the_server_says(studio: Studio) -> None
 def test_a_service_does_not_open_production_by_a_question_mark(
     databases: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = database.target(databases.seeded("postgresql")).url
+    url = targets.target(databases.seeded("postgresql")).url
     settings = {"host": url.host or url.query.get("host"), "user": url.username, "dbname": url.database}
     lines = [f"{key}={value}" for key, value in settings.items() if value]
     (tmp_path / "services").write_text("\n".join(["[prod]", *lines, ""]), encoding="utf-8")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
-    studio = Studio(database.target("postgresql:///?service=prod"))
+    studio = Studio(targets.target("postgresql:///?service=prod"))
     assert studio.target.name == "?"
     with pytest.raises(ParameterError, match=str(url.database)):
         studio.answer("lock", {"name": "?"})
@@ -154,7 +147,7 @@ def test_a_service_does_not_open_production_by_a_question_mark(
 
 def test_rows_that_an_upgrade_rejected_are_masked_and_not_searched(seeded: str, tmp_path: Path) -> None:
     mark = "?" if seeded.startswith("sqlite") else "%s"
-    with database.writing(database.target(seeded)) as connection:
+    with transactions.writing(targets.target(seeded)) as connection:
         accounting.rejects_table.create(connection)
         values_ = f"VALUES ('users', 9, {mark}, 'x')"
         statement = f"INSERT INTO upgrade_rejects (source_table, source_id, row, reason) {values_}"

@@ -19,10 +19,11 @@ from test_checking import HARM, ends, holding, run, truncated
 from test_project import ROOT, tracked
 
 import pharmdb
-from pharmdb import database, seeding
-from pharmdb.checking import FAIL, OK, WARN, Finding
+from pharmdb import settings
+from pharmdb.doctor.results import FAIL, OK, WARN, Finding
 from pharmdb.errors import LockedError, PharmdbError, RevisionError, SeedError
-from pharmdb.seeding import KNOWN_GOOD
+from pharmdb.seeding import seeding
+from pharmdb.seeding.seeding import KNOWN_GOOD
 
 HEAD = "2d7e9b05c3f4"
 
@@ -55,7 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git = ["git", "-c", "user.name=ann", "-c", "user.email=ann@example.test"]
     for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=x"]):
         subprocess.run([*git, *arguments], cwd=folder, check=True, capture_output=True)
-    monkeypatch.setattr(database, "ROOT", folder)
+    monkeypatch.setattr(settings, "SOURCE", folder)
     monkeypatch.setattr(seeding, "SEED_DIRECTORY", folder / "data" / "seed")
     return folder
 
@@ -65,8 +66,8 @@ def shell(command: str, server: Server | None = None) -> subprocess.CompletedPro
     programs = [str(Path(sys.executable).parent), *([str(server.binaries)] if server else []), os.environ["PATH"]]
     return subprocess.run(
         ["bash", "-c", command],
-        cwd=database.ROOT,
-        env=os.environ | {"PATH": ":".join(programs), "PYTHONPATH": str(database.ROOT)},
+        cwd=settings.SOURCE,
+        env=os.environ | {"PATH": ":".join(programs), "PYTHONPATH": str(settings.SOURCE)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -29,22 +29,20 @@ import psycopg
 import pytest
 import raw
 from conftest import DIALECTS, Databases
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from legacy import MIGRATIONS, STAGES, Cell, Doc, row
 from raw import OWNERS, TABLES, TIMES
 
 import pharmdb
-from pharmdb import backups, database, passwords, seeding, upgrading
-from pharmdb.errors import (
-    LockedError,
-    ParameterError,
-    PharmdbError,
-    ProtectedError,
-    RevisionError,
-    UnavailableError,
-)
-from pharmdb.sources import source_target
+from pharmdb import settings
+from pharmdb.backups import manifests, restoring, taking
+from pharmdb.database import targets
+from pharmdb.errors import LockedError, ParameterError, PharmdbError, ProtectedError, RevisionError, UnavailableError
+from pharmdb.legacy import upgrading
+from pharmdb.legacy.sources import source_target
+from pharmdb.seeding import passwords, seeding
 
 _hash = cache(passwords.hash_password)
 
@@ -249,9 +247,9 @@ def upgrades(
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PHARMDB_BACKUPS", str(tmp_path_factory.mktemp("backups")))
             report = upgrade(source, url)
-            sound = backups.verify(report.source_backup) is None
+            sound = restoring.verify(report.source_backup) is None
             kept = report.source_backup.path
-            listed = backups.of(pharmdb.target(url))
+            listed = manifests.of(pharmdb.target(url))
         rows = legacy.at_stage(legacy.dirty(source_dialect), stage)
         return SimpleNamespace(
             report=report,
@@ -449,12 +447,12 @@ def test_a_second_run_has_nothing_left_to_do_and_writes_nothing(
     upgrades: Callable[[Any], SimpleNamespace], dialect: str
 ) -> None:
     first = upgrades((dialect, dialect, 3))
-    before, taken = everything(first.url), backups.known()
+    before, taken = everything(first.url), manifests.known()
     again = upgrade(first.source, first.url)
     assert (again.nothing_left, first.report.nothing_left) == (True, False)
     assert again.outcome["ok"].tolist() == [True]
     assert everything(first.url) == before
-    assert backups.known() == taken
+    assert manifests.known() == taken
     assert source_state(first.source) == first.before
 
 
@@ -467,7 +465,7 @@ def test_a_dry_run_gives_the_account_of_the_real_one_and_writes_nothing(
     before = everything(url)
     report = upgrade(real.source, url, dry_run=True)
     assert everything(url) == before
-    assert not backups.known()
+    assert not manifests.known()
     assert source_state(real.source) == real.before
     assert (report.dry_run, report.stage, report.nothing_left) == (True, 3, False)
     assert (report.source_backup, report.target_backup, report.seeded) == (None, None, None)
@@ -535,7 +533,7 @@ def run(url: str, *statements: str) -> None:
 def test_prismas_own_urls_are_accepted(
     old_file: Path, make: Callable[..., str], databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(database.ROOT)
+    monkeypatch.chdir(settings.SOURCE)
     server = make("postgresql", 3, legacy.clean("postgresql"), schema="app")
     plain = server.replace("postgresql+psycopg:", "postgresql:")
     with pytest.raises(PharmdbError):
@@ -921,14 +919,14 @@ def test_a_source_may_have_any_name(old_file: Path, target: str) -> None:
 def refuses(source: str | Path, url: str, *errors: type[PharmdbError], match: str = "") -> PharmdbError:
     """A typed error with its four parts; neither source nor target is touched."""
     before = everything(url)
-    known = backups.known()
+    known = manifests.known()
     with pytest.raises(
         errors or (RevisionError, UnavailableError, ParameterError, LockedError), match=match or None
     ) as error:
         upgrade(source, url)
     assert all((error.value.expected, error.value.found, error.value.unchanged, error.value.next))
     assert everything(url) == before
-    assert backups.known() == known
+    assert manifests.known() == known
     with pytest.raises(type(error.value)):
         upgrade(source, url, dry_run=True)
     return error.value
@@ -1082,7 +1080,7 @@ def test_a_target_without_learners_data_is_filled(
         with pytest.raises(ProtectedError, match="confirm"):
             upgrade(old_file, url)
         assert everything(url) == before
-        assert not backups.known()
+        assert not manifests.known()
         return
     with raw.session(url) as session:
         there = raw.tables(session)
@@ -1131,7 +1129,7 @@ def test_nobody_writes_to_a_target_between_its_backup_and_its_end(
     seeded: str, dialect: str, old_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
-    take = backups.take
+    take = taking.take
 
     def take_and_try(connection: Any, of: Any, **options: Any) -> Any:
         taken = take(connection, of, **options)
@@ -1143,7 +1141,7 @@ def test_nobody_writes_to_a_target_between_its_backup_and_its_end(
             tried.append(of)
         return taken
 
-    monkeypatch.setattr(backups, "take", take_and_try)
+    monkeypatch.setattr(taking, "take", take_and_try)
     upgrade(old_file, seeded)
     assert len(tried) == 1
 
@@ -1367,7 +1365,7 @@ def test_a_target_that_does_not_keep_what_it_is_given_is_noticed(
 
 # -- properties ----------------------------------------------------------------------------------------
 
-FEW = settings(
+FEW = examples(
     deadline=None,
     # Each example is a whole upgrade: to shrink a failing one takes minutes.
     phases=[Phase.explicit, Phase.generate],
@@ -1579,7 +1577,7 @@ def test_an_upgrade_that_fails_at_its_end_leaves_the_sequences_alone(
     with monkeypatch.context() as patched:
         patched.setattr(upgrading, "fingerprint", fail)
         with pytest.raises(KeyboardInterrupt):
-            pharmdb.upgrade(str(source), url, confirm=database.target(url).name)
+            pharmdb.upgrade(str(source), url, confirm=targets.target(url).name)
     assert _next_id(url, "bookmarks") == 501
 
 
@@ -1601,7 +1599,7 @@ def test_what_was_deleted_since_is_imported_again(databases: Databases, dialect:
         session.execute("DELETE FROM attempts")
     with pytest.raises(ProtectedError):
         pharmdb.upgrade(source, url)
-    again = pharmdb.upgrade(source, url, confirm=database.target(url).name)
+    again = pharmdb.upgrade(source, url, confirm=targets.target(url).name)
     assert not again.nothing_left
     with raw.session(url) as session:
         assert session.execute("SELECT count(*) FROM attempts").fetchone() == (6,)
@@ -1618,7 +1616,7 @@ def test_the_backup_of_a_source_read_from_a_copy_is_the_sources_own(databases: D
     report = pharmdb.upgrade(str(source), databases.empty("sqlite"))
     assert report.source_backup is not None
     assert report.source_backup.database == "old.db"
-    assert [b.name for b in backups.of(source_target(str(source)))] == [report.source_backup.name]
+    assert [b.name for b in manifests.of(source_target(str(source)))] == [report.source_backup.name]
 
 
 def test_a_source_without_its_primary_key_is_refused(databases: Databases, tmp_path: Path) -> None:
@@ -1650,7 +1648,7 @@ def test_a_damaged_source_is_never_advised_to_be_restored_over(databases: Databa
 def test_the_preferences_of_the_sources_server_change_nothing(databases: Databases) -> None:
     source = legacy.make(databases.empty("postgresql"), 4, legacy.clean("postgresql"))
     with raw.session(source) as session:
-        name = database.target(source).name
+        name = targets.target(source).name
         session.execute(f"ALTER DATABASE \"{name}\" SET datestyle = 'SQL, DMY'")
     report = pharmdb.upgrade(source, databases.empty("sqlite"))
     assert report.tables["rejected"].sum() == 0

@@ -20,8 +20,10 @@ from sqlalchemy import Engine, event, insert
 from test_seeding import KNOWN_GOOD, PROGRESS_HEADER, USERS, USERS_HEADER, counts, folder, progress, users
 
 import pharmdb
-from pharmdb import database, drift, passwords, seeding, upserts
+from pharmdb.database import targets, transactions, upserts
 from pharmdb.models import ProgressByTag, User
+from pharmdb.schema import drift
+from pharmdb.seeding import passwords, seeding
 
 EMAIL = "own@example.org"
 
@@ -90,7 +92,7 @@ def test_the_operations_of_a_large_seed_are_those_that_created_something_and_how
     migrated: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pharmdb.seed(migrated, seed_dir=large(tmp_path / "part", 3000))
-    with caplog.at_level("INFO", "pharmdb.seeding"):
+    with caplog.at_level("INFO", "pharmdb.seeding.seeding"):
         report = pharmdb.seed(migrated, seed_dir=large(tmp_path / "whole", 3002))
     rows = report.operations[report.operations["table"] == "progress_by_tag"]
     found = list(rows[["key", "action"]].itertuples(index=False, name=None))
@@ -325,7 +327,7 @@ def _put(url: str, there: dict[tuple[str, ...], tuple[int, int]]) -> None:
     if not there:
         return
     names = ("module", "course_block", "tag", "correct_count", "wrong_count")
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         ids = {}
         for email in sorted({email for email, *_ in there}):
             user = insert(User).values(email=email, password_hash="$argon2id$v=19$Secret-of-mine-1")

@@ -12,8 +12,8 @@ from chrome import Tabs, fill
 from playwright.sync_api import expect
 from steps import axe, cell, column_texts, edit, filter_by, ready, save
 
-from pharmdb import database
-from pharmdb.passwords import verify_password
+from pharmdb.database import targets, transactions
+from pharmdb.seeding.passwords import verify_password
 
 HOSTILE = {
     "script": "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>",
@@ -28,13 +28,13 @@ HOSTILE = {
 
 
 def query(url: str, sql: str) -> list[tuple[Any, ...]]:
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
 
 def execute(url: str, sql: str, parameters: Any = ()) -> None:
-    mark = "?" if database.target(url).is_sqlite else "%s"
-    with database.writing(database.target(url)) as connection:
+    mark = "?" if targets.target(url).is_sqlite else "%s"
+    with transactions.writing(targets.target(url)) as connection:
         connection.exec_driver_sql(sql.replace("?", mark), parameters)
 
 
@@ -327,7 +327,7 @@ def test_cells_are_copied_to_a_spreadsheet_and_back(tabs: Tabs, seeded: str) -> 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_hostile_content_is_shown_as_text(tabs: Tabs, seeded: str) -> None:
     hostile = dict(HOSTILE)
-    if database.target(seeded).is_sqlite:
+    if targets.target(seeded).is_sqlite:
         hostile["nul"] = "before\0after"
     for text in hostile.values():
         execute(seeded, "INSERT INTO bookmarks (user_id, entity_type, entity_id) VALUES (1, 'x', ?)", (text,))
@@ -495,7 +495,7 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
         expect(page.locator(".ph-result [role=alert]")).to_contain_text(sentence)
     assert len(query(seeded, "SELECT id FROM users")) == 2
     page.get_by_role("button", name="Unlock…").click()
-    page.get_by_label("Name").fill(database.target(seeded).name)
+    page.get_by_label("Name").fill(targets.target(seeded).name)
     page.get_by_role("button", name="Unlock", exact=True).click()
     ready(page)
     box.fill("DELETE FROM users WHERE id = 2")
@@ -519,7 +519,7 @@ def test_production_is_read_only_until_its_name_is_typed(tabs: Tabs, seeded: str
     ready(page)
     expect(page.locator(".ph-studio")).to_have_attribute("data-unlocked", "false")
     page.get_by_role("button", name="Unlock…").click()
-    page.get_by_label("Name").fill(database.target(seeded).name)
+    page.get_by_label("Name").fill(targets.target(seeded).name)
     page.get_by_label("Name").press("Enter")
     ready(page)
     edit(page, 0, "email", "changed@pharmtrainer.test")

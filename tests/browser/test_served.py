@@ -21,12 +21,12 @@ from conftest import Databases
 from playwright.sync_api import Browser, Page, expect
 from steps import column_texts, filter_by, ready
 
-from pharmdb import database
-from pharmdb.studio import browsing
-from pharmdb.studio.browsing import View
-from pharmdb.studio.catalogue import catalogue
-from pharmdb.studio.journal import Journal
-from pharmdb.studio.widget import HERE
+from pharmdb.database import targets, transactions
+from pharmdb.studio_app import browsing, serving
+from pharmdb.studio_app.browsing import View
+from pharmdb.studio_app.catalogue import catalogue
+from pharmdb.studio_app.statement_log import Journal
+from pharmdb.studio_app.widget import HERE
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
@@ -58,7 +58,7 @@ class Served:
 
 
 @contextmanager
-def serving(command: list[object], url: str, pattern: str, cwd: Path) -> Iterator[Served]:
+def serve(command: list[object], url: str, pattern: str, cwd: Path) -> Iterator[Served]:
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
@@ -92,8 +92,8 @@ def serving(command: list[object], url: str, pattern: str, cwd: Path) -> Iterato
 @pytest.fixture(scope="module")
 def studio(large: str) -> Iterator[tuple[Served, str]]:
     """Voilà on the database with a million attempts."""
-    command = [sys.executable, "-m", "pharmdb.studio.serving", free_port()]
-    with serving(command, large, r"http://localhost:\d+/\?token=\S+", ROOT) as served:
+    command = [sys.executable, "-m", "pharmdb.studio_app.serving", free_port()]
+    with serve(command, large, r"http://localhost:\d+/\?token=\S+", ROOT) as served:
         yield served, large
 
 
@@ -117,7 +117,7 @@ def change_email(page: Page, text: str) -> None:
 
 
 def emails(url: str) -> list[str]:
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         return [row[0] for row in connection.exec_driver_sql("SELECT email FROM users ORDER BY id")]
 
 
@@ -162,7 +162,7 @@ def test_voila_shows_edits_cancels_and_survives_a_dead_kernel(page: Page, studio
 def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
     page = tabs.open(large, model="Attempt")
     assert float(re.search(r"([\d.]+) ms", page.locator(".ph-status").inner_text())[1]) < 300  # type: ignore[index]
-    postgresql = not database.target(large).is_sqlite
+    postgresql = not targets.target(large).is_sqlite
     counted = "PostgreSQL's estimate" if postgresql else "more than 10,000 rows"
     expect(page.locator(".ph-status")).to_contain_text(counted)
     page.get_by_role("button", name="Last").click()
@@ -186,7 +186,7 @@ def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
 
 def test_no_page_costs_more_for_its_depth(large: str) -> None:
     """Whole pages, with and without an index to serve the order."""
-    with browsing.reading(database.target(large), Journal()) as session:
+    with browsing.reading(targets.target(large), Journal()) as session:
         table = catalogue(session)["attempts"]
 
         def seconds(view: View) -> float:
@@ -269,22 +269,19 @@ def test_a_page_of_another_origin_can_not_talk_to_the_kernel(page: Page, studio:
 
 
 def test_idle_kernels_are_culled() -> None:
-    from pharmdb.studio import serving as module
-
-    settings = module.configuration("token").MappingKernelManager
-    assert settings.cull_idle_timeout == module.IDLE
+    settings = serving.configuration("token").MappingKernelManager
+    assert settings.cull_idle_timeout == serving.IDLE
     assert settings.cull_connected
-    assert 0 < settings.cull_interval < module.IDLE
+    assert 0 < settings.cull_interval < serving.IDLE
 
 
 def test_a_taken_port_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    from pharmdb.studio import serving as module
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert module.main(port) == 1
+        assert serving.main(port) == 1
     assert f"port {port} is taken" in capsys.readouterr().err
 
 
@@ -311,7 +308,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Itera
         "--ip=127.0.0.1",
     ]
     settings = ["--LabApp.news_url=None", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
-    with serving(
+    with serve(
         [*command, *settings], urls["sqlite"], r"http://(127\.0\.0\.1|localhost):\d+/lab\?token=\S+", folder
     ) as served:
         yield served, urls

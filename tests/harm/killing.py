@@ -14,7 +14,7 @@ from typing import Any
 
 import raw
 
-from pharmdb import database
+from pharmdb.database import locks
 
 ROUNDS = int(os.environ.get("PHARMDB_HARM_ROUNDS") or 3)
 SEED = int(os.environ.get("PHARMDB_HARM_SEED") or secrets.randbelow(10**9))
@@ -27,13 +27,13 @@ _PRELOADED = [
     "alembic.command",
     "argon2",
     "numpy.random",
-    "pharmdb.backups",
-    "pharmdb.cohorts",
-    "pharmdb.drift",
-    "pharmdb.migrating",
+    "pharmdb.backups.restoring",
+    "pharmdb.cohorts.building",
+    "pharmdb.schema.drift",
+    "pharmdb.migration.migrating",
     "pharmdb.models",
-    "pharmdb.resetting",
-    "pharmdb.upgrading",
+    "pharmdb.seeding.resetting",
+    "pharmdb.legacy.upgrading",
     "psutil",
     "psycopg",
     "sqlalchemy.dialects.postgresql.psycopg",
@@ -106,7 +106,7 @@ def wait(url: str) -> None:
     if not url.startswith("sqlite"):
         with raw.session(url) as session, raw.transaction(session):
             session.execute("SET LOCAL lock_timeout = '60s'")
-            session.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
+            session.execute(f"SELECT pg_advisory_xact_lock({locks.ADVISORY_LOCK})")
 
 
 def _work(
@@ -117,7 +117,7 @@ def _work(
             del os.environ[name]
     os.environ.update(environment)
     import pharmdb
-    from pharmdb import passwords
+    from pharmdb.seeding import passwords
 
     passwords.hash_password = lambda password: hashes[password]
     run = getattr(pharmdb, verb)

@@ -8,7 +8,7 @@ import raw
 from conftest import Databases
 
 import pharmdb
-from pharmdb.cohorts import BATCH
+from pharmdb.cohorts.building import BATCH
 
 # Several transactions.
 OPTIONS = {"learners": 3 * BATCH - 100, "days": 7}

@@ -21,7 +21,9 @@ from legacy import row
 from psycopg import sql
 
 import pharmdb
-from pharmdb import backups, passwords, revisions
+from pharmdb.backups import manifests, restoring
+from pharmdb.schema import revisions
+from pharmdb.seeding import passwords
 
 _hash = cache(passwords.hash_password)
 ATTEMPTS = 20_000 if killing.THOROUGH else 3_000
@@ -93,7 +95,7 @@ class Scene:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def put_up(self) -> None:
-        shutil.rmtree(backups.folder(), ignore_errors=True)
+        shutil.rmtree(manifests.folder(), ignore_errors=True)
         if self.case.target == "sqlite":
             for end in ("", "-wal", "-shm", "-journal"):
                 (self.folder / f"new.db{end}").unlink(missing_ok=True)
@@ -127,10 +129,10 @@ class Scene:
             if self.case.target == "sqlite":
                 assert session.execute("PRAGMA integrity_check").fetchall() == [("ok",)], message
                 assert session.execute("PRAGMA foreign_key_check").fetchall() == [], message
-        for entry in backups.known():
-            backups.verify(entry)
-        listed = {name for entry in backups.known() for name in (entry.name, f"{entry.name}.json")}
-        assert set(os.listdir(backups.folder())) == listed, message
+        for entry in manifests.known():
+            restoring.verify(entry)
+        listed = {name for entry in manifests.known() for name in (entry.name, f"{entry.name}.json")}
+        assert set(os.listdir(manifests.folder())) == listed, message
 
 
 OWNED = (("users", "email"), ("attempts", "user_id"), ("bookmarks", "user_id"), ("dataset_overrides", "name"))

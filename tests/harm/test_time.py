@@ -14,7 +14,7 @@ import raw
 from conftest import Databases
 
 import pharmdb
-from pharmdb import database
+from pharmdb import settings
 
 # As POSIX writes them, so that no zone's file is needed: name, hours behind UTC, and when the clock changes.
 ZONES = {
@@ -79,7 +79,7 @@ def test_every_zone_gives_the_same_fingerprints(databases: Databases) -> None:
         return subprocess.Popen(
             [sys.executable, "-c", CHILD, *urls],
             env=os.environ | {"TZ": ZONES[zone], "PGTZ": "Asia/Tokyo"},
-            cwd=database.ROOT,
+            cwd=settings.SOURCE,
             stdout=subprocess.PIPE,
             text=True,
         )
