@@ -27,10 +27,10 @@ LINES = {
     "queries": [
         f"{work}.*{dialect}" for dialect in DIALECTS for work in ("e-mail", "key", "newest 50", "50 due", "upsert")
     ],
-    "inserts": [f"{start}.*{dialect}" for dialect in DIALECTS for start in ("ready", "Python's values")],
+    "inserts": [f"{start}.*{dialect}" for dialect in DIALECTS for start in ("ready", "Python values")],
     "frames": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^frame of 500", "memory")],
     "cohort": DIALECTS,
-    "seed": [f"^seed.*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "all there, ")]
+    "seed": [f"^seed.*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "nothing missing, ")]
     + [f"memory of a whole seed, {dialect}" for dialect in DIALECTS],
     "scale": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("one learner", "many learners", "memory")]
     + [f"{what} at .*{dialect}" for dialect in DIALECTS for what in ("inspect", "doctor")],
