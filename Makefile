@@ -70,8 +70,8 @@ bench: .venv/done ## measure everything, and write the figures into the README (
 	@$(BIN)/python -m benchmarks
 
 notebooks: .venv/done ## run the notebooks anew and store their outputs, and the studio's pictures
-	@$(BIN)/python tests/store_outputs.py
-	@$(BIN)/python tests/store_pictures.py
+	@PYTHONPATH=.:tests $(BIN)/python tools/store_outputs.py
+	@PYTHONPATH=.:tests $(BIN)/python tools/store_pictures.py
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
