@@ -20,13 +20,14 @@ from pharmdb import database, pictures, reports
 from pharmdb.errors import ParameterError, PharmdbError
 from pharmdb.studio import browsing, console, editing, exporting, values
 from pharmdb.studio.browsing import Filter, View
+from pharmdb.studio.bundle import bundle
 from pharmdb.studio.catalogue import Catalogue, Table, catalogue, find
 from pharmdb.studio.journal import MASKED, Journal, Session, mask_hashes, masked
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HERE = Path(__file__).parent
+STATIC = Path(__file__).parent / "static"
 SNAPSHOT_ROWS = 20
 BROWSING_SECONDS = 60
 # Pieces of an export that may be on their way to the page, and how long to wait until it has taken one.
@@ -47,8 +48,8 @@ def studio(database_url: str = "", *, model: str = "User") -> Studio:
 class Studio(anywidget.AnyWidget):
     """A view of one database. `outcome` says what was saved with it."""
 
-    _esm = HERE / "studio.js"
-    _css = HERE / "studio.css"
+    _esm = bundle(STATIC / "studio.js")
+    _css = STATIC / "studio.css"
     title = traitlets.Unicode().tag(sync=True)
     table = traitlets.Unicode().tag(sync=True)
 
