@@ -1,6 +1,6 @@
 """The modules of a script as one text, which is the form that a widget sends to the page; no build step makes it.
 
-The modules share one scope there. So they may only import names from files beside them, and no two may declare one name.
+The modules share one scope there: they import names from files beside them only, and no two may declare the same name.
 """
 
 from __future__ import annotations
