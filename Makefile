@@ -46,7 +46,7 @@ cohort: .venv/done ## add a thousand synthetic learners; safe to repeat
 	@$(BIN)/pharmdb cohort
 
 studio: .venv/done ## browse and edit the database at http://localhost:5555
-	@$(BIN)/python -m pharmdb.studio.serving
+	@$(BIN)/python -m pharmdb.studio_app.serving
 
 lab: .venv/done ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
@@ -70,8 +70,8 @@ bench: .venv/done ## measure everything, and write the figures into the README (
 	@$(BIN)/python -m benchmarks
 
 notebooks: .venv/done ## run the notebooks anew and store their outputs, and the studio's pictures
-	@$(BIN)/python tests/store_outputs.py
-	@$(BIN)/python tests/store_pictures.py
+	@PYTHONPATH=.:tests $(BIN)/python tools/store_outputs.py
+	@PYTHONPATH=.:tests $(BIN)/python tools/store_pictures.py
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \

@@ -11,7 +11,8 @@ from pathlib import Path
 import pharmdb
 from benchmarks.ground import Ground, fill, path
 from benchmarks.timing import Peer, alternate, line
-from pharmdb import copies, database
+from pharmdb.backups import postgresql_dumps
+from pharmdb.database import targets, transactions
 
 # Less than of what is quicker.
 ROUNDS = 2
@@ -46,13 +47,13 @@ def _postgresql(ground: Ground) -> Iterator[str]:
     """Against pg_dump and pg_restore alone."""
     url = ground.empty("PostgreSQL")
     fill(url, ground.attempts)
-    target = database.target(url)
-    with database.reading(target) as connection:
-        version = copies.server_version(connection)
-        arguments, environment = copies.connect_arguments(connection, target)
+    target = targets.target(url)
+    with transactions.reading(target) as connection:
+        version = postgresql_dumps.server_version(connection)
+        arguments, environment = postgresql_dumps.connect_arguments(connection, target)
 
     def run(program: str, *options: str) -> None:
-        command = [copies.client(program, version), *options, f"--dbname={arguments}"]
+        command = [postgresql_dumps.client(program, version), *options, f"--dbname={arguments}"]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     dump = str(ground.folder / "raw.dump")

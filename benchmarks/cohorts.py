@@ -13,8 +13,8 @@ import pharmdb
 from benchmarks import ground as grounds
 from benchmarks.ground import DIALECTS, Ground
 from benchmarks.timing import Peer, line
-from pharmdb.cohort_rows import USER_COLUMNS, Batch
-from pharmdb.cohorts import BATCH
+from pharmdb.cohorts.batches import USER_COLUMNS, Batch
+from pharmdb.cohorts.building import BATCH
 
 DAYS = 90
 # So many attempts has a learner in 90 days.

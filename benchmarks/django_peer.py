@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import ground
-from pharmdb import database
+from pharmdb.database import targets
 
 
 def _configure() -> None:
@@ -41,7 +41,7 @@ def connect(url: str, *, write: bool = True) -> str:
         options = {"init_command": "; ".join(ground.pragmas(url)), "transaction_mode": mode}
         connection.settings_dict.update(NAME=str(ground.path(url)), OPTIONS=options)
     else:
-        found = database.target(url).url
+        found = targets.target(url).url
         connection.settings_dict.update(NAME=found.database, USER=found.username, HOST=found.query["host"])
 
     def ask(statement: str) -> Any:

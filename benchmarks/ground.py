@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from psycopg import sql
 
 import pharmdb
-from pharmdb import database
+from pharmdb import settings
+from pharmdb.database import targets, transactions
 
 DIALECTS = ("SQLite", "PostgreSQL")
 # What decides about safety and speed on each; asked of pharmdb's own connection that writes, and given to every peer.
@@ -43,8 +44,8 @@ class Ground:
 
     @cached_property
     def server(self) -> Any:
-        sys.path.insert(0, str(database.ROOT / "tests"))
-        from postgres import Server
+        sys.path.insert(0, str(settings.SOURCE / "tests"))
+        from support.postgres import Server
 
         return self.lent or Server(as_shipped=True)
 
@@ -80,7 +81,7 @@ class Ground:
                 Path(f"{path(url)}{end}").unlink(missing_ok=True)
             return
         with psycopg.connect(dsn(self.server.uri()), autocommit=True) as connection:
-            name = sql.Identifier(database.target(url).name)
+            name = sql.Identifier(targets.target(url).name)
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
     def large(self, dialect: str) -> str:
@@ -103,7 +104,7 @@ def fill(url: str, attempts: int) -> None:
         return f"to_timestamp({seconds})" if postgresql else f"strftime('{_FORM}', {seconds}, 'unixepoch')"
 
     numbers = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {})"
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         for statement in (
             f"{numbers.format(attempts)} INSERT INTO attempts "
             "(user_id, entity_type, entity_id, answers, score, feedback, created_at) "
@@ -139,7 +140,7 @@ def peak_mib(code: str, *arguments: str) -> tuple[float, str]:
 
 
 def path(url: str) -> Path:
-    return database.target(url).path
+    return targets.target(url).path
 
 
 def dsn(url: str) -> str:
@@ -160,7 +161,7 @@ def pragmas(url: str) -> list[str]:
 @cache
 def asked_of_pharmdb(url: str) -> dict[str, Any]:
     """The settings of its connection that writes; asked once of each database, so that no peer's time holds it."""
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         return _asked(url, lambda statement: connection.exec_driver_sql(statement).scalar_one())
 
 

@@ -21,7 +21,7 @@ import pharmdb
 from benchmarks import django_peer, ground
 from benchmarks.ground import DIALECTS, Ground, asked_of_pharmdb, driver
 from benchmarks.timing import Peer, alternate, line
-from pharmdb import bulk, database
+from pharmdb.database import bulk, targets, transactions
 
 USERS = 1000
 COLUMNS = ("user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at")
@@ -61,7 +61,7 @@ def stored(rows: Rows) -> Iterator[tuple[Any, ...]]:
 
 def ours(rows: Any) -> Work:
     def work(url: str) -> None:
-        with database.writing(database.target(url)) as connection:
+        with transactions.writing(targets.target(url)) as connection:
             bulk.insert(connection, "attempts", COLUMNS, rows() if callable(rows) else rows)
 
     return work
@@ -126,7 +126,7 @@ def base(ground: Ground, dialect: str) -> str:
     """A database at head with users alone."""
     url = ground.empty(dialect)
     pharmdb.migrate(url)
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         users = [(n, f"user{n}@example.test", "!") for n in range(1, USERS + 1)]
         bulk.insert(connection, "users", ("id", "email", "password_hash"), users)
     return url
@@ -136,9 +136,9 @@ def copied(ground: Ground, url: str) -> str:
     """A fresh copy of a database."""
     if url.startswith("sqlite"):
         copy = ground.empty("SQLite")
-        shutil.copyfile(database.target(url).path, database.target(copy).path)
+        shutil.copyfile(targets.target(url).path, targets.target(copy).path)
         return copy
-    return ground.create(f"copy_{ground.number()}", database.target(url).name)
+    return ground.create(f"copy_{ground.number()}", targets.target(url).name)
 
 
 def peers(dialect: str, rows: Rows) -> list[tuple[str, Work, float | None]]:

@@ -12,7 +12,7 @@ import nbformat
 
 from benchmarks.ground import Ground
 from benchmarks.timing import Peer, alternate, line
-from pharmdb import database
+from pharmdb import settings
 
 BINARIES = Path(sys.executable).parent
 
@@ -47,7 +47,7 @@ def main(ground: Ground) -> Iterator[str]:
         yield line(f"whole process, `pharmdb {name}`", ours, Peer("empty papermill run", floor, 1.5))
 
     def load(name: str) -> None:
-        subprocess.run([sys.executable, "-c", f"import {name}"], check=True, cwd=database.ROOT)
+        subprocess.run([sys.executable, "-c", f"import {name}"], check=True, cwd=settings.SOURCE)
 
     ours, peer = alternate(rounds, lambda: load("pharmdb"), lambda: load("sqlalchemy"))
     yield line("`import pharmdb`, whole process", ours, Peer("`import sqlalchemy`", peer, 1.3))

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from benchmarks import django_peer, ground
-from pharmdb import database, plain, recording
-from pharmdb.recording import Tag
+from pharmdb.database import targets, transactions
+from pharmdb.learning import attempts, plain
+from pharmdb.learning.attempts import Tag
 
 EMAIL = "demo@pharmtrainer.test"
 TAG = Tag("questions", "cardiology", "arrhythmias")
@@ -47,10 +48,10 @@ class Ours:
     name = "pharmdb"
 
     def __init__(self, url: str) -> None:
-        self.target = database.target(url)
+        self.target = targets.target(url)
 
     def read(self, stack: ExitStack) -> None:
-        self.connection = stack.enter_context(database.reading(self.target))
+        self.connection = stack.enter_context(transactions.reading(self.target))
 
     def user(self) -> Any:
         return plain.user_by_email(self.connection, EMAIL)
@@ -65,7 +66,7 @@ class Ours:
         return plain.due_reviews(self.connection, 1, AT)
 
     def write(self, stack: ExitStack) -> Callable[[], object]:
-        count = stack.enter_context(recording.counting(self.target))
+        count = stack.enter_context(attempts.counting(self.target))
         return lambda: count(1, TAG, correct=True, at=AT)
 
 

@@ -19,8 +19,9 @@ import pharmdb
 from benchmarks import django_peer
 from benchmarks.ground import DIALECTS, Ground, path, pragmas
 from benchmarks.timing import Peer, alternate, line
-from pharmdb import database, seeding
+from pharmdb.database import targets, transactions
 from pharmdb.models import MODELS
+from pharmdb.seeding import seeding
 
 MIGRATIONS = "trainer_migrations"
 
@@ -83,7 +84,7 @@ def django_project(folder: Path) -> Iterator[None]:
 
 def seed_rows(url: str) -> list[tuple[str, list[dict[str, Any]]]]:
     """The rows of a known-good database by table, as Python's values."""
-    with database.reading(database.target(url)) as connection:
+    with transactions.reading(targets.target(url)) as connection:
         return [
             (model.__tablename__, [dict(row) for row in connection.execute(sa.select(model.__table__)).mappings()])
             for model in MODELS

@@ -13,10 +13,10 @@ import psycopg
 
 from benchmarks.ground import Ground, asked_of_pharmdb, dsn
 from benchmarks.timing import HEAD
-from pharmdb import database
+from pharmdb import settings
 
-FILE = database.ROOT / "benchmarks" / "results.md"
-README = database.ROOT / "README.md"
+FILE = settings.SOURCE / "benchmarks" / "results.md"
+README = settings.SOURCE / "README.md"
 BEGIN, END = "<!-- figures: make bench -->", "<!-- end of the figures -->"
 _PACKAGES = ("sqlalchemy", "psycopg", "pandas", "django", "sqlite-utils", "alembic", "papermill")
 

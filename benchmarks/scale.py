@@ -27,8 +27,10 @@ from benchmarks import looking
 from benchmarks.cohorts import EACH
 from benchmarks.ground import DIALECTS, Ground
 from benchmarks.timing import Peer, Seconds, alternate, each, line, memory, spread
-from pharmdb import database, plain, recording
-from pharmdb.recording import Tag
+from pharmdb.database import targets, transactions
+from pharmdb.learning import attempts as recording
+from pharmdb.learning import plain
+from pharmdb.learning.attempts import Tag
 
 FIRST = 10_000
 # The largest database has so many times the attempts of the other parts' large ones.
@@ -110,7 +112,7 @@ class Readers:
     """The queries over one learner, whose rows are the same at every size, and over many by turns."""
 
     def __init__(self, url: str, stack: ExitStack) -> None:
-        self.connection = stack.enter_context(database.reading(database.target(url)))
+        self.connection = stack.enter_context(transactions.reading(targets.target(url)))
         # The first one with fifty attempts and fifty reviews, where there is one.
         (self.one,) = self._ask(
             "SELECT user_id FROM (SELECT user_id, count(*) AS n FROM spaced_repetition_items WHERE user_id <= 12 "
@@ -175,7 +177,7 @@ def wholes(ground: Ground, urls: Urls) -> Found:
             return pharmdb.attempts_frame(connection)
 
     with ExitStack() as stack:
-        open_ = [stack.enter_context(database.reading(database.target(url))) for url in urls.values()]
+        open_ = [stack.enter_context(transactions.reading(targets.target(url))) for url in urls.values()]
         yield "count(*)", alternate(ground.rounds, *(partial(count, connection) for connection in open_))
     for work, call in (("inspect", pharmdb.inspect), ("doctor", pharmdb.check), ("frame of all attempts", frame)):
         some = [url for size, url in urls.items() if size <= MOST_FRAME or call is not frame]
@@ -200,8 +202,8 @@ class Writer:
     """One connection, and a user of its own."""
 
     def __init__(self, url: str, stack: ExitStack) -> None:
-        target = database.target(url)
-        self.transaction = stack.enter_context(database.keeping(target))
+        target = targets.target(url)
+        self.transaction = stack.enter_context(transactions.keeping(target))
         self.count = stack.enter_context(recording.counting(target))
         add = "INSERT INTO users (email, password_hash) VALUES ('bench@example.test', '!') RETURNING id"
         with self.transaction() as connection:

@@ -10,10 +10,10 @@ from typing import Any
 
 from benchmarks.ground import DIALECTS
 from benchmarks.scale import Point, read
-from pharmdb import database
+from pharmdb import settings
 
-POINTS = database.ROOT / "docs" / "scale.csv"
-PICTURE = database.ROOT / "docs" / "scale.png"
+POINTS = settings.SOURCE / "docs" / "scale.csv"
+PICTURE = settings.SOURCE / "docs" / "scale.png"
 
 # Okabe and Ito's colours, which colour-blind people tell apart; a marker says the same once more.
 _GROUPS = {

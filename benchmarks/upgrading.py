@@ -15,7 +15,9 @@ from typing import Any
 import pharmdb
 from benchmarks.ground import CACHE, DIALECTS, Ground, begun, insert, peak_mib
 from benchmarks.timing import Peer, line, memory
-from pharmdb import database
+from pharmdb import settings
+from pharmdb.database import targets, transactions
+from pharmdb.legacy import stages
 
 USERS = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def build(path: Path, attempts: int) -> None:
     """An old file at stage 4; every document is another one, as learners' answers are."""
-    from legacy import make, row
+    from support.legacy import make, row
 
     users = [row("users", n, email=f"learner{n}@example.test") for n in range(1, USERS + 1)]
     make(f"sqlite:///{path}", 4, users)
@@ -67,21 +69,20 @@ def raw(source: Path, url: str) -> None:
 def prepare(url: str) -> None:
     """A target at head with the users in it."""
     pharmdb.migrate(url)
-    with database.writing(database.target(url)) as connection:
+    with transactions.writing(targets.target(url)) as connection:
         for n in range(1, USERS + 1):
             connection.exec_driver_sql(f"INSERT INTO users (id, email, password_hash) VALUES ({n}, 'l{n}@x.test', '!')")
 
 
 def copy_alone(source: Path, url: str) -> None:
     """The upgrade without its backups and its doctor: read, convert, write, account, compare."""
-    from pharmdb import prisma
-    from pharmdb.accounting import Account
-    from pharmdb.upgrading import _empty
+    from pharmdb.legacy.accounting import Account
+    from pharmdb.legacy.upgrading import _empty
 
-    place, target = database.target(f"sqlite:///{source}"), database.target(url)
-    with database.watching(place) as reader, database.changing_schema(target) as writer:
+    place, target = targets.target(f"sqlite:///{source}"), targets.target(url)
+    with transactions.watching(place) as reader, transactions.changing_schema(target) as writer:
         _empty(writer)
-        recognition = prisma.recognize(reader, "source")
+        recognition = stages.recognize(reader, "source")
         Account(reader, place, recognition, to_postgresql=not target.is_sqlite, writer=writer).run()
 
 
@@ -91,7 +92,7 @@ _UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2])"
 def main(ground: Ground) -> Iterator[str]:
     """The lines of the table."""
     # The old files are made as the tests make them.
-    sys.path.insert(0, str(database.ROOT / "tests"))
+    sys.path.insert(0, str(settings.SOURCE / "tests"))
     source, small, few = ground.folder / "old.db", ground.folder / "small.db", ground.attempts // 100
     build(source, ground.attempts)
     build(small, few)

@@ -13,7 +13,7 @@ import pharmdb
 from benchmarks import ground as grounds
 from benchmarks.ground import Ground
 from benchmarks.timing import Peer, line
-from pharmdb import database
+from pharmdb.database import targets, transactions
 
 WRITERS = 8
 _UPSERT = (
@@ -24,9 +24,9 @@ _UPSERT = (
 
 def _upserts(url: str, count: int, queue: Any) -> None:
     """One writer through pharmdb; sends the seconds of each upsert."""
-    target = database.target(url)
+    target = targets.target(url)
     seconds = []
-    with database.keeping(target) as transaction:
+    with transactions.keeping(target) as transaction:
         for _ in range(count):
             begin = time.perf_counter()
             with transaction() as connection:

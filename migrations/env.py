@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from alembic import context
 from sqlalchemy import JSON, Connection, TypeDecorator
 
-from pharmdb import database, revisions
-from pharmdb.drift import COMPARISON
-from pharmdb.models import SQLITE_NOW, UTCDateTime, utcnow
+from pharmdb.database import environments, targets, transactions
+from pharmdb.schema import revisions
+from pharmdb.schema.drift import COMPARISON
+from pharmdb.types import SQLITE_NOW, UTCDateTime, utcnow
 
 
 def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
@@ -62,8 +63,8 @@ if given is not None:
 elif context.is_offline_mode():
     raise SystemExit("pharmdb's revisions look at the data they change, so there is no SQL script of them: run them")
 else:
-    target = database.target()
-    with database.changing_schema(target) as own:
+    target = targets.target()
+    with transactions.changing_schema(target) as own:
         revisions.require_known(own, target)
         migrate(own)
-        database.stamp_environment(own)
+        environments.stamp_environment(own)

@@ -9,50 +9,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pharmdb.backups import backup, list_backups, restore
-    from pharmdb.checking import check
-    from pharmdb.cohorts import cohort
-    from pharmdb.daily import daily_progress
-    from pharmdb.database import reading, target, writing
+    from pharmdb.backups.manifests import list_backups
+    from pharmdb.backups.restoring import restore
+    from pharmdb.backups.taking import backup
+    from pharmdb.cohorts.building import cohort
+    from pharmdb.database.targets import target
+    from pharmdb.database.transactions import reading, writing
+    from pharmdb.doctor.checking import check
     from pharmdb.errors import PharmdbError
-    from pharmdb.fingerprints import fingerprint
-    from pharmdb.frames import attempts_frame, progress_frame
-    from pharmdb.inspecting import inspect
-    from pharmdb.migrating import migrate
-    from pharmdb.queries import frame
-    from pharmdb.recording import delete_user, record_attempt
+    from pharmdb.learning.attempts import delete_user, record_attempt
+    from pharmdb.learning.daily import daily_progress
+    from pharmdb.learning.frames import attempts_frame, progress_frame
+    from pharmdb.learning.inspecting import inspect
+    from pharmdb.learning.queries import frame
+    from pharmdb.legacy.upgrading import upgrade
+    from pharmdb.migration.migrating import migrate
     from pharmdb.reports import wide_tables
-    from pharmdb.resetting import reset
-    from pharmdb.seeding import seed
-    from pharmdb.studio.searching import searchable
-    from pharmdb.studio.widget import studio
-    from pharmdb.upgrading import upgrade
+    from pharmdb.schema.fingerprints import fingerprint
+    from pharmdb.seeding.resetting import reset
+    from pharmdb.seeding.seeding import seed
+    from pharmdb.studio_app.searching import searchable
+    from pharmdb.studio_app.widget import studio
 
 _HOMES = {
     "PharmdbError": "errors",
-    "attempts_frame": "frames",
-    "backup": "backups",
-    "check": "checking",
-    "cohort": "cohorts",
-    "daily_progress": "daily",
-    "delete_user": "recording",
-    "fingerprint": "fingerprints",
-    "frame": "queries",
-    "inspect": "inspecting",
-    "list_backups": "backups",
-    "migrate": "migrating",
-    "progress_frame": "frames",
-    "reading": "database",
-    "record_attempt": "recording",
-    "reset": "resetting",
-    "restore": "backups",
-    "searchable": "studio.searching",
-    "seed": "seeding",
-    "studio": "studio.widget",
-    "target": "database",
-    "upgrade": "upgrading",
+    "attempts_frame": "learning.frames",
+    "backup": "backups.taking",
+    "check": "doctor.checking",
+    "cohort": "cohorts.building",
+    "daily_progress": "learning.daily",
+    "delete_user": "learning.attempts",
+    "fingerprint": "schema.fingerprints",
+    "frame": "learning.queries",
+    "inspect": "learning.inspecting",
+    "list_backups": "backups.manifests",
+    "migrate": "migration.migrating",
+    "progress_frame": "learning.frames",
+    "reading": "database.transactions",
+    "record_attempt": "learning.attempts",
+    "reset": "seeding.resetting",
+    "restore": "backups.restoring",
+    "searchable": "studio_app.searching",
+    "seed": "seeding.seeding",
+    "studio": "studio_app.widget",
+    "target": "database.targets",
+    "upgrade": "legacy.upgrading",
     "wide_tables": "reports",
-    "writing": "database",
+    "writing": "database.transactions",
 }
 __all__ = [
     "PharmdbError",

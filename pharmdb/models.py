@@ -6,132 +6,29 @@ On SQLite the tables are STRICT, so a column holds its declared type and nothing
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
-    TEXT,
-    TIMESTAMP,
-    BigInteger,
-    Boolean,
     CheckConstraint,
     Constraint,
-    DateTime,
-    Dialect,
-    Double,
     ForeignKey,
     Index,
     Integer,
     MetaData,
-    String,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.sqlite import JSON as SQLITE_JSON
-from sqlalchemy.dialects.sqlite import REAL
-from sqlalchemy.exc import DataError
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeEngine
+
+from pharmdb import types
+from pharmdb.types import StrictBoolean, UTCDateTime
 
 ROLES = ("USER", "ADMIN")
+
+
 ATTEMPT_ENTITY_TYPES = ("question", "case", "calc")
-
-SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-
-
-class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC time. SQLite stores `YYYY-MM-DD HH:MM:SS.ffffff`, so that text order is time order.
-
-    Raises ValueError for a naive time: which zone it was meant in can't be known.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(TEXT())
-        return dialect.type_descriptor(TIMESTAMP(timezone=True))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        if value is None:
-            return None
-        if value.tzinfo is None or value.utcoffset() is None:
-            raise ValueError(f"a time needs a zone, and {value.isoformat()} has none; use datetime(…, tzinfo=UTC)")
-        utc = value.astimezone(UTC)
-        if dialect.name == "sqlite":
-            return utc.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
-        return utc
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if isinstance(value, str):
-            try:
-                return datetime.fromisoformat(value).replace(tzinfo=UTC)
-            except ValueError as error:
-                # No check lets one in: the file is damaged.
-                raise DataError(None, None, error) from None
-        result: datetime = value.astimezone(UTC)
-        return result
-
-
-class StrictBoolean(TypeDecorator[bool]):
-    """BOOLEAN on PostgreSQL; on SQLite an INTEGER, because a STRICT table knows no BOOLEAN."""
-
-    impl = Boolean
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else Boolean())
-
-    def process_bind_param(self, value: bool | None, dialect: Dialect) -> Any:
-        return int(value) if value is not None and dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
-        return None if value is None else bool(value)
-
-
-class StrictJSON(SQLITE_JSON):
-    """JSON that is declared as TEXT, because a STRICT table knows no JSON."""
-
-
-@compiles(StrictJSON, "sqlite")
-def _strict_json(type_: StrictJSON, compiler: Any, **kw: Any) -> str:
-    return "TEXT"
-
-
-class utcnow(FunctionElement[datetime]):
-    """The database's own clock, in the one form that the column takes."""
-
-    type = UTCDateTime()
-    inherit_cache = True
-
-
-@compiles(utcnow, "sqlite")
-def _utcnow_sqlite(element: utcnow, compiler: Any, **kw: Any) -> str:
-    return f"({SQLITE_NOW})"
-
-
-@compiles(utcnow, "postgresql")
-def _utcnow_postgresql(element: utcnow, compiler: Any, **kw: Any) -> str:
-    return "now()"
-
-
-BIGINT = BigInteger().with_variant(Integer(), "sqlite")
-VARCHAR = String().with_variant(TEXT(), "sqlite")
-DOUBLE: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
-DOCUMENT = (
-    JSON(none_as_null=True)
-    .with_variant(JSONB(none_as_null=True), "postgresql")
-    .with_variant(StrictJSON(none_as_null=True), "sqlite")
-)
 
 
 def _check(name: str, sql: str, dialect: str = "") -> CheckConstraint:
@@ -185,28 +82,30 @@ def _table(placement: str, *constraints: Constraint | Index) -> tuple[Any, ...]:
 
 
 def _id() -> Mapped[int]:
-    return mapped_column(BIGINT, primary_key=True, doc="server-generated")
+    return mapped_column(types.BIGINT, primary_key=True, doc="server-generated")
 
 
 def _owner(index: bool = False) -> Mapped[int]:
-    return mapped_column(BIGINT, ForeignKey("users.id", ondelete="CASCADE"), index=index, doc="the owner")
+    return mapped_column(types.BIGINT, ForeignKey("users.id", ondelete="CASCADE"), index=index, doc="the owner")
 
 
 def _created() -> Mapped[datetime]:
-    return mapped_column(UTCDateTime, server_default=utcnow(), doc="when the row was made, UTC")
+    return mapped_column(UTCDateTime, server_default=types.utcnow(), doc="when the row was made, UTC")
 
 
 def _updated() -> Mapped[datetime]:
-    return mapped_column(UTCDateTime, server_default=utcnow(), onupdate=utcnow(), doc="when it last changed, UTC")
+    return mapped_column(
+        UTCDateTime, server_default=types.utcnow(), onupdate=types.utcnow(), doc="when it last changed, UTC"
+    )
 
 
 class User(Base):
     __tablename__ = "users"
 
     id: Mapped[int] = _id()
-    email: Mapped[str] = mapped_column(VARCHAR, doc="trimmed, lower case, ASCII")
-    password_hash: Mapped[str] = mapped_column(VARCHAR, doc="argon2id, or bcrypt from the old system")
-    role: Mapped[str] = mapped_column(VARCHAR, server_default=text("'USER'"), doc="USER or ADMIN")
+    email: Mapped[str] = mapped_column(types.VARCHAR, doc="trimmed, lower case, ASCII")
+    password_hash: Mapped[str] = mapped_column(types.VARCHAR, doc="argon2id, or bcrypt from the old system")
+    role: Mapped[str] = mapped_column(types.VARCHAR, server_default=text("'USER'"), doc="USER or ADMIN")
     created_at: Mapped[datetime] = _created()
 
     __table_args__ = _table(
@@ -231,7 +130,7 @@ class UserSettings(Base):
 
     id: Mapped[int] = _id()
     user_id: Mapped[int] = _owner()
-    language: Mapped[str] = mapped_column(VARCHAR, server_default=text("'en'"), doc="two to five letters")
+    language: Mapped[str] = mapped_column(types.VARCHAR, server_default=text("'en'"), doc="two to five letters")
     created_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _updated()
 
@@ -251,8 +150,8 @@ class Bookmark(Base):
 
     id: Mapped[int] = _id()
     user_id: Mapped[int] = _owner(index=True)
-    entity_type: Mapped[str] = mapped_column(VARCHAR, doc="free text: drug, question, interaction, …")
-    entity_id: Mapped[str] = mapped_column(VARCHAR, doc="which one, in the trainer's catalogue")
+    entity_type: Mapped[str] = mapped_column(types.VARCHAR, doc="free text: drug, question, interaction, …")
+    entity_id: Mapped[str] = mapped_column(types.VARCHAR, doc="which one, in the trainer's catalogue")
     created_at: Mapped[datetime] = _created()
 
     __table_args__ = _table("user_id", Index(None, "entity_type", "entity_id"), *_time("created_at"))
@@ -263,11 +162,11 @@ class Attempt(Base):
 
     id: Mapped[int] = _id()
     user_id: Mapped[int] = _owner()
-    entity_type: Mapped[str] = mapped_column(VARCHAR, doc="question, case or calc")
-    entity_id: Mapped[str] = mapped_column(VARCHAR, doc="which one, in the trainer's catalogue")
-    answers: Mapped[Any] = mapped_column(DOCUMENT, doc="what the learner answered, JSON")
-    score: Mapped[float] = mapped_column(DOUBLE, doc="0 to 100; correct from 50")
-    feedback: Mapped[Any | None] = mapped_column(DOCUMENT, doc="what the learner was told, JSON")
+    entity_type: Mapped[str] = mapped_column(types.VARCHAR, doc="question, case or calc")
+    entity_id: Mapped[str] = mapped_column(types.VARCHAR, doc="which one, in the trainer's catalogue")
+    answers: Mapped[Any] = mapped_column(types.DOCUMENT, doc="what the learner answered, JSON")
+    score: Mapped[float] = mapped_column(types.DOUBLE, doc="0 to 100; correct from 50")
+    feedback: Mapped[Any | None] = mapped_column(types.DOCUMENT, doc="what the learner was told, JSON")
     created_at: Mapped[datetime] = _created()
 
     __table_args__ = _table(
@@ -288,12 +187,12 @@ class ProgressByTag(Base):
 
     id: Mapped[int] = _id()
     user_id: Mapped[int] = _owner()
-    module: Mapped[str] = mapped_column(VARCHAR, doc="questions, cases, calculations, …")
-    course_block: Mapped[str] = mapped_column(VARCHAR, doc="cardiology, pulmonary, …")
-    tag: Mapped[str] = mapped_column(VARCHAR, doc="arrhythmias, asthma, …")
+    module: Mapped[str] = mapped_column(types.VARCHAR, doc="questions, cases, calculations, …")
+    course_block: Mapped[str] = mapped_column(types.VARCHAR, doc="cardiology, pulmonary, …")
+    tag: Mapped[str] = mapped_column(types.VARCHAR, doc="arrhythmias, asthma, …")
     correct_count: Mapped[int] = mapped_column(Integer, server_default=text("0"), doc="attempts with score ≥ 50")
     wrong_count: Mapped[int] = mapped_column(Integer, server_default=text("0"), doc="attempts with score < 50")
-    last_attempt_at: Mapped[datetime] = mapped_column(UTCDateTime, server_default=utcnow(), doc="UTC")
+    last_attempt_at: Mapped[datetime] = mapped_column(UTCDateTime, server_default=types.utcnow(), doc="UTC")
 
     __table_args__ = _table(
         "user_id",
@@ -308,9 +207,9 @@ class SpacedRepetitionItem(Base):
 
     id: Mapped[int] = _id()
     user_id: Mapped[int] = _owner()
-    entity_type: Mapped[str] = mapped_column(VARCHAR, doc="free text: drug, question, interaction, …")
-    entity_id: Mapped[str] = mapped_column(VARCHAR, doc="which one, in the trainer's catalogue")
-    ease_factor: Mapped[float] = mapped_column(DOUBLE, doc="SM-2 ease factor, from 1.3")
+    entity_type: Mapped[str] = mapped_column(types.VARCHAR, doc="free text: drug, question, interaction, …")
+    entity_id: Mapped[str] = mapped_column(types.VARCHAR, doc="which one, in the trainer's catalogue")
+    ease_factor: Mapped[float] = mapped_column(types.DOUBLE, doc="SM-2 ease factor, from 1.3")
     interval_days: Mapped[int] = mapped_column(Integer, doc="days to the next review, from 1")
     next_review_at: Mapped[datetime] = mapped_column(UTCDateTime, doc="when it is due, UTC")
     last_reviewed_at: Mapped[datetime | None] = mapped_column(UTCDateTime, doc="UTC; empty before the first review")
@@ -332,7 +231,7 @@ class DatasetOverride(Base):
     __tablename__ = "dataset_overrides"
 
     id: Mapped[int] = _id()
-    name: Mapped[str] = mapped_column(VARCHAR, doc="unique, for people")
+    name: Mapped[str] = mapped_column(types.VARCHAR, doc="unique, for people")
     description: Mapped[str] = mapped_column(Text, server_default=text("''"), doc="what it is for; may be empty")
     json_text: Mapped[str] = mapped_column(Text, doc="a JSON document, as it was written")
     is_active: Mapped[bool] = mapped_column(

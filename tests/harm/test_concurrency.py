@@ -16,16 +16,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import killing
 import psycopg
 import pytest
-import raw
 import sqlalchemy as sa
-from conftest import Databases
+from support import killing, raw
+from support.databases import Databases
 
 import pharmdb
-from pharmdb import backups, database, drift
+from pharmdb.backups import manifests, restoring
+from pharmdb.database import locks
 from pharmdb.errors import LockedError
+from pharmdb.schema import drift
 
 PROCESSES = 8
 INCREMENTS = 200 if killing.THOROUGH else 50
@@ -36,9 +37,8 @@ def _begin(barrier: Any) -> None:
     global _barrier
     _barrier = barrier
     # The imports take longer than the race; and hashing is not what this is about.
-    import pharmdb.backups
-    import pharmdb.drift
-    import pharmdb.resetting  # noqa: F401
+    import pharmdb.schema.drift
+    import pharmdb.seeding.resetting  # noqa: F401
 
 
 def _together(verb: str, url: str, folder: str, options: dict[str, Any]) -> Any:
@@ -73,7 +73,7 @@ def crowd() -> Iterator[ProcessPoolExecutor]:
 
 def at_once(crowd: ProcessPoolExecutor, calls: list[tuple[str, str, dict[str, Any]]]) -> list[Any]:
     assert len(calls) == PROCESSES
-    waiting = [crowd.submit(_together, verb, url, str(backups.folder()), options) for verb, url, options in calls]
+    waiting = [crowd.submit(_together, verb, url, str(manifests.folder()), options) for verb, url, options in calls]
     return [future.result(120) for future in waiting]
 
 
@@ -107,10 +107,10 @@ def test_eight_migrations_of_a_fresh_database(crowd: ProcessPoolExecutor, empty:
 def test_seeds_against_resets(crowd: ProcessPoolExecutor, seeded: str) -> None:
     at_once(crowd, [("reset", seeded, {})] * 2 + [("seed", seeded, {})] * 6)
     assert mark(seeded) == KNOWN_GOOD
-    taken = backups.of(pharmdb.target(seeded))
+    taken = manifests.of(pharmdb.target(seeded))
     assert len(taken) == 2
     for entry in taken:
-        backups.verify(entry)
+        restoring.verify(entry)
 
 
 def test_every_increment_is_counted_and_a_reader_never_fails(crowd: ProcessPoolExecutor, seeded: str) -> None:
@@ -200,7 +200,7 @@ def test_on_postgresql_the_holder_is_named_by_session(
     before = raw.everything(url)
     monkeypatch.setenv("PHARMDB_LOCK_TIMEOUT", "0.3")
     with psycopg.connect(raw.libpq(url), application_name="the holder") as holder:
-        holder.execute(f"SELECT pg_advisory_xact_lock({database.ADVISORY_LOCK})")
+        holder.execute(f"SELECT pg_advisory_xact_lock({locks.ADVISORY_LOCK})")
         with pytest.raises(LockedError) as error:
             getattr(pharmdb, verb)(url)
         assert f"pid {holder.info.backend_pid} " in error.value.found

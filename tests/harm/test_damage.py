@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import killing
 import pytest
-import raw
-from conftest import Databases
+from support import killing, raw
+from support.databases import Databases
 
 import pharmdb
-from pharmdb import backups, passwords
+from pharmdb.backups import manifests
 from pharmdb.errors import CheckFailedError, PharmdbError, ProtectedError, UnavailableError
+from pharmdb.seeding import passwords
 
 _hash = cache(passwords.hash_password)
 READING = ("inspect", "check", "backup")
@@ -92,7 +92,7 @@ def test_garbage_is_told_and_untouched(tmp_path: Path, what: str, verb: str) -> 
     error = call(verb, f"sqlite:///{path}")
     assert error is not None, killing.said("garbage", what)
     assert files(tmp_path) == {"garbage.db": content}
-    assert not backups.known()
+    assert not manifests.known()
 
 
 def attempt(verb: str, path: Path, content: bytes, message: str) -> None:

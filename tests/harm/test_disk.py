@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import raw
-from conftest import Databases
 from sqlalchemy import Engine, event
-from test_upserts import large
+from support import raw
+from support.databases import Databases
+from support.large_seeds import large
 
 import pharmdb
-from pharmdb import backups, bulk, passwords
+from pharmdb.backups import manifests, restoring
+from pharmdb.database import bulk
 from pharmdb.errors import BackupError, PharmdbError, UnavailableError
+from pharmdb.seeding import passwords
 
 _hash = cache(passwords.hash_password)
 
@@ -95,7 +97,7 @@ def test_a_full_disk_below_the_database(databases: Databases, disk: Path) -> Non
 def test_a_full_disk_below_the_backups(seeded: str, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHARMDB_BACKUPS", str(disk / "backups"))
     good = pharmdb.backup(seeded).backup
-    files = sorted(os.listdir(backups.folder()))
+    files = sorted(os.listdir(manifests.folder()))
     wide(seeded)
     for leave in (0, 8192):
         ballast = fill(disk, leave=leave)
@@ -107,10 +109,10 @@ def test_a_full_disk_below_the_backups(seeded: str, disk: Path, monkeypatch: pyt
         ):
             error = fails(verb, seeded, BackupError)
             assert "--no-backup" in error.next
-            assert sorted(os.listdir(backups.folder())) == files
+            assert sorted(os.listdir(manifests.folder())) == files
         ballast.unlink()
-    assert backups.known() == [good]
-    backups.verify(good)
+    assert manifests.known() == [good]
+    restoring.verify(good)
     assert pharmdb.restore(seeded, backup=good.id).backup == good
 
 
@@ -124,7 +126,7 @@ def test_the_device_that_is_always_full(seeded: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "fsync", full)
     for verb in (pharmdb.backup, pharmdb.reset):
         fails(lambda verb=verb: verb(seeded), seeded, BackupError)
-        assert os.listdir(backups.folder()) == []
+        assert os.listdir(manifests.folder()) == []
 
 
 @pytest.fixture

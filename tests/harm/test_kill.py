@@ -12,17 +12,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import killing
 import psycopg
 import pytest
-import raw
-from conftest import dsn
-from postgres import Server
 from psycopg import sql
-from test_backups import everything, run
+from support import killing, raw
+from support.contents import everything
+from support.databases import dsn
+from support.postgres import Server
+from support.raw import run
 
 import pharmdb
-from pharmdb import backups, passwords, revisions
+from pharmdb.backups import manifests, restoring
+from pharmdb.schema import revisions
+from pharmdb.seeding import passwords
 
 OLD = "8f1c2a6d4b10"
 _hash = cache(passwords.hash_password)
@@ -113,8 +115,8 @@ class Scene:
         self.options = dict(case.options)
         if case.verb == "restore":
             # Named, because a restore that was killed has left a newer one: of what it was about to replace.
-            self.options["backup"] = backups.of(pharmdb.target(self.url))[0].id
-        self.backups, self.kept = backups.folder(), folder / "kept"
+            self.options["backup"] = manifests.of(pharmdb.target(self.url))[0].id
+        self.backups, self.kept = manifests.folder(), folder / "kept"
         self.kept.mkdir()
         if self.backups.exists():
             shutil.copytree(self.backups, self.kept, dirs_exist_ok=True)
@@ -165,8 +167,8 @@ def assert_sound(url: str, message: str) -> None:
         with raw.session(url) as session:
             assert session.execute("PRAGMA integrity_check").fetchall() == [("ok",)], message
             assert session.execute("PRAGMA foreign_key_check").fetchall() == [], message
-    for entry in backups.known():
-        backups.verify(entry)
+    for entry in manifests.known():
+        restoring.verify(entry)
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_a_kill_leaves_the_old_state_or_the_new_one_and_the_next_run_succeeds(
         verb(url, **options)
         assert case.state(url) == new, where
         assert_sound(url, where)
-        listed = {name for entry in backups.known() for name in (entry.name, f"{entry.name}.json")}
+        listed = {name for entry in manifests.known() for name in (entry.name, f"{entry.name}.json")}
         assert set(os.listdir(scene.backups)) == listed, where
     assert inside, f"no kill fell inside the work of {duration:.4f} s; {message}"
     print(f"{len(inside)} of {len(seen)} kills inside {duration:.3f} s, {sum(seen)} saw the new state; {message}")

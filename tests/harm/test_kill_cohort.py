@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import killing
 import pytest
-import raw
-from conftest import Databases
+from support import killing, raw
+from support.databases import Databases
 
 import pharmdb
-from pharmdb.cohorts import BATCH
+from pharmdb.cohorts.building import BATCH
 
 # Several transactions.
 OPTIONS = {"learners": 3 * BATCH - 100, "days": 7}

@@ -11,17 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import killing
-import legacy
 import psycopg
 import pytest
-import raw
-from conftest import Databases, dsn
-from legacy import row
 from psycopg import sql
+from support import killing, legacy, raw
+from support.databases import Databases, dsn
+from support.legacy import row
 
 import pharmdb
-from pharmdb import backups, passwords, revisions
+from pharmdb.backups import manifests, restoring
+from pharmdb.schema import revisions
+from pharmdb.seeding import passwords
 
 _hash = cache(passwords.hash_password)
 ATTEMPTS = 20_000 if killing.THOROUGH else 3_000
@@ -93,7 +93,7 @@ class Scene:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def put_up(self) -> None:
-        shutil.rmtree(backups.folder(), ignore_errors=True)
+        shutil.rmtree(manifests.folder(), ignore_errors=True)
         if self.case.target == "sqlite":
             for end in ("", "-wal", "-shm", "-journal"):
                 (self.folder / f"new.db{end}").unlink(missing_ok=True)
@@ -127,10 +127,10 @@ class Scene:
             if self.case.target == "sqlite":
                 assert session.execute("PRAGMA integrity_check").fetchall() == [("ok",)], message
                 assert session.execute("PRAGMA foreign_key_check").fetchall() == [], message
-        for entry in backups.known():
-            backups.verify(entry)
-        listed = {name for entry in backups.known() for name in (entry.name, f"{entry.name}.json")}
-        assert set(os.listdir(backups.folder())) == listed, message
+        for entry in manifests.known():
+            restoring.verify(entry)
+        listed = {name for entry in manifests.known() for name in (entry.name, f"{entry.name}.json")}
+        assert set(os.listdir(manifests.folder())) == listed, message
 
 
 OWNED = (("users", "email"), ("attempts", "user_id"), ("bookmarks", "user_id"), ("dataset_overrides", "name"))

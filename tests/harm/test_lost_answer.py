@@ -10,14 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import raw
-from conftest import Databases
 from psycopg.conninfo import conninfo_to_dict
-from test_recording import AT, HEART
+from support import raw
+from support.answers import AT, HEART
+from support.databases import Databases
 
 import pharmdb
-from pharmdb import database, recording
+from pharmdb.database import targets, transactions
 from pharmdb.errors import UnavailableError
+from pharmdb.learning import attempts
 
 
 class Proxy:
@@ -92,20 +93,20 @@ def answers(url: str) -> int:
 
 
 def alone(url: str, before: Callable[[], None]) -> None:
-    with recording.counting(database.target(url)) as count:
+    with attempts.counting(targets.target(url)) as count:
         before()
         count(1, HEART, correct=True, at=AT)
 
 
 def kept(url: str, before: Callable[[], None]) -> None:
-    with database.keeping(database.target(url)) as transaction, transaction() as connection:
-        recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+    with transactions.keeping(targets.target(url)) as transaction, transaction() as connection:
+        attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
         before()
 
 
 def once(url: str, before: Callable[[], None]) -> None:
-    with database.writing(database.target(url)) as connection:
-        recording.count_progress(connection, 1, HEART, correct=True, at=AT)
+    with transactions.writing(targets.target(url)) as connection:
+        attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
         before()
 
 

@@ -10,15 +10,18 @@ from typing import Any
 
 import psycopg
 import pytest
-import raw
-from conftest import dsn
-from postgres import Server
 from psycopg import sql
 from sqlalchemy import URL, Connection
+from support import raw
+from support.databases import dsn
+from support.postgres import Server
 
 import pharmdb
-from pharmdb import backups, database, dropping, passwords, seeding
+from pharmdb.backups import manifests, postgresql_dumps, restoring
+from pharmdb.database import targets, transactions
 from pharmdb.errors import BackupError, PharmdbError, UnavailableError
+from pharmdb.schema import dropping
+from pharmdb.seeding import passwords, seeding
 
 _hash = cache(passwords.hash_password)
 # What libpq, SQLAlchemy's URLs, Alembic's settings and pg_dump's arguments each take apart in their own way.
@@ -127,12 +130,12 @@ def test_names_with_every_odd_character(guarded: Server, monkeypatch: pytest.Mon
     pharmdb.seed()
     taken = pharmdb.backup().backup
     assert taken.database == HOSTILE
-    assert taken.path.parent == backups.folder()
+    assert taken.path.parent == manifests.folder()
     pharmdb.reset()
     assert pharmdb.restore(backup=taken.id).fingerprint == taken.fingerprint
     assert len(pharmdb.inspect().user) == 1
     assert len(pharmdb.check().checks) > 5
-    assert not [name for name in os.listdir(backups.folder()) if "/" in name or " " in name]
+    assert not [name for name in os.listdir(manifests.folder()) if "/" in name or " " in name]
 
 
 # -- in the middle ----------------------------------------------------------------------------------
@@ -163,7 +166,7 @@ def in_the_middle(monkeypatch: pytest.MonkeyPatch, verb: str, harm: Callable[[],
         "reset": (dropping, "drop_everything"),
         "seed": (seeding, "apply"),
         "restore": (dropping, "drop_everything"),
-        "backup": (backups.copies, "digest_postgresql"),
+        "backup": (postgresql_dumps, "digest_postgresql"),
     }[verb]
     step = getattr(*place)
 
@@ -218,7 +221,7 @@ def test_a_kept_connection_comes_back_with_its_server(doomed: Server, busy: str)
         with transaction() as connection:
             return int(connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one())
 
-    with database.keeping(database.target(busy)) as transaction:
+    with transactions.keeping(targets.target(busy)) as transaction:
         before = users()
         doomed.stop()
         try:
@@ -259,10 +262,10 @@ def test_a_connection_that_is_cut_in_the_middle(
     assert done
     assert all((error.value.expected, error.value.found, error.value.unchanged, error.value.next))
     assert raw.everything(busy) == before
-    assert not [name for name in os.listdir(backups.folder()) if "partial" in name]
-    for entry in backups.known():
-        backups.verify(entry)
-    assert all(entry in backups.known() for entry in kept)
+    assert not [name for name in os.listdir(manifests.folder()) if "partial" in name]
+    for entry in manifests.known():
+        restoring.verify(entry)
+    assert all(entry in manifests.known() for entry in kept)
     getattr(pharmdb, verb)(busy)
 
 

@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-import killing
 import psutil
 import psycopg
 import pytest
-from conftest import dsn
-from postgres import Server
 from psycopg import sql
+from support import killing
+from support.databases import dsn
+from support.postgres import Server
 
-from pharmdb import copies, runner
-from pharmdb.database import ROOT
+from pharmdb.backups import postgresql_dumps
+from pharmdb.command import program
+from pharmdb.settings import SOURCE as ROOT
 
 # Percent signs, an @ and a quote around it, so that it is met escaped and unescaped; the middle is the same in both.
 CANARY = f"canary{secrets.token_hex(12)}"
@@ -69,7 +70,7 @@ class Project:
             log = (
                 f"printf '%s\\n' \"$0\" \"$@\" >> '{self.calls}'; tr '\\0' ' ' < /proc/$PPID/cmdline >> '{self.calls}'"
             )
-            wrapper.write_text(f"#!/bin/sh\n{log}\nexec '{copies.client(name, version)}' \"$@\"\n")
+            wrapper.write_text(f"#!/bin/sh\n{log}\nexec '{postgresql_dumps.client(name, version)}' \"$@\"\n")
             wrapper.chmod(0o755)
         self.backups = folder / "backups"
         self.logs = folder / "home"
@@ -90,7 +91,7 @@ class Project:
         commands: set[str] = set()
         with (self.folder / "out").open("w+") as out, (self.folder / "err").open("w+") as err:
             child = subprocess.Popen(
-                [sys.executable, "-m", "pharmdb.runner", *arguments],
+                [sys.executable, "-m", "pharmdb.command", *arguments],
                 env=environment,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -111,7 +112,7 @@ class Project:
             out.seek(0)
             err.seek(0)
             stdout, stderr = out.read(), err.read()
-        files = list(runner.RUNS.glob(f"{arguments[0]}-*-{child.pid}.ipynb"))
+        files = list(program.RUNS.glob(f"{arguments[0]}-*-{child.pid}.ipynb"))
         text = "".join(file.read_text(encoding="utf-8") for file in files)
         for file in files:
             file.unlink()
@@ -142,7 +143,7 @@ def assert_nowhere(project: Project, run: Run) -> None:
     where = [place for place, text in places.items() if CANARY in text]
     assert where == [], f"{run.arguments}: the password stands in {where}"
     # It was looked for in what is there: the command line of the run itself, and its file.
-    assert any("pharmdb.runner" in command for command in run.commands), run
+    assert any("pharmdb.command" in command for command in run.commands), run
 
 
 # Each takes seconds.

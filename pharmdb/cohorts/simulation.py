@@ -1,0 +1,317 @@
+"""Synthetic learners: what each of them does from day to day, as arrays. No database, no clock, no global state.
+
+Whatever a learner does follows from (VERSION, random_seed, the learner's number) alone. It is the same on every
+machine, because
+
+- each learner draws from a stream of their own, the raw 64-bit words of Philox4x64-10 (Salmon et al., "Parallel Random
+  Numbers: As Easy as 1, 2, 3", 2011) keyed by these numbers. NumPy guarantees the words of its bit generators for all
+  versions; what a `Generator` makes of them may change, so none is used;
+- all that is computed is computed with whole numbers: logits in 64ths, probabilities in parts of 2**24 or 2**16, ease
+  factors in hundredths, times in seconds. The one transcendental function, the logistic curve, is a table made by
+  `decimal`, whose results are rounded correctly by its standard.
+
+A day takes its words from a fixed place of the stream. So the first learners of a larger cohort are the smaller cohort,
+and the attempts of the first days of a longer one are those of the shorter one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.random import Philox
+
+from pharmdb.learning.catalogue import Catalogue
+
+# Raise it with every change that moves a row.
+VERSION = 1
+# A Monday, with which the course begins. Fixed, so that the rows are the same on every day.
+START = date(2025, 9, 1)
+# The most attempts of one session; nobody has two sessions on a day.
+LANES = 16
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_PROFILE = 6
+_PER_DAY = 2 + LANES
+# Orders in which a learner may meet the new entities of a block.
+_ORDERS = 64
+_NEVER = np.int32(2**30)
+
+# Percent of a learner's usual readiness, Monday to Sunday, and the hours (UTC) at which sessions begin: as often as
+# they stand here. No session of 16 cases that begins by 21:59 reaches midnight.
+_WEEKDAYS = (115, 120, 120, 110, 75, 55, 105)
+_HOURS = (
+    (
+        *(7, 8, 8, 9, 9, 10, 10, 11, 12, 12, 13, 13, 14, 14, 15, 15, 16, 16, 17, 17, 17, 18, 18, 18, 18),
+        *(19, 19, 19, 19, 19, 20, 20, 20, 20, 20, 21, 21, 21),
+    ),
+    (8, 9, 10, 10, 10, 11, 11, 11, 11, 12, 12, 13, 14, 14, 15, 15, 15, 16, 16, 17, 17, 18, 19, 20, 20, 21),
+)
+# Seconds that an answer takes at least, and how many of them more it may take: question, case, calc.
+_LEAST, _MORE = np.array([10, 60, 40]), np.array([80, 180, 180])
+KINDS = ("question", "case", "calc")
+
+
+def words(key: tuple[int, int], count: int) -> Array:
+    """The first words of a stream."""
+    raw: Array = Philox(key=np.array(key, dtype=np.uint64)).random_raw(count)
+    return raw
+
+
+def _field(raw: Array, shift: int, width: int) -> Array:
+    found: Array = ((raw >> np.uint64(shift)) & np.uint64((1 << width) - 1)).astype(np.int64)
+    return found
+
+
+def _bell(raw: Array) -> Array:
+    """About normal, mean 0 and deviation 1, in 64ths: the sum of the twelve 16-bit numbers in three words, less 6."""
+    total = sum(_field(raw[..., word], 16 * part, 16) for word in range(3) for part in range(4))
+    found: Array = (np.asarray(total) - 6 * 65536) >> 10
+    return found
+
+
+@cache
+def logistic() -> Array:
+    """1 / (1 + e**-x) in parts of 2**24, for x from -8 to 8 in steps of a 64th."""
+    return np.array([int(2**24 / (1 + (Decimal(-step) / 64).exp())) for step in range(-512, 513)])
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The catalogue as arrays, one place for each entity: `kind` as its place in KINDS, `difficulty` in 64ths of a
+    logit, `keys` the places of its progress rows in `progress`, -1 where there are fewer."""
+
+    kind: Array
+    difficulty: Array
+    keys: Array
+    progress: tuple[tuple[str, str, str], ...]
+    # (order, block, place) -> entity, and how many each block has.
+    orders: Array
+    sizes: Array
+
+
+@cache
+def material(catalogue: Catalogue) -> Material:
+    """An entity's difficulty follows from its id alone: a new entity changes no other."""
+    entities = catalogue.entities
+    kind = np.array([KINDS.index(entity.kind) for entity in entities])
+    streams = np.stack([own_words(entity.id, 3) for entity in entities])
+    progress = sorted({(catalogue.modules[e.kind], e.block, tag) for e in entities for tag in e.tags})
+    place = {key: number for number, key in enumerate(progress)}
+    keys = np.full((len(entities), max(len(e.tags) for e in entities)), -1)
+    for number, entity in enumerate(entities):
+        for column, tag in enumerate(entity.tags):
+            keys[number, column] = place[catalogue.modules[entity.kind], entity.block, tag]
+    members = [[n for n, e in enumerate(entities) if e.block == block] for block in catalogue.blocks]
+    orders = np.zeros((_ORDERS, len(members), max(map(len, members))), dtype=np.int64)
+    for block, member in enumerate(members):
+        for order in range(_ORDERS):
+            draws = own_words(f"{catalogue.blocks[block]} {order}", len(member))
+            orders[order, block, : len(member)] = np.array(member)[np.argsort(draws, kind="stable")]
+    # Cases and calculations are a little harder than questions.
+    difficulty = _bell(streams) * 7 // 8 + np.array([0, 20, 28])[kind]
+    return Material(kind, difficulty, keys, tuple(progress), orders, np.array([len(m) for m in members]))
+
+
+def own_words(name: str, count: int) -> Array:
+    """The first words of the stream that belongs to a name."""
+    return words((VERSION, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")), count)
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What some learners did. `learner` is a place in `numbers`, `entity` one in the catalogue, `second` of the day.
+
+    Attempts, by learner and time: learner, entity, day, second, seconds (that the answer took), right (0 or 1), variant
+    (0 to 7, which of the right or wrong answers), noted (1: bookmarked afterwards).
+    Items, by learner and entity: item_learner, item_entity, ease (hundredths), interval (days), item_day, item_second.
+    """
+
+    numbers: Array
+    signed_up: Array
+    language: Array
+    attempts: dict[str, Array]
+    items: dict[str, Array]
+
+
+def signed_up(numbers: Array, random_seed: int) -> tuple[Array, Array]:
+    """When each learner signed up, in seconds before START (up to three weeks), and a number from 0 to 255 for their
+    language."""
+    return _signed_up(np.stack([words(_key(n, random_seed), _PROFILE) for n in numbers.tolist()]))
+
+
+def _signed_up(profile: Array) -> tuple[Array, Array]:
+    before: Array = 1 + (_field(profile[:, 4], 0, 24) * (21 * 86400) >> 24)
+    return before, _field(profile[:, 4], 32, 8)
+
+
+def _key(number: int, random_seed: int) -> tuple[int, int]:
+    return (VERSION << 32 | random_seed, number)
+
+
+def simulate(catalogue: Catalogue, numbers: Array, days: int, random_seed: int) -> Work:
+    """Lets these learners work for some days from START on.
+
+    Whether an answer is right follows the Rasch model (Rasch, "Probabilistic Models for Some Intelligence and
+    Attainment Tests", 1960): P(right) = 1 / (1 + exp(-(ability - difficulty))). A learner's ability begins about
+    normal, mean 0.2 and deviation 1 logit, and grows with practice, by 1.5 n / (n + 60) logits after n attempts. What
+    was answered before is remembered for a while, by up to 3 logits times R = 1 / (1 + t / (9 S)), the forgetting curve
+    of FSRS-4 (Ye, 2022), with t days since the last answer and S the review interval.
+
+    Each week has its block. A session first takes what is due, longest overdue first, up to half of it, then what is
+    new in the week's block. After each day a learner drops out with a probability of their own, of up to 2 %.
+    """
+    stuff = material(catalogue)
+    raw = np.stack([words(_key(n, random_seed), _PROFILE + days * _PER_DAY) for n in numbers.tolist()])
+    profile, daily = raw[:, :_PROFILE], raw[:, _PROFILE:].reshape(len(numbers), days, _PER_DAY)
+    active = _sessions(profile, daily[:, :, 0])
+    state = _State(stuff, profile)
+    for day in range(days):
+        rows = np.flatnonzero(active[:, day])
+        if len(rows):
+            state.session(rows, day, daily[rows, day])
+    return Work(numbers, *_signed_up(profile), state.attempts(), state.items())
+
+
+def _sessions(profile: Array, first: Array) -> Array:
+    """Whether each learner has a session on each day."""
+    eagerness = _field(profile[:, 3], 0, 16)
+    # On 4 to 40 of 100 days, more often on few.
+    rate = 2600 + ((eagerness * eagerness >> 16) * 23600 >> 16)
+    days = first.shape[1]
+    weight = np.array(_WEEKDAYS)[np.arange(days) % 7]
+    wants = _field(first, 0, 16) < rate[:, None] * weight // 100
+    leaves = _field(first, 16, 16) < (_field(profile[:, 3], 16, 16) * 1311 >> 16)[:, None]
+    gone = np.logical_or.accumulate(leaves, axis=1)
+    # Whoever leaves does so after the day's session.
+    wants[:, 1:] &= ~gone[:, :-1]
+    found: Array = wants
+    return found
+
+
+class _State:
+    """What the learners know at some moment."""
+
+    def __init__(self, stuff: Material, profile: Array) -> None:
+        shape = (len(profile), len(stuff.kind))
+        self._stuff = stuff
+        self._ability = 13 + _bell(profile[:, :3])
+        self._order = _field(profile[:, 5], 0, 6)
+        self._met = np.zeros((len(profile), len(stuff.sizes)), dtype=np.int64)
+        self._practised = np.zeros(len(profile), dtype=np.int64)
+        self._due = np.full(shape, _NEVER)
+        self._interval, self._day, self._second = (np.zeros(shape, dtype=np.int32) for _ in range(3))
+        self._repetitions = np.zeros(shape, dtype=np.int16)
+        self._ease = np.full(shape, 250, dtype=np.int16)
+        self._done: dict[str, list[Array]] = {name: [] for name in _ATTEMPT}
+
+    def session(self, rows: Array, day: int, raw: Array) -> None:
+        """One day's sessions of these learners."""
+        stuff = self._stuff
+        plan = self._plan(rows, day, 4 + (_field(raw[:, 1], 16, 8) * 13 >> 8))
+        place, lane = np.nonzero(plan >= 0)
+        entity, learner = plan[place, lane], rows[place]
+        drawn = raw[place, 2 + lane]
+        practised = self._practised[learner] + lane
+        strength = 9 * self._interval[learner, entity].astype(np.int64)
+        away = day - self._day[learner, entity]
+        memory = np.where(strength > 0, 192 * strength // np.maximum(strength + away, 1), 0)
+        logit = self._ability[learner] + 96 * practised // (practised + 60) + memory - stuff.difficulty[entity]
+        right = _field(drawn, 40, 24) < logistic()[np.clip(logit, -512, 512) + 512]
+        variant, slowness = _field(drawn, 37, 3), _field(drawn, 29, 8)
+        kind = stuff.kind[entity]
+        seconds = _LEAST[kind] + (slowness * _MORE[kind] >> 8)
+        took = np.zeros(plan.shape, dtype=np.int64)
+        took[place, lane] = seconds
+        hours = np.array(_HOURS[day % 7 >= 5])
+        begin = hours[_field(raw[:, 0], 32, 16) * len(hours) >> 16] * 3600 + (_field(raw[:, 1], 0, 16) * 3600 >> 16)
+        second = begin[place] + np.cumsum(took, axis=1)[place, lane]
+        # About one wrong answer in twelve is noted for later.
+        noted = ~right & (_field(drawn, 16, 8) < 21)
+        self._review(learner, entity, day, second, quality(right, kind, variant, slowness))
+        self._practised[rows] += (plan >= 0).sum(axis=1)
+        found = (learner, entity, np.full(len(entity), day), second, seconds, right, variant, noted)
+        for name, values in zip(_ATTEMPT, found, strict=True):
+            self._done[name].append(values.astype(np.int32))
+
+    def _plan(self, rows: Array, day: int, length: Array) -> Array:
+        """The entities of each session, -1 behind its end."""
+        plan = np.full((len(rows), LANES), -1)
+        due = self._due[rows]
+        place, entity = np.nonzero(due <= day)
+        width = due.shape[1]
+        queue = np.sort((place * (day + 1) + due[place, entity]) * width + entity)
+        place, entity = queue // width // (day + 1), queue % width
+        rank = np.arange(len(place)) - np.searchsorted(place, place)
+        taken = rank < (length // 2)[place]
+        plan[place[taken], rank[taken]] = entity[taken]
+        reviews = np.bincount(place[taken], minlength=len(rows))
+        block = day // 7 % len(self._stuff.sizes)
+        met = self._met[rows, block]
+        new = np.minimum(length - reviews, self._stuff.sizes[block] - met)
+        lanes = np.arange(LANES)
+        place, lane = np.nonzero((lanes >= reviews[:, None]) & (lanes < (reviews + new)[:, None]))
+        plan[place, lane] = self._stuff.orders[self._order[rows][place], block, met[place] + lane - reviews[place]]
+        self._met[rows, block] += new
+        return plan
+
+    def _review(self, learner: Array, entity: Array, day: int, second: Array, graded: Array) -> None:
+        """Leaves the review items as SM-2 does.
+
+        Woźniak, "Optimization of learning" (1990), chapter 3.2: I(1) = 1, I(2) = 6, I(n) = I(n-1) * EF, rounded up;
+        EF' = EF + 0.1 - (5 - q) * (0.08 + (5 - q) * 0.02), from 2.5 and never below 1.3, and the new EF makes the next
+        interval; an answer graded below 3 begins the repetitions anew, with an interval of a day, and leaves EF.
+        The drill of weak items on the same day is left out.
+        """
+        passed = graded >= 3
+        miss = 5 - graded
+        ease = self._ease[learner, entity].astype(np.int64)
+        ease = np.where(passed, np.maximum(ease + 10 - miss * (8 + 2 * miss), 130), ease)
+        count = np.where(passed, self._repetitions[learner, entity] + 1, 0)
+        longer = -(-self._interval[learner, entity].astype(np.int64) * ease // 100)
+        interval = np.where(count <= 1, 1, np.where(count == 2, 6, longer))
+        self._ease[learner, entity], self._repetitions[learner, entity] = ease, count
+        self._interval[learner, entity], self._due[learner, entity] = interval, day + interval
+        self._day[learner, entity], self._second[learner, entity] = day, second
+
+    def attempts(self) -> dict[str, Array]:
+        if not self._done["learner"]:
+            return {name: np.zeros(0, dtype=np.int32) for name in _ATTEMPT}
+        joined = {name: np.concatenate(parts) for name, parts in self._done.items()}
+        # The parts came day by day: a stable sort keeps the time.
+        order = np.argsort(joined["learner"], kind="stable")
+        return {name: values[order] for name, values in joined.items()}
+
+    def items(self) -> dict[str, Array]:
+        learner, entity = np.nonzero(self._due < _NEVER)
+        values = (self._ease, self._interval, self._day, self._second)
+        found = (learner, entity, *(v[learner, entity] for v in values))
+        names = ("learner", "entity", "ease", "interval", "day", "second")
+        return dict(zip(names, found, strict=True))
+
+
+_ATTEMPT = ("learner", "entity", "day", "second", "seconds", "right", "variant", "noted")
+
+# The score of each variant, for wrong and right answers of each kind. Cases have four steps and are graded by step.
+# A calculation is wrong by a power of ten (40), by a factor of two (20) or altogether, or right (100), rounded too
+# early (80) or without its unit (60).
+SCORES = np.array(
+    [
+        [[0] * 8, [100] * 8],
+        [[0, 0, 25, 25, 25, 25, 25, 25], [100, 100, 100, 100, 75, 75, 75, 50]],
+        [[0, 0, 20, 20, 20, 40, 40, 40], [100, 100, 100, 100, 100, 80, 80, 60]],
+    ]
+)
+
+
+def quality(right: Array, kind: Array, variant: Array, slowness: Array) -> Array:
+    """SM-2's grade of a response, 0 to 5: right and quick 5, right 4, right in part 3, wrong in part 2, wrong 1."""
+    score = SCORES[kind, right.astype(np.int64), variant]
+    found: Array = np.where(right, np.where(score == 100, 4 + (slowness < 128), 3), np.where(score > 0, 2, 1))
+    return found

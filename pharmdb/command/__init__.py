@@ -1,0 +1,1 @@
+"""The `pharmdb` program."""

@@ -1,0 +1,69 @@
+"""The parameters of a notebook, read from its parameter cell."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import re
+import tokenize
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from pharmdb.errors import mask
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameter cell: `name: type = default  # help`."""
+
+    name: str
+    type: str
+    default: Any
+    help: str
+
+
+def parameters(notebook: dict[str, Any]) -> list[Parameter]:
+    """The parameters of a notebook in the order of its cell. Raises ValueError for a line without a plain type."""
+    cells = [c for c in notebook["cells"] if "parameters" in c.get("metadata", {}).get("tags", [])]
+    source = "".join("".join(cell["source"]) for cell in cells)
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = []
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
+            raise ValueError(f"a parameter reads `name: type = default  # help`, not {ast.unparse(node)}")
+        kind = ast.unparse(node.annotation)
+        if kind not in TYPES:
+            raise ValueError(f"a parameter's type is one of {', '.join(TYPES)}, not {kind}")
+        default = ast.literal_eval(node.value)
+        found.append(Parameter(node.target.id, kind, default, comments.get(node.end_lineno or 0, "")))
+    return found
+
+
+def _text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("not UTF-8") from None
+    plain = unquote(value)
+    if mask(plain) != plain or re.search(r"://[^/?#]*:.*@", plain):
+        # Papermill would write it into the run file, so it is refused before there is one.
+        raise argparse.ArgumentTypeError(
+            "a URL that holds a password is written into run files and process lists; "
+            "export PHARMDB_URL=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service"
+        )
+    return value
+
+
+def _integer(value: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+        raise argparse.ArgumentTypeError(f"not a whole number: {value!r}")
+    return int(value)
+
+
+TYPES: dict[str, Any] = {"str": _text, "int": _integer, "float": float, "bool": None}

@@ -1,0 +1,112 @@
+"""SQLAlchemy engines for reading, writing and schema changes, with their pragmas and timeouts."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    event,
+)
+from sqlalchemy.engine import URL
+
+from pharmdb import settings
+from pharmdb.database.targets import Target
+
+# Seconds after which PostgreSQL ends a statement of ours, or a transaction of ours in which nothing happens.
+STATEMENT_TIMEOUT = 1800
+
+
+def engine_of(target: Target, *, write: bool, schema: bool = False) -> Engine:
+    if target.is_sqlite:
+        return _sqlite_engine(target.path, write=write, schema=schema)
+    return _postgresql_engine(target.url, settings.lock_timeout(), write=write)
+
+
+# An engine holds no connection, but it knows the statements that it has compiled.
+@lru_cache(maxsize=64)
+def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
+    mode = "rwc" if schema else "rw" if write else "ro"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=settings.lock_timeout()
+        )
+        # isolation_level=None: BEGIN and COMMIT are ours, so that DDL is part of the transaction.
+        connection.execute(f"PRAGMA foreign_keys = {'OFF' if schema else 'ON'}")
+        if write:
+            if not path.stat().st_size:
+                _use_wal(connection)
+            connection.execute("PRAGMA synchronous = FULL")
+            # 64 MiB instead of 2: rows that go to many places of an index would be read and written again and again.
+            connection.execute("PRAGMA cache_size = -65536")
+            # Dropping a large table would otherwise write zeros over every page of it.
+            connection.execute("PRAGMA secure_delete = FAST")
+        else:
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    # hide_parameters: an error's text never holds a value of a row, which may be a password's hash.
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def turn_to_wal(path: Path) -> None:
+    """Raises sqlite3.OperationalError where somebody else uses the file just now."""
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=0)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Readers never wait in WAL. The switch ignores the busy timeout, so a lost race is tried again here."""
+    deadline = time.monotonic() + settings.lock_timeout()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@lru_cache(maxsize=64)
+def _postgresql_engine(url: URL, seconds: float, *, write: bool) -> Engine:
+    milliseconds = int(seconds * 1000)
+    options = (
+        f"-c lock_timeout={milliseconds} -c statement_timeout={STATEMENT_TIMEOUT}s "
+        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT}s {url.query.get('options', '')} "
+        # Last, so that it holds whatever the URL says: days are days in UTC.
+        "-c timezone=UTC"
+    )
+    engine = create_engine(
+        url.difference_update_query(["options"]),
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={"options": options, "connect_timeout": 10, "application_name": "pharmdb"},
+    )
+    if not write:
+
+        @event.listens_for(engine, "connect")
+        def read_only(connection: Any, record: Any) -> None:
+            from psycopg import IsolationLevel
+
+            connection.read_only = True
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ
+
+    return engine

@@ -1,0 +1,87 @@
+"""Who holds a database: the processes that have the SQLite file open, the sessions that hold locks in PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from pharmdb.database import engines, targets
+from pharmdb.errors import mask
+
+_SESSIONS = """
+    SELECT activity.pid, usename, application_name, state, left(query, 120) AS query,
+           coalesce(xact_start, backend_start) AS since
+      FROM pg_stat_activity AS activity
+      JOIN pg_locks ON pg_locks.pid = activity.pid AND granted
+      LEFT JOIN pg_class ON pg_class.oid = relation
+     WHERE datname = current_database() AND activity.pid <> pg_backend_pid()
+       AND (locktype = 'advisory' OR relnamespace = quote_ident(current_schema())::regnamespace)
+     GROUP BY activity.pid, usename, application_name, state, query, since
+     ORDER BY bool_and(mode IN ('AccessShareLock', 'RowShareLock')), since
+"""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process or session: its number, who it is, what it does, and since when (UTC)."""
+
+    pid: int
+    who: str
+    what: str
+    since: datetime
+
+    def __str__(self) -> str:
+        return mask(f"pid {self.pid} ({self.who}: {self.what}) since {self.since:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def holders(target: targets.Target) -> list[Holder]:
+    """Everybody else who may hold a lock: writers first, then the longest; empty where that can't be found out."""
+    if target.is_sqlite:
+        return _processes(target.path)
+    try:
+        with engines.engine_of(target, write=False).connect() as connection:
+            return [
+                Holder(row.pid, f"{row.usename}, {row.application_name or 'no name'}", f"{row.state}: {query}", since)
+                for row in connection.exec_driver_sql(_SESSIONS)
+                for query, since in [(_without_values(row.query or ""), row.since.astimezone(UTC))]
+            ]
+    except DBAPIError:
+        return []
+
+
+def _without_values(query: str) -> str:
+    """What a session does, and not with what: a literal may be a password."""
+    return re.sub(r"'(?:[^']|'')*'?", "'…'", " ".join(query.split()))
+
+
+def _processes(path: Path) -> list[Holder]:
+    import psutil
+
+    names = {str(path.resolve()) + end for end in ("", "-wal", "-shm", "-journal")}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid == os.getpid() or not names & {file.path for file in process.open_files()}:
+                continue
+            since = datetime.fromtimestamp(process.create_time(), UTC)
+            found.append(Holder(process.pid, process.username(), " ".join(process.cmdline())[:120], since))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            # Gone meanwhile, or another user's: its files can't be seen.
+            continue
+    writers = _writers(names)
+    return sorted(found, key=lambda holder: (holder.pid not in writers, holder.since))
+
+
+def _writers(names: set[str]) -> set[int]:
+    """Who has a write lock on one of these files, as Linux tells it; elsewhere nobody."""
+    try:
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return set()
+    inodes = {str(os.stat(name).st_ino) for name in names if os.path.exists(name)}
+    return {int(lock[4]) for lock in locks if lock[3] == "WRITE" and lock[5].rpartition(":")[2] in inodes}

@@ -1,0 +1,144 @@
+"""From a URL to a target: which database a command works on, never showing a password."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import (
+    exc,
+    make_url,
+)
+from sqlalchemy.engine import URL
+
+from pharmdb import settings
+from pharmdb.errors import ParameterError
+
+DEFAULT_URL = "sqlite:///data/pharm.db"
+
+
+# Where a URL with a password may stand, instead of a parameter.
+SECRET_VARIABLES = {"database_url": "PHARMDB_URL", "source": "PHARMDB_SOURCE"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The database that a verb works on. Its text never holds a password."""
+
+    url: URL
+
+    @cached_property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @cached_property
+    def path(self) -> Path:
+        """The SQLite file. A relative path starts at the home (settings.home), wherever the process was started."""
+        return settings.home() / str(self.url.database)
+
+    @property
+    def name(self) -> str:
+        """The database's name, as `confirm` takes it: the file's name on SQLite."""
+        return self.path.name if self.is_sqlite else str(self.url.database or self.url.query.get("dbname", "?"))
+
+    @property
+    def identity(self) -> str:
+        """Which database it is, whoever connects to it."""
+        if self.is_sqlite:
+            return str(self)
+        host = self.url.host or self.url.query.get("host") or self.url.query.get("service") or ""
+        return f"postgresql://{host}:{self.url.port or 5432}/{self.name}"
+
+    def __str__(self) -> str:
+        if self.is_sqlite:
+            path = self.path.relative_to(home) if self.path.is_relative_to(home := settings.home()) else self.path
+            # A path that holds %20 is written so that the URL can be typed again.
+            return "sqlite:///" + re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path))
+        query = {key: value for key, value in self.url.query.items() if not _is_secret(key)}
+        shown = URL.create(
+            "postgresql", self.url.username, None, self.url.host, self.url.port, self.url.database, query
+        )
+        return shown.render_as_string()
+
+    __repr__ = __str__
+
+
+def of_file(path: Path | str) -> Target:
+    """The SQLite database in a file. A relative path starts at the project's root."""
+    return Target(URL.create("sqlite", database=str(path)))
+
+
+def command(addressed: Target | str, text: str) -> str:
+    """A pharmdb command as it works when typed: with --database-url, where PHARMDB_URL does not name the target."""
+    try:
+        own = str(target()) == str(addressed)
+    except ParameterError:
+        own = False
+    return text if own else f"{text} --database-url {shlex.quote(str(addressed))}"
+
+
+def _is_secret(key: str) -> bool:
+    return "password" in key.lower() or "secret" in key.lower()
+
+
+def target(database_url: str = "") -> Target:
+    """The database to work on: the parameter, else PHARMDB_URL, else the default file.
+
+    Raises ParameterError for a URL that can't be used, and for a parameter that holds a password: parameters are
+    written into run files.
+    """
+    name = "database_url" if database_url else "PHARMDB_URL"
+    return named(name, database_url or os.environ.get("PHARMDB_URL") or DEFAULT_URL, secret=not database_url)
+
+
+def named(source: str, text: str, *, secret: bool) -> Target:
+    """The database of a URL; `source` says where it stands, and `secret` whether it may hold a password there.
+
+    Raises ParameterError.
+    """
+    expected = "a URL like sqlite:///data/pharm.db or postgresql://user@host/database"
+    if not isinstance(text, str):
+        raise ParameterError(expected=expected, found=f"{source} of type {type(text).__name__}", next="pass a string")
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except (exc.ArgumentError, ValueError):
+        # The text itself may hold a password in a place where no mask finds it.
+        raise ParameterError(
+            expected=expected, found=f"{source} is no URL ({len(text)} characters)", next=f"correct {source}"
+        ) from None
+    if backend == "sqlite":
+        _check_sqlite_url(url, text, source)
+        return Target(url.set(drivername="sqlite"))
+    if backend != "postgresql" or url.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise ParameterError(
+            expected=expected, found=f"{source} with the scheme {url.drivername!r}", next=f"correct {source}"
+        )
+    if "@" in (url.host or ""):
+        raise ParameterError(
+            expected=expected, found=f"{source} with an @ in its password", next=f"write %40 for it in {source}"
+        )
+    if not secret and (url.password is not None or any(map(_is_secret, url.query))):
+        variable = SECRET_VARIABLES[source]
+        raise ParameterError(
+            expected=f"a {source} without a password: parameters are written into the run file",
+            found=f"a {source} that holds one",
+            next=f"export {variable}=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
+        )
+    return Target(url.set(drivername="postgresql+psycopg"))
+
+
+def _check_sqlite_url(url: URL, text: str, source: str) -> None:
+    database = url.database or ""
+    odd = database in ("", ":memory:") or database.startswith("file:") or "\0" in database
+    # sqlite://data/x.db has a host, and what?.db a query: both would silently name another file.
+    if odd or url.host or url.username or "?" in text:
+        raise ParameterError(
+            expected="the path of a file, as in sqlite:///data/pharm.db (relative to the project) or sqlite:////tmp/x.db",
+            found=f"{source} = {url.render_as_string(hide_password=True)!r}",
+            next=f"correct {source}",
+        )

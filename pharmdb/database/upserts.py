@@ -1,0 +1,173 @@
+"""Rows into a table where they are missing: one statement for a few of them; for many, a temporary table between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pharmdb.database import bulk, driver_errors
+
+# More rows than this go through a temporary table.
+FEW = 1000
+# So many rows of a table are named, those that were created first.
+SHOWN = 1000
+# A statement takes 32,766 values on SQLite and 65,535 on PostgreSQL.
+CHUNK = 1000
+
+ACTIONS = ("created", "updated", "unchanged")
+Key = tuple[Any, ...]
+
+
+class Upserted(NamedTuple):
+    """How many rows were created, updated and left unchanged, and (key, action) of the first SHOWN."""
+
+    counts: tuple[int, int, int]
+    shown: list[tuple[Key, str]]
+
+
+def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """The values as lists that one statement can take."""
+    rest = iter(values)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk
+
+
+def existing(connection: Connection, table: Table, key: Sequence[str], keys: Sequence[Key]) -> set[Key]:
+    """Which of these keys, at most CHUNK of them, are in the table."""
+    columns = [table.c[column] for column in key]
+    # With the first column by itself SQLite finds the rows by the key's index; of the tuples alone it would read all.
+    firsts = columns[0].in_({values[0] for values in keys})
+    return {tuple(row) for row in connection.execute(select(*columns).where(firsts, tuple_(*columns).in_(keys)))}
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    key: Sequence[str],
+    same: Mapping[str, Any] | None = None,
+    update: Sequence[str] = (),
+) -> Upserted:
+    """Inserts the rows whose `key` is missing; of the others, writes the `update` columns where they differ.
+
+    The rows have `columns`, the key's among them, and all of them the values of `same` besides. Values are text and
+    numbers. Everything happens inside the caller's transaction; more than FEW rows are not held in memory.
+
+    Raises IntegrityError where a rule of the table refuses a row.
+    """
+    rest = iter(rows)
+    head = list(islice(rest, FEW + 1))
+    if not head:
+        return Upserted((0, 0, 0), [])
+    if len(head) > FEW:
+        return _many(connection, table, columns, chain(head, rest), key, same or {}, update)
+    return _few(
+        connection, table, [{**dict(zip(columns, row, strict=True)), **(same or {})} for row in head], key, update
+    )
+
+
+def _few(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], key: Sequence[str], update: Sequence[str]
+) -> Upserted:
+    keys = [tuple(row[column] for column in key) for row in rows]
+    there = existing(connection, table, key, keys)
+    statement = _on_conflict(_insert(connection, table), table, key, update)
+    returned = connection.execute(statement.returning(*(table.c[column] for column in key)), rows)
+    written = {tuple(row) for row in returned}
+    actions = ["unchanged" if k not in written else "updated" if k in there else "created" for k in keys]
+    counts = tuple(map(actions.count, ACTIONS))
+    return Upserted(counts, list(zip(keys, actions, strict=True)))  # type: ignore[arg-type]
+
+
+def _many(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    key: Sequence[str],
+    same: Mapping[str, Any],
+    update: Sequence[str],
+) -> Upserted:
+    staged = _stage(connection, table, columns, rows)
+
+    def value(name: str) -> ColumnElement[Any]:
+        return literal(same[name], table.c[name].type) if name in same else staged.c[name]
+
+    match = and_(*(staged.c[column] == table.c[column] for column in key))
+    joined = staged.outerjoin(table, match)
+    new = table.c[key[0]].is_(None)
+    differs = ~new & or_(false(), *(table.c[name].is_distinct_from(value(name)) for name in update))
+    conditions = (new, differs, ~new & ~differs)
+    counted = select(*(func.count(case((condition, 1))) for condition in conditions)).select_from(joined)
+    expected = connection.execute(counted).one()
+    shown: list[tuple[Key, str]] = []
+    for action, condition, many in zip(ACTIONS, conditions, expected, strict=True):
+        if many and len(shown) < SHOWN:
+            first = select(*(staged.c[column] for column in key)).select_from(joined).where(condition)
+            first = first.order_by(staged.c.number).limit(SHOWN - len(shown))
+            shown += [(tuple(row), action) for row in connection.execute(first)]
+    names = (*columns, *same)
+    selected = select(*map(value, names)).where(true()).order_by(staged.c.number)
+    statement = _on_conflict(_insert(connection, table).from_select(names, selected), table, key, update)
+    written = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+    staged.drop(connection)
+    created = min(expected[0], written)
+    return Upserted((created, written - created, sum(expected) - written), shown)
+
+
+def _stage(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """The rows, numbered, in a table that nobody else sees."""
+    staged = Table(
+        "pharmdb_staged",
+        MetaData(),
+        Column("number", Integer, primary_key=True, autoincrement=False),
+        *(Column(column, table.c[column].type) for column in columns),
+        prefixes=["TEMPORARY"],
+        postgresql_on_commit="DROP",
+    )
+    staged.create(connection)
+    numbered = ((number, *row) for number, row in enumerate(rows))
+    with driver_errors.temporary_room():
+        bulk.insert(connection, staged.name, ("number", *columns), numbered)
+    if connection.dialect.name == "postgresql":
+        # Nobody else looks at a temporary table, and without it the planner guesses.
+        connection.exec_driver_sql(f"ANALYZE {staged.name}")
+    return staged
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def _on_conflict(statement: Any, table: Table, key: Sequence[str], update: Sequence[str]) -> Any:
+    columns = [table.c[column] for column in key]
+    if not update:
+        return statement.on_conflict_do_nothing(index_elements=columns)
+    return statement.on_conflict_do_update(
+        index_elements=columns,
+        set_={column: statement.excluded[column] for column in update},
+        # An equal row is not written: no new row version, no index work, and RETURNING leaves it out.
+        where=or_(*(table.c[column].is_distinct_from(statement.excluded[column]) for column in update)),
+    )

@@ -1,0 +1,1 @@
+"""Attempts, progress, reviews: writing, reading, frames, charts, the inspect command."""

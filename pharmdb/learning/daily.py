@@ -1,0 +1,71 @@
+"""Progress for each tag and day, from the attempts themselves: the database counts, the catalogue knows the tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, text
+
+from pharmdb.learning import catalogue, frames
+from pharmdb.learning.queries import CORRECT_FROM
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COUNTS = ["correct_count", "wrong_count"]
+_KEY = ["day", "module", "course_block", "tag"]
+
+
+def daily_progress(
+    connection: Connection, *, user_id: int | None = None, since: datetime | None = None
+) -> pd.DataFrame:
+    """How many attempts were correct and wrong on each day (UTC), by tag; of all users or of one, ever or since a time.
+
+    day (datetime64[s]), module, course_block, tag (str), correct_count, wrong_count (Int64), in this order. An attempt
+    counts for each tag of its entity; one whose entity is not in data/catalogue stands under a tag that is missing.
+
+    Raises ValueError for a `since` without a zone.
+    """
+    import pandas as pd
+
+    conditions, values = frames.of_attempts(connection, user_id, since)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    sql = _SQL[connection.dialect.name].format(where=where, correct=CORRECT_FROM)
+    rows: Iterable[Sequence[Any]] = connection.execute(text(sql), values)
+    if connection.dialect.name == "sqlite":
+        rows = ((key[:10], *key[10:].split(" ", 1), correct, attempts) for key, correct, attempts in rows)
+    data = pd.DataFrame(map(tuple, rows), columns=["day", "entity_type", "entity_id", "correct_count", "attempts"])
+    data = data.astype({"day": "datetime64[s]"} | dict.fromkeys(("entity_type", "entity_id"), "str"))
+    data = data.assign(wrong_count=data["attempts"] - data["correct_count"])
+    tagged = data.merge(_tags(), how="left", on=["entity_type", "entity_id"])
+    found = tagged.groupby(_KEY, dropna=False, sort=True)[_COUNTS].sum()
+    return found.reset_index().astype(dict.fromkeys(_KEY[1:], "str") | dict.fromkeys(_COUNTS, "Int64"))
+
+
+def _tags() -> pd.DataFrame:
+    """One row for each tag of each entity."""
+    import pandas as pd
+
+    contents = catalogue.read()
+    rows = [
+        (entity.kind, entity.id, contents.modules[entity.kind], entity.block, tag)
+        for entity in contents.entities
+        for tag in entity.tags
+    ]
+    return pd.DataFrame(rows, columns=["entity_type", "entity_id", *_KEY[1:]], dtype="str")
+
+
+# One text is sorted faster than three columns; a day has ten characters, an entity type no space.
+_SQL = {
+    "sqlite": """
+        SELECT substr(created_at, 1, 10) || entity_type || ' ' || entity_id AS key, sum(score >= {correct}), count(*)
+        FROM attempts {where} GROUP BY key
+    """,
+    "postgresql": """
+        SELECT CAST(created_at AT TIME ZONE 'UTC' AS date), entity_type, entity_id,
+               count(*) FILTER (WHERE score >= {correct}), count(*)
+        FROM attempts {where} GROUP BY 1, 2, 3
+    """,
+}

@@ -1,0 +1,262 @@
+"""A read-only look at a database: one snapshot, as tables and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Integer, cast, func, select
+
+from pharmdb import reports
+from pharmdb.database import servers, targets, transactions
+from pharmdb.errors import ParameterError
+from pharmdb.learning import charts, queries
+from pharmdb.models import MODELS, Attempt, DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
+from pharmdb.schema import revisions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HISTORY_ROWS = 50
+DUE_ROWS = 50
+# Of a table or an index in an SQLite file no more pages are read to learn its size.
+PAGES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What was seen. All times are UTC, to the second.
+
+    `tables`: table, rows (int64, counted), size_mib (Float64, with indexes; empty where SQLite was built without
+    dbstat), size_is ("measured", or "estimated" from its first pages for a large table on SQLite; "" where it is
+    empty), newest (time of the row that was added last).
+    `user`: id, email, role, language, created_at; no row where there is no such user.
+    `progress`: module, course_block, tag, correct, wrong (Int64), accuracy (Float64, percent), last_attempt_at.
+    `history`: the newest 50 attempts of the period: created_at, entity_type, entity_id, score (0 to 100), correct.
+    `activity`: day (datetime64), attempts, correct (Int64), accuracy (Float64, percent); days with attempts only.
+    `due`: the 50 reviews that wait longest: next_review_at, entity_type, entity_id, ease_factor, interval_days.
+    `roles`: role, users (Int64). `overrides`: the active ones: name, description, created_by, updated_at.
+    """
+
+    target: str
+    days: int
+    tables: pd.DataFrame
+    user: pd.DataFrame
+    progress: pd.DataFrame
+    history: pd.DataFrame
+    activity: pd.DataFrame
+    due: pd.DataFrame
+    roles: pd.DataFrame
+    overrides: pd.DataFrame
+    entities: list[charts.Entity] = field(repr=False)
+
+    @property
+    def schema_picture(self) -> charts.Picture:
+        """The tables of the database with their columns, keys and references."""
+        return charts.schema(self.entities)
+
+    @property
+    def progress_picture(self) -> charts.Picture:
+        """Correct and wrong attempts of the user for each tag."""
+        return charts.progress(self.progress)
+
+    @property
+    def activity_picture(self) -> charts.Picture:
+        """The user's attempts and accuracy for each day of the period."""
+        return charts.activity(self.activity, self.days)
+
+    @property
+    def outcome(self) -> pd.DataFrame:
+        """One row: ok, changed, rows (int64, of all tables), user (found or not), next."""
+        found = "found" if len(self.user) else "not found"
+        next_ = targets.command(self.target, "pharmdb seed")
+        return reports.table(
+            [(True, "nothing, read-only", int(self.tables["rows"].sum()), found, next_)],
+            {"ok": "bool", "changed": "str", "rows": "int64", "user": "str", "next": "str"},
+        )
+
+
+def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test", days: int = 90) -> Inspection:
+    """Looks at a database through a connection that can't write; `days` is how far back history and activity go.
+
+    Raises UnavailableError, RevisionError where the schema isn't at head, ParameterError for days that are no
+    number from 1 to 36,500.
+    """
+    if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 36_500:
+        raise ParameterError(
+            expected="days as a whole number from 1 to 36500", found=f"days={days!r}", next="pharmdb inspect --days 90"
+        )
+    target = targets.target(database_url)
+    now = datetime.now(UTC)
+    since = now - timedelta(days=days)
+    with transactions.reading(target) as connection:
+        revisions.require_head(connection, target)
+        user = _frame(connection, _user(user_email))
+        user_id = int(user["id"].iloc[0]) if len(user) else -1
+        return Inspection(
+            target=str(target),
+            days=days,
+            tables=_tables(connection),
+            user=user,
+            progress=_progress(connection, user_id),
+            history=_frame(connection, _history(user_id, since)),
+            activity=_activity(connection, user_id, since),
+            due=_frame(connection, _due(user_id, now)),
+            roles=_frame(connection, _ROLES),
+            overrides=_frame(connection, _OVERRIDES),
+            entities=charts.entities(connection),
+        )
+
+
+def _frame(connection: Connection, statement: queries.Statement) -> pd.DataFrame:
+    return _whole_seconds(queries.frame(connection, statement))
+
+
+def _whole_seconds(data: pd.DataFrame) -> pd.DataFrame:
+    """Times to the second: nobody reads microseconds."""
+    times = data.select_dtypes("datetimetz").columns
+    return data.assign(**{column: data[column].dt.floor("s") for column in times})
+
+
+def _accuracy(correct: pd.Series[Any], attempts: pd.Series[Any]) -> pd.Series[Any]:
+    """Percent, to one decimal; empty where there is no attempt."""
+    return (100.0 * correct / attempts.where(attempts > 0)).astype("Float64").round(1)
+
+
+def _user(email: str) -> queries.Statement:
+    return (
+        queries.user_by_email(email)
+        .join(UserSettings, UserSettings.user_id == User.id, isouter=True)
+        .with_only_columns(User.id, User.email, User.role, UserSettings.language, User.created_at)
+    )
+
+
+def _progress(connection: Connection, user_id: int) -> pd.DataFrame:
+    statement = select(
+        ProgressByTag.module,
+        ProgressByTag.course_block,
+        ProgressByTag.tag,
+        ProgressByTag.correct_count.label("correct"),
+        ProgressByTag.wrong_count.label("wrong"),
+        ProgressByTag.last_attempt_at,
+    ).where(ProgressByTag.user_id == user_id)
+    data = _frame(connection, statement).sort_values(["module", "course_block", "tag"], ignore_index=True)
+    data.insert(5, "accuracy", _accuracy(data["correct"], data["correct"] + data["wrong"]))
+    return data
+
+
+def _history(user_id: int, since: datetime) -> queries.Statement:
+    return (
+        queries.attempt_history(user_id, limit=HISTORY_ROWS)
+        .where(Attempt.created_at >= since)
+        .with_only_columns(
+            Attempt.created_at,
+            Attempt.entity_type,
+            Attempt.entity_id,
+            Attempt.score,
+            (Attempt.score >= queries.CORRECT_FROM).label("correct"),
+        )
+    )
+
+
+def _activity(connection: Connection, user_id: int, since: datetime) -> pd.DataFrame:
+    # PostgreSQL's date() follows the session's zone, which is UTC for every connection of ours.
+    day = func.date(Attempt.created_at)
+    correct = func.sum(cast(Attempt.score >= queries.CORRECT_FROM, Integer), type_=Integer())
+    statement = (
+        select(day.label("day"), func.count().label("attempts"), correct.label("correct"))
+        .where(Attempt.user_id == user_id, Attempt.created_at >= since)
+        .group_by(day)
+        .order_by(day)
+    )
+    data = queries.frame(connection, statement).astype({"day": "datetime64[s]"})
+    return data.assign(accuracy=_accuracy(data["correct"], data["attempts"]))
+
+
+def _due(user_id: int, now: datetime) -> queries.Statement:
+    return queries.due_reviews(user_id, now, limit=DUE_ROWS).with_only_columns(
+        SpacedRepetitionItem.next_review_at,
+        SpacedRepetitionItem.entity_type,
+        SpacedRepetitionItem.entity_id,
+        SpacedRepetitionItem.ease_factor,
+        SpacedRepetitionItem.interval_days,
+    )
+
+
+_ROLES = select(User.role, func.count().label("users")).group_by(User.role).order_by(User.role)
+_OVERRIDES = (
+    select(
+        DatasetOverride.name,
+        DatasetOverride.description,
+        User.email.label("created_by"),
+        DatasetOverride.updated_at,
+    )
+    .join(User, User.id == DatasetOverride.created_by_id)
+    .where(DatasetOverride.is_active)
+    .order_by(DatasetOverride.name)
+)
+
+
+def _tables(connection: Connection) -> pd.DataFrame:
+    counts = {
+        model.__tablename__: connection.scalar(select(func.count()).select_from(model.__table__)) or 0
+        for model in MODELS
+    }
+    sizes = (
+        _sizes_postgresql(connection) if connection.dialect.name == "postgresql" else _sizes_sqlite(connection, counts)
+    )
+    rows = []
+    for model in MODELS:
+        table: Any = model.__table__
+        time = next(table.c[name] for name in ("created_at", "last_attempt_at", "last_reviewed_at") if name in table.c)
+        # The row with the largest id was added last: no scan for the newest time.
+        newest = connection.scalar(select(time).order_by(table.c.id.desc()).limit(1))
+        size, size_is = sizes.get(table.name, (None, ""))
+        rows.append((table.name, counts[table.name], size and round(size / 2**20, 1), size_is, newest))
+    columns = {
+        "table": "str",
+        "rows": "int64",
+        "size_mib": "Float64",
+        "size_is": "str",
+        "newest": "datetime64[us, UTC]",
+    }
+    return _whole_seconds(reports.table(rows, columns))
+
+
+def _sizes_postgresql(connection: Connection) -> dict[str, tuple[float | None, str]]:
+    """Bytes of each table with its indexes, which the server knows."""
+    names = ", ".join(f"'{model.__tablename__}'" for model in MODELS)
+    found = connection.exec_driver_sql(
+        f"SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname IN ({names}) "
+        "AND relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r'"
+    )
+    return {name: (size, "measured") for name, size in found}
+
+
+def _sizes_sqlite(connection: Connection, counts: dict[str, int]) -> dict[str, tuple[float | None, str]]:
+    """Bytes of each table with its indexes, and whether they were measured; nothing without dbstat.
+
+    Only the pages themselves tell how many they are: those of a large table or index are estimated from how many of
+    its rows the first ones hold.
+    """
+    if not connection.exec_driver_sql("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'").first():
+        return {}
+    sizes: dict[str, float] = {}
+    whole = servers.size(connection)
+    estimated = set()
+    trees = connection.exec_driver_sql("SELECT tbl_name, name FROM sqlite_master WHERE rootpage > 0").all()
+    for table, name in trees:
+        if table not in counts:
+            continue
+        pages, size, rows = connection.exec_driver_sql(
+            "SELECT count(*), sum(pgsize), sum(ncell) FILTER (WHERE pagetype = 'leaf') "
+            "FROM (SELECT pgsize, ncell, pagetype FROM dbstat WHERE name = ? LIMIT ?)",
+            (name, PAGES),
+        ).one()
+        if pages == PAGES:
+            estimated.add(table)
+            # An estimate is no less than what was seen.
+            size = min(max(size, size * counts[table] / max(rows or 0, 1)), whole)
+        sizes[table] = sizes.get(table, 0) + size
+    return {table: (size, "estimated" if table in estimated else "measured") for table, size in sizes.items()}

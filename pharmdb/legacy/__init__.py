@@ -1,0 +1,1 @@
+"""The upgrade command: from an old Prisma database to the current schema."""

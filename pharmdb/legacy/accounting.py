@@ -1,0 +1,282 @@
+"""Every row of an old database: copied, or rejected with its reason, and counted. Used by the upgrade alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table
+from tqdm import tqdm
+
+from pharmdb.database import bulk, driver_errors, targets
+from pharmdb.errors import PharmdbError
+from pharmdb.legacy import checksums, conversion, stages
+from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
+from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
+
+SHOWN = 1000
+# Seconds of work before there is a progress bar.
+DELAY = 2
+
+# As the revision of the constraints makes it.
+rejects_table = Table(
+    "upgrade_rejects",
+    MetaData(),
+    Column("id", BIGINT, primary_key=True),
+    Column("source_table", VARCHAR, nullable=False),
+    Column("source_id", BigInteger().with_variant(Integer(), "sqlite"), nullable=False),
+    Column("row", DOCUMENT, nullable=False),
+    Column("reason", VARCHAR, nullable=False),
+    Column("rejected_at", UTCDateTime, server_default=utcnow(), nullable=False),
+    sqlite_strict=True,
+)
+# What no two rows of a table may share, besides the users' e-mail and the names of overrides.
+_UNIQUE = {
+    UserSettings: ("user_id",),
+    ProgressByTag: ("user_id", "module", "course_block", "tag"),
+    SpacedRepetitionItem: ("user_id", "entity_type", "entity_id"),
+}
+# What a conversion that a person would notice is called.
+_NOTICED = {
+    ("users", "email"): "email trimmed or lower-cased",
+    ("users", "role"): "role USER given",
+}
+
+
+@dataclass
+class Count:
+    """What became of one table's rows, and the sums of checksums.py over source, target and rejects."""
+
+    table: stages.OldTable
+    source: int = 0
+    imported: int = 0
+    rejected: int = 0
+    source_sum: int = 0
+    target_sum: int | None = None
+    rejects_sum: int = 0
+    largest_id: int = 0
+
+
+class Account:
+    """Goes through an old database once; with a writer it copies, without one it only counts.
+
+    The rows of one batch are in memory, the ids of the users, and nothing that grows with the attempts.
+    """
+
+    def __init__(
+        self,
+        source: Connection,
+        place: targets.Target,
+        recognition: stages.Recognition,
+        *,
+        to_postgresql: bool,
+        writer: Connection | None = None,
+    ) -> None:
+        self._source = source
+        self._place = place
+        self._recognition = recognition
+        self._to_postgresql = to_postgresql
+        self._writer = writer
+        self._users: set[int] = set()
+        self._rejected_users: set[int] = set()
+        self._with_settings: set[int] = set()
+        # A table that the stage lacks has no row on either side.
+        empty = None if writer is None else 0
+        self.counts = tuple(Count(table, target_sum=empty) for table in stages.TABLES)
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        self.changes: Counter[tuple[str, str]] = Counter()
+        self.rejects: list[tuple[str, int, str, str]] = []
+
+    @property
+    def digest(self) -> str:
+        """Over every row of the source, imported or not: the same for the same source only."""
+        found = [(c.table.name, c.source, c.source_sum, c.rejects_sum) for c in self.counts]
+        return sha256(repr(found).encode()).hexdigest()
+
+    def run(self) -> None:
+        """Raises PharmdbError where a row is neither imported nor rejected, or the target holds other values."""
+        there = [count for count in self.counts if self._recognition.has(count.table)]
+        with driver_errors.explaining(self._place):
+            expected = {count.table.name: stages.count(self._source, count.table) for count in there}
+        with tqdm(total=sum(expected.values()), unit=" rows", delay=DELAY, leave=False) as bar:
+            for count in there:
+                judge, make = self._judge(count.table), self._tuple(count.table)
+                for batch in self._batches(count.table):
+                    self._take(count, batch, judge, make)
+                    bar.update(len(batch))
+                count.source_sum %= checksums.MODULUS
+                if self._writer is not None:
+                    count.target_sum = checksums.of_target(self._writer, count.table)
+                _compare(count, expected[count.table.name])
+        lacking = len(self._users - self._with_settings)
+        if lacking:
+            self.changes["user_settings", "default settings added"] += lacking
+
+    def _batches(self, table: stages.OldTable) -> Iterator[list[stages.Row]]:
+        # An error in here is the source's; what is done with a batch is not in here.
+        with driver_errors.explaining(self._place):
+            yield from stages.rows(self._source, table, self._recognition)
+
+    def _take(self, count: Count, batch: list[stages.Row], judge: _Judge, make: _Make) -> None:
+        kept: list[list[Any]] = []
+        rejected: list[tuple[str, int, str, str]] = []
+        for row in batch:
+            try:
+                found = judge(row)
+            except stages.RejectedError as error:
+                entry = (count.table.table, row[0], str(error), stages.as_json(count.table, row))
+                count.rejects_sum = (count.rejects_sum + checksums.digest(entry)) % checksums.MODULUS
+                rejected.append(entry)
+            else:
+                kept.append(found)
+                count.source_sum += checksums.digest(make(row, found))
+        count.source += len(batch)
+        count.imported += len(kept)
+        count.rejected += len(rejected)
+        count.largest_id = max(count.largest_id, batch[-1][0])
+        for table, _, reason, _ in rejected:
+            # The value at a reason's end would make every row a kind of its own.
+            self.reasons[table, reason.partition(": ")[0]] += 1
+        for table, id_, reason, stored in rejected[: SHOWN - len(self.rejects)]:
+            # The table in the target keeps the hash; what is shown does not.
+            shown = json.loads(stored)
+            if "passwordHash" in shown:
+                shown["passwordHash"] = "***"
+            self.rejects.append((table, id_, reason, json.dumps(shown, ensure_ascii=False)))
+        if self._writer is not None:
+            bulk.insert(self._writer, count.table.table, count.table.columns, kept)
+            bulk.insert(self._writer, rejects_table.name, ("source_table", "source_id", "reason", "row"), rejected)
+
+    def _tuple(self, table: stages.OldTable) -> _Make:
+        make = checksums.of_old_rows(table)
+        if table.model is not DatasetOverride:
+            return lambda row, found: make(row)
+        name = table.columns.index("name")
+        # A number behind a name is no conversion; it is counted as a change.
+        return lambda row, found: make((*row[:name], found[name], *row[name + 1 :]))
+
+    # -- what becomes of a row ----------------------------------------------------------------------
+
+    def _judge(self, table: stages.OldTable) -> _Judge:
+        """A function that makes our row of an old one, or raises RejectedError."""
+        has_role = "role" in self._recognition.columns["User"]
+        convert = conversion.converter(table, to_postgresql=self._to_postgresql, has_role=has_role)
+        noticed = [
+            (table.columns.index(column), (name, change))
+            for (name, column), change in _NOTICED.items()
+            if name == table.table
+        ]
+        if table.model is User:
+            accept = self._accept_user(table, convert)
+        elif table.model is DatasetOverride:
+            accept = self._number_name(table)
+        else:
+            accept = self._accept_once(table)
+        owner = table.owner
+
+        def judge(row: stages.Row) -> list[Any]:
+            if owner is not None and row[owner] not in self._users:
+                was = "a user that was rejected" if row[owner] in self._rejected_users else "no user"
+                raise stages.RejectedError(f"{table.columns[owner]} names {was}: {row[owner]!r:.60}")
+            try:
+                found = convert(row)
+                accept(found)
+            except stages.RejectedError:
+                if table.model is User:
+                    self._rejected_users.add(row[0])
+                raise
+            for place, change in noticed:
+                if found[place] != row[place]:
+                    self.changes[change] += 1
+            return found
+
+        return judge
+
+    def _repeated(self, table: stages.OldTable, key: tuple[str, ...]) -> set[int]:
+        with driver_errors.explaining(self._place):
+            return stages.repeated(self._source, table, key)
+
+    def _accept_user(self, table: stages.OldTable, convert: _Judge) -> Callable[[list[Any]], None]:
+        """Of accounts with one e-mail the oldest is kept."""
+        email, created = table.columns.index("email"), table.columns.index("created_at")
+        several = self._repeated(table, ("email",))
+        oldest: dict[str, tuple[str, int]] = {}
+        for batch in self._batches(table) if several else ():
+            for row in batch:
+                if row[0] not in several:
+                    continue
+                try:
+                    found = convert(row)
+                except stages.RejectedError:
+                    continue
+                mine = (found[created], found[0])
+                oldest[found[email]] = min(mine, oldest.get(found[email], mine))
+
+        def accept(found: list[Any]) -> None:
+            kept = oldest.get(found[email])
+            if kept is not None and kept[1] != found[0]:
+                raise stages.RejectedError(f"an older account has the same e-mail: user {kept[1]}")
+            self._users.add(found[0])
+
+        return accept
+
+    def _accept_once(self, table: stages.OldTable) -> Callable[[list[Any]], None]:
+        key = _UNIQUE.get(table.model)
+        if key is None:
+            return lambda found: None
+        places = [table.columns.index(column) for column in key]
+        several = self._repeated(table, key)
+        seen: set[tuple[Any, ...]] = set()
+
+        def accept(found: list[Any]) -> None:
+            if found[0] in several:
+                values = tuple(found[place] for place in places)
+                if values in seen:
+                    raise stages.RejectedError(f"an earlier row has the same {', '.join(key)}")
+                seen.add(values)
+            if table.model is UserSettings:
+                self._with_settings.add(found[places[0]])
+
+        return accept
+
+    def _number_name(self, table: stages.OldTable) -> Callable[[list[Any]], None]:
+        """Of overrides with one name the first keeps it; the others get a number, and stay."""
+        place = table.columns.index("name")
+        with driver_errors.explaining(self._place):
+            taken = stages.names(self._source, table)
+        used: set[str] = set()
+
+        def number(found: list[Any]) -> None:
+            name = found[place]
+            if name in used:
+                n = 2
+                while (free := f"{name} ({n})") in taken:
+                    n += 1
+                taken.add(free)
+                found[place] = free
+                self.changes[table.table, "name numbered"] += 1
+            used.add(found[place])
+
+        return number
+
+
+_Judge = Callable[[stages.Row], list[Any]]
+_Make = Callable[[stages.Row, list[Any]], tuple[Any, ...]]
+
+
+def _compare(count: Count, expected: int) -> None:
+    """The account of one table must balance before anything is committed."""
+    if count.source == expected == count.imported + count.rejected and count.target_sum in (None, count.source_sum):
+        return
+    target = "" if count.target_sum is None else f", target {checksums.shown(count.target_sum)}"
+    raise PharmdbError(
+        expected=f"{expected} rows of {count.table.name} imported or rejected, with their values",
+        found=f"{count.imported} imported, {count.rejected} rejected; checksums: source "
+        f"{checksums.shown(count.source_sum)}{target}",
+        unchanged="everything was rolled back",
+        next="report this as a bug of pharmdb, with this text",
+    )

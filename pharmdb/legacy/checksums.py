@@ -1,0 +1,118 @@
+"""Two independent sums over a table: one from the old system's values, one from what the target says it holds.
+
+Each row becomes one tuple, from the old values by arithmetic of this module's own and from the target by its SQL; the
+sum of the tuples' SHA-256 does not depend on their order.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from fractions import Fraction
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection
+
+from pharmdb.legacy.stages import OldTable, Row
+from pharmdb.models import User
+from pharmdb.schema.canonical import canonical_json
+
+MODULUS = 2**256
+
+
+def digest(value: object) -> int:
+    """The SHA-256 of a value's text as a number."""
+    return int.from_bytes(sha256(repr(value).encode("utf-8", "surrogatepass")).digest(), "big")
+
+
+def shown(total: int) -> str:
+    """The first 12 hex digits of a sum."""
+    return f"{total % MODULUS:064x}"[:12]
+
+
+_PARTS = re.compile(r"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d)?)?")
+
+
+def microseconds(value: Any) -> int:
+    """Of an old time, since 1970."""
+    if isinstance(value, int):
+        return value * 1000
+    if isinstance(value, float):
+        return round(Fraction(value) * 1000)
+    found = _PARTS.fullmatch(value)
+    assert found is not None, value
+    *clock, fraction, sign, hours, minutes = found.groups()
+    seconds = calendar.timegm(tuple(map(int, clock)))
+    offset = (int(hours) * 60 + int(minutes or 0)) * 60 if sign else 0
+    return (seconds - (offset if sign == "+" else -offset)) * 1_000_000 + int(((fraction or "") + "000000")[:6])
+
+
+def _document(value: Any) -> str | None:
+    stored = value if isinstance(value, str) else repr(value)
+    if stored.lstrip().startswith('"'):
+        with suppress(ValueError):
+            return canonical_json(json.loads(stored))
+    return canonical_json(stored)
+
+
+def _real(value: float) -> float:
+    return value + 0.0  # SQLite has no -0.0
+
+
+_OLD: dict[str, Callable[[Any], Any]] = {"time": microseconds, "document": _document, "real": _real, "boolean": int}
+
+
+def of_old_rows(table: OldTable) -> Callable[[Row], tuple[Any, ...]]:
+    """A function that makes the tuple of an old row."""
+    functions = [_OLD.get(kind) for kind in table.kinds]
+    if table.model is User:
+        functions[table.names.index("email")] = lambda value: value.strip().lower()
+
+    def make(row: Row) -> tuple[Any, ...]:
+        return tuple(
+            [value if f is None or value is None else f(value) for f, value in zip(functions, row, strict=True)]
+        )
+
+    if table.model is not User:
+        return make
+    # Before there were roles everybody was a USER.
+    role = table.names.index("role")
+    return lambda row: make((*row[:role], row[role] or "USER", *row[role + 1 :]))
+
+
+def of_target(connection: Connection, table: OldTable) -> int:
+    """The sum over the table as the target's own SQL tells it."""
+    sqlite = connection.dialect.name == "sqlite"
+    columns = []
+    for column, kind in zip(table.columns, table.kinds, strict=True):
+        if kind == "time" and sqlite:
+            columns.append(f"strftime('%s', substr({column}, 1, 19)) * 1000000 + substr({column}, 21)")
+        elif kind == "time":
+            columns.append(f"(EXTRACT(EPOCH FROM {column}) * 1000000)::bigint")
+        elif kind == "document" and not sqlite:
+            columns.append(f"{column}::text")
+        elif kind == "boolean" and not sqlite:
+            columns.append(f"{column}::int")
+        else:
+            columns.append(column)
+    functions: dict[str, Callable[[Any], Any]] = {"document": canonical_json, "real": _real}
+    made = [(place, functions[kind]) for place, kind in enumerate(table.kinds) if kind in functions]
+    sql = f"SELECT {', '.join(columns)} FROM {table.table}"
+    driver: Any = connection.connection.driver_connection
+    cursor = driver.cursor() if sqlite else driver.cursor(name="sums")
+    total = 0
+    try:
+        cursor.execute(sql)
+        while rows := cursor.fetchmany(5000):
+            for row in rows:
+                values = list(row)
+                for place, function in made:
+                    values[place] = function(values[place])
+                total += digest(tuple(values))
+    finally:
+        cursor.close()
+    return total % MODULUS

@@ -1,0 +1,285 @@
+"""Each old value in the form in which pharmdb stores it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from pharmdb.legacy.stages import OldTable, RejectedError, Row
+from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES, User
+from pharmdb.schema.canonical import decoder
+
+LARGEST = 2**31 - 1
+
+
+DEEPEST = 900
+
+
+# The same for white space as what our own revision trims.
+WHITE_SPACE = " \t\r\n"
+
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the stored form names no zone
+
+
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,9})?|T\d\d:\d\d:\d\d(?:\.\d{1,9})?(?=Z|[+-]))(Z|[+-]\d\d(?::?\d\d)?)?"
+)
+
+
+def time(value: Any) -> str:
+    """Milliseconds since 1970, ISO 8601 with its zone, or the database's own UTC text -> our text, UTC."""
+    try:
+        if isinstance(value, (int, float)):
+            found = _EPOCH + timedelta(milliseconds=value)
+        elif isinstance(value, str) and (match := _TIME.fullmatch(value)):
+            found = datetime.fromisoformat(value)
+            if match[1]:
+                found = found.astimezone(UTC).replace(tzinfo=None)
+        else:
+            raise RejectedError(f"no time that can be read: {value!r:.60}")
+    except (ValueError, OverflowError):
+        raise RejectedError(f"no time that can be read: {value!r:.60}") from None
+    return found.isoformat(sep=" ", timespec="microseconds")
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise RejectedError("empty" if value is None else f"not text: {value!r:.60}")
+    return value
+
+
+def text_for_postgresql(value: Any) -> str:
+    if "\0" in text(value):
+        raise RejectedError("holds a NUL character, which PostgreSQL can't store")
+    return str(value)
+
+
+def count_of(value: Any) -> int:
+    if not 0 <= _integer(value) <= LARGEST:
+        raise RejectedError(f"not from 0 to {LARGEST}: {value}")
+    return int(value)
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise RejectedError(f"not a whole number: {value!r:.60}")
+    return value
+
+
+def real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise RejectedError(f"not a number: {value!r:.60}")
+    return float(value)
+
+
+def boolean(value: Any) -> bool:
+    if value not in (0, 1):
+        raise RejectedError(f"neither true nor false: {value!r:.60}")
+    return bool(value)
+
+
+def _any_number(digits: str) -> int:
+    return 0
+
+
+_loads = decoder()
+
+
+# Python refuses to make an int of more than 4,300 digits, which is JSON all the same.
+_loads_long = decoder(parse_int=_any_number)
+
+
+def _parse(document: str) -> Any:
+    """The value. Raises ValueError for what isn't JSON, RejectedError for what is nested too deeply."""
+    if len(document) > DEEPEST and document.count("[") + document.count("{") > DEEPEST:
+        depth = deepest = 0
+        # Brackets in strings count as well: who nests 900 of them in a text can wait for a person.
+        for character in document:
+            depth += (character in "[{") - (character in "]}")
+            deepest = max(deepest, depth)
+        if deepest > DEEPEST:
+            raise RejectedError(f"JSON that is nested more than {DEEPEST} deep")
+    try:
+        return _loads(document)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _loads_long(document)
+
+
+def document(value: Any) -> str:
+    """The JSON value's own text: of a string whose content is JSON, that content."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # SQLite keeps a bare number in a JSON column as a number.
+        value = json.dumps(real(value)) if isinstance(value, float) else str(value)
+    try:
+        parsed = _parse(text(value))
+    except ValueError:
+        raise RejectedError(f"not JSON: {value!r:.60}") from None
+    if not isinstance(parsed, str):
+        return str(value)
+    try:
+        _parse(parsed)
+    except ValueError:
+        return str(value)
+    # Half of a surrogate pair is no text for a database; its escape is.
+    return parsed if parsed.isascii() else _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", parsed)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+_LONG_NUMBER = re.compile(r"\d[eE][+-]?\d{4}|\d{9999}")
+
+
+def _storable(number: str) -> int:
+    """The limits of PostgreSQL's numeric: 131,072 digits before the point, 16,383 after it."""
+    try:
+        found = Decimal(number)
+        exponent = found.as_tuple().exponent
+        if found.adjusted() < 131_072 and isinstance(exponent, int) and exponent >= -16_383:
+            return 0
+    except InvalidOperation:
+        pass
+    raise RejectedError("JSON with a number that PostgreSQL can't store")
+
+
+_check_numbers = json.JSONDecoder(parse_int=_storable, parse_float=_storable).decode
+
+
+def document_for_postgresql(value: Any) -> str:
+    """As `document`; JSONB has no NUL, no half of a surrogate pair, and no number beyond its numeric."""
+    found = document(value)
+    if "\\u" in found:
+        plain = json.dumps(_parse(found), ensure_ascii=False)
+        if _ESCAPED_NUL.search(plain) or not _is_unicode(plain):
+            raise RejectedError("JSON with a character that PostgreSQL can't store")
+    if _LONG_NUMBER.search(found):
+        _check_numbers(found)
+    return found
+
+
+def _is_unicode(plain: str) -> bool:
+    try:
+        plain.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def plain_json(value: Any) -> str:
+    """A document that stays text, as it was written."""
+    try:
+        _parse(text(value))
+    except ValueError:
+        raise RejectedError("not JSON") from None
+    return str(value)
+
+
+def email(value: Any) -> str:
+    found = text(value).strip(WHITE_SPACE)
+    # ASCII first: lower() would make a k of the Kelvin sign.
+    if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", found):
+        raise RejectedError(f"not an e-mail address: {found!r:.60}")
+    return found.lower()
+
+
+def _one_of(*values: str) -> Callable[[Any], str]:
+    def convert(value: Any) -> str:
+        if value not in values:
+            raise RejectedError(f"not one of {', '.join(values)}: {value!r:.60}")
+        return str(value)
+
+    return convert
+
+
+def _language(value: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2,5}", text(value)):
+        raise RejectedError(f"not two to five letters: {value!r:.60}")
+    return str(value)
+
+
+def _between(low: float, high: float, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        found = convert(value)
+        if not low <= found <= high:
+            raise RejectedError(f"not from {low} to {high}: {value!r:.60}")
+        return found
+
+    return check
+
+
+def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
+
+
+# What isn't known by its kind alone.
+_OWN: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("users", "email"): email,
+    ("users", "role"): _one_of(*ROLES),
+    ("user_settings", "language"): _language,
+    ("attempts", "entity_type"): _one_of(*ATTEMPT_ENTITY_TYPES),
+    ("attempts", "score"): _between(0, 100, real),
+    ("spaced_repetition_items", "ease_factor"): _between(1.3, 1_000_000, real),
+    ("spaced_repetition_items", "interval_days"): _between(1, LARGEST, count_of),
+    ("dataset_overrides", "json_text"): plain_json,
+}
+
+
+def converter(table: OldTable, *, to_postgresql: bool, has_role: bool) -> Callable[[Row], list[Any]]:
+    """A function that makes a row of ours from an old one, as the driver takes it. It raises RejectedError."""
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "id": _integer,
+        "owner": _integer,
+        "text": text_for_postgresql if to_postgresql else text,
+        "document": document_for_postgresql if to_postgresql else document,
+        "time": (lambda value: time(value) + "+00") if to_postgresql else time,
+        "count": count_of,
+        "real": real,
+        "boolean": boolean if to_postgresql else (lambda value: int(boolean(value))),
+    }
+    converters = []
+    for column, kind in zip(table.model.__table__.columns, table.kinds, strict=True):
+        convert = _OWN.get((table.table, column.name), kinds[kind])
+        if (table.model, column.name) == (User, "role") and not has_role:
+            convert = _role_before_roles
+        converters.append(_optional(convert) if column.nullable else convert)
+    names = table.columns
+    ordered = (names.index("next_review_at"), names.index("last_reviewed_at")) if "next_review_at" in names else None
+
+    def convert_row(row: Row) -> list[Any]:
+        try:
+            found = [convert(value) for convert, value in zip(converters, row, strict=True)]
+        except RejectedError:
+            raise _named(table, converters, row) from None
+        if ordered and found[ordered[1]] is not None and found[ordered[0]] < found[ordered[1]]:
+            raise RejectedError("next_review_at is before last_reviewed_at")
+        return found
+
+    return convert_row
+
+
+def _role_before_roles(value: Any) -> str:
+    return "USER"
+
+
+def _named(table: OldTable, converters: list[Callable[[Any], Any]], row: Row) -> RejectedError:
+    """The reason, with the columns that it is about."""
+    reasons = []
+    for name, convert, value in zip(table.columns, converters, row, strict=True):
+        try:
+            convert(value)
+        except RejectedError as error:
+            # What is wrong with a hash is told without the hash.
+            told = str(error).partition(":")[0] if name == "password_hash" else error
+            reasons.append(f"{name} is {told}")
+    return RejectedError("; ".join(reasons))

@@ -1,0 +1,1 @@
+"""Revisions, drift, dropping, fingerprints."""

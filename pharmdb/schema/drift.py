@@ -1,0 +1,155 @@
+"""Where the schema of a database differs from the models: tables, columns, constraints, indexes, checks."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import CheckConstraint, ClauseElement, Connection, Dialect, ForeignKeyConstraint, Table, inspect
+from sqlalchemy.types import TypeEngine
+
+from pharmdb.models import MODELS, Base
+from pharmdb.schema.bookkeeping import BOOKKEEPING_TABLES
+from pharmdb.types import utcnow
+
+NONE = "none"
+COLUMNS = ("kind", "table", "name", "expected", "found")
+Difference = tuple[str, str, str, str, str]
+
+
+def _include_name(name: str | None, type_: str, parents: Any) -> bool:
+    return not (type_ == "table" and name in BOOKKEEPING_TABLES)
+
+
+def _compare_default(
+    context: Any, column: Any, model_column: Any, found: str | None, model_default: Any, expected: str | None
+) -> bool | None:
+    """True where the defaults differ; None leaves it to Alembic."""
+    if model_default is not None and isinstance(model_default.arg, utcnow):
+        return _normal(found or "") != _normal(str(model_default.arg.compile(dialect=context.dialect)))
+    if model_default is not None and isinstance(model_default.arg, str):
+        literal = model_default.arg.replace("'", "''")
+        expected = f"'{literal}'"
+    return _normal(found or "") != _normal(expected or "")
+
+
+# How env.py and this module compare models and database; one definition for both.
+COMPARISON: dict[str, Any] = {
+    "target_metadata": Base.metadata,
+    "include_name": _include_name,
+    "compare_type": True,
+    "compare_server_default": _compare_default,
+}
+
+
+def differences(connection: Connection) -> list[Difference]:
+    """Each as (kind, table, name, expected, found), sorted; empty where the schema is what the models say.
+
+    Tables that are not ours are named too, as kind "table" with nothing expected.
+    """
+    options = {key: value for key, value in COMPARISON.items() if key != "target_metadata"}
+    context = MigrationContext.configure(connection, opts=options)
+    found: list[Difference] = []
+    for entry in compare_metadata(context, Base.metadata):
+        # Changes of one column come as a list.
+        for difference in entry if isinstance(entry, list) else [entry]:
+            found.append(_describe(difference, connection.dialect))
+    # A table that is missing has no indexes either: that is one difference.
+    missing = {table for kind, table, _, _, actual in found if kind == "table" and actual == NONE}
+    found = [d for d in found if d[0] == "table" or d[1] not in missing]
+    return sorted(_paired(found) + _checks(connection))
+
+
+def _describe(difference: tuple[Any, ...], dialect: Dialect) -> Difference:
+    """Alembic's tuples say how to change the database; this says what is expected and what was found."""
+    operation, *rest = difference
+    action, _, kind = operation.partition("_")
+    if action == "modify":
+        _, table, name, _, was, expected = rest
+        return kind, table, name, _text(expected, dialect), _text(was, dialect)
+    if kind == "column":
+        _, table, item = rest
+        text = _text(item.type, dialect)
+    elif kind == "table":
+        item, text = rest[0], "a table"
+        table = item.name
+    else:
+        item = rest[0]
+        table, text = item.table.name, ", ".join(column.name for column in item.columns)
+        if isinstance(item, ForeignKeyConstraint):
+            text += f" to {item.elements[0].target_fullname} ON DELETE {item.ondelete or 'NO ACTION'}"
+    sides = (text, NONE) if action == "add" else (NONE, text)
+    return kind, table, str(item.name), *sides
+
+
+def _text(item: Any, dialect: Dialect) -> str:
+    """A type or a default, as the database would write it."""
+    if isinstance(item, TypeEngine):
+        return item.compile(dialect=dialect)
+    if isinstance(item, bool):
+        return "NULL" if item else "NOT NULL"
+    value = getattr(item, "arg", item)
+    if isinstance(value, ClauseElement):
+        value = value.compile(dialect=dialect)
+    return NONE if value is None else str(value)
+
+
+def _paired(found: list[Difference]) -> list[Difference]:
+    """An altered constraint comes from Alembic as one that is missing and one that is too many: one difference."""
+    merged: dict[tuple[str, str, str], Difference] = {}
+    for difference in found:
+        kind, table, name, expected, actual = difference
+        if other := merged.get((kind, table, name)):
+            expected = expected if other[3] == NONE else other[3]
+            actual = actual if other[4] == NONE else other[4]
+        merged[kind, table, name] = (kind, table, name, expected, actual)
+    return list(merged.values())
+
+
+def _checks(connection: Connection) -> list[Difference]:
+    inspector = inspect(connection)
+    tables = set(inspector.get_table_names())
+    names = [model.__tablename__ for model in MODELS if model.__tablename__ in tables]
+    found: list[Difference] = []
+    for model in MODELS:
+        table: Table = model.__table__  # type: ignore[assignment]
+        if table.name not in names:
+            continue
+        expected = {str(c.name): str(c.sqltext) for c in active_checks(table, connection)}
+        actual = {str(c["name"]): str(c["sqltext"]) for c in inspector.get_check_constraints(table.name)}
+        for name in sorted(expected.keys() | actual.keys()):
+            want, have = expected.get(name, NONE), actual.get(name, NONE)
+            if _rule(want, connection.dialect) != _rule(have, connection.dialect):
+                found.append(("check", table.name, name, want, have))
+        if connection.dialect.name == "sqlite":
+            strict = inspector.get_table_options(table.name).get("sqlite_strict", False)
+            if not strict:
+                found.append(("option", table.name, "STRICT", "STRICT", NONE))
+    return found
+
+
+def active_checks(table: Table, connection: Connection) -> list[CheckConstraint]:
+    """The checks of a table that this kind of database has."""
+
+    def applies(check: CheckConstraint) -> bool:
+        condition = getattr(check, "_ddl_if", None)
+        return condition is None or condition.dialect == connection.dialect.name
+
+    return [c for c in table.constraints if isinstance(c, CheckConstraint) and applies(c)]
+
+
+def _rule(sql: str, dialect: Dialect) -> str:
+    """What a check says; SQLite keeps its text as it was written."""
+    return " ".join(sql.split()) if dialect.name == "sqlite" else _normal(sql)
+
+
+def _normal(sql: str) -> str:
+    """PostgreSQL stores a check as a tree and prints it anew: with casts, brackets and its own spelling."""
+    text = re.sub(r"CAST\((\w+) AS (\w+)\)", r"\1::\2", sql)
+    text = re.sub(r"= ANY \(+ARRAY\[(.*?)\]", r"IN (\1", text)
+    text = re.sub(r"::(character varying|text|double precision|timestamp with time zone)(\[\])?", "", text)
+    parts = re.split(r"('(?:[^']|'')*')", text)
+    # Every other part is a literal, where case and space mean something.
+    return "".join(part if n % 2 else re.sub(r"[\s()\"]", "", part).lower() for n, part in enumerate(parts))

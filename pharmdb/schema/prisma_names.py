@@ -1,0 +1,9 @@
+"""Names as Prisma spells them."""
+
+from __future__ import annotations
+
+
+def camel(name: str) -> str:
+    """user_id -> userId."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,1 @@
+"""Seed files, passwords, the seed and reset commands."""

@@ -1,0 +1,120 @@
+"""Guard, drop, migrate, seed: from any state to the known-good one, in one transaction."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect
+
+from pharmdb import reports
+from pharmdb.backups import manifests, taking
+from pharmdb.database import environments, locks, servers, targets, transactions
+from pharmdb.errors import ProtectedError
+from pharmdb.models import MODELS
+from pharmdb.schema import dropping, prisma_names, revisions
+from pharmdb.seeding import seeding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ResetReport:
+    """What a reset did.
+
+    `destroyed`: kind, name (str), rows (Int64; empty for what holds none), one row for each table, view, … that was
+    dropped. `backup`: of all that; None without one. `seeded`: the report of the seed. `fingerprint`: the seed
+    fingerprint, 64 hex digits.
+    """
+
+    target: str
+    revision: str
+    objects: tuple[tuple[str, str, int | None], ...] = field(repr=False)
+    backup: manifests.Backup | None
+    seeded: seeding.SeedReport
+
+    @property
+    def fingerprint(self) -> str:
+        return self.seeded.fingerprint
+
+    @property
+    def destroyed(self) -> pd.DataFrame:
+        return reports.table(list(self.objects), {"kind": "str", "name": "str", "rows": "Int64"})
+
+    @property
+    def way_back(self) -> str:
+        """The command that brings back what was destroyed; "" without a backup."""
+        if self.backup is None:
+            return ""
+        return targets.command(self.target, f"pharmdb restore --backup {self.backup.id}")
+
+    @property
+    def outcome(self) -> pd.DataFrame:
+        return reports.outcome(
+            ok=True,
+            changed=f"{len(MODELS)} tables anew, {self.seeded.changed}",
+            fingerprint=self.fingerprint,
+            next=targets.command(self.target, "pharmdb inspect"),
+        )
+
+
+def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, seed_dir: str = "") -> ResetReport:
+    """Drops everything in the database, applies all revisions and seeds: the known-good state, in one transaction.
+
+    `confirm` is the database's name; it is needed for another program's database and for a server elsewhere. What is
+    destroyed is backed up first, unless `backup` is False; nobody else can write between backup and reset.
+
+    Raises ProtectedError in production and where `confirm` is missing, SeedError, BackupError, LockedError,
+    UnavailableError; the database is then what it was.
+    """
+    target = targets.target(database_url)
+    environments.refuse_production(None, "reset")
+    seed = seeding.read(seed_dir)
+    # Before the lock is taken, because hashing is slow on purpose.
+    hashes = seeding.hash_passwords(seed, {})
+    with transactions.changing_schema(target) as connection:
+        _guard(connection, target, confirm)
+        locks.hold_still(connection)
+        destroyed = dropping.objects(connection)
+        taken = taking.take(connection, target) if backup else None
+        dropping.drop_everything(connection)
+        revisions.upgrade(connection)
+        environments.stamp_environment(connection)
+        seeded = seeding.apply(connection, target, seed, hashes)
+        return ResetReport(str(target), revisions.current_revision(connection) or "", tuple(destroyed), taken, seeded)
+
+
+def _guard(connection: Connection, target: targets.Target, confirm: str) -> None:
+    environments.refuse_production(connection, "reset")
+    name = servers.server_name(connection, target)
+    tables = dropping.tables(connection)
+    # Alembic's own table alone says nothing, and holds nothing; nor does a type.
+    others = [n for kind, n in dropping.names(connection) if kind not in ("type", "domain") and n != "alembic_version"]
+    reason = ""
+    if not servers.is_local(connection):
+        reason = "a server that is not on this machine"
+    elif others and not _is_ours(connection, tables):
+        reason = f"another program's {'tables' if tables else 'objects'}: {', '.join((tables or others)[:8])}"
+    # A name that is wrong is never ignored: whoever gave it meant another database.
+    if (reason or confirm) and str(confirm) != name:
+        raise ProtectedError(
+            expected=f"confirm={name}, to destroy all of it",
+            found=f"{reason or 'a database that needs no confirm'}; confirm={confirm!r}",
+            next=targets.command(target, f"pharmdb reset --confirm {shlex.quote(name)}"),
+        )
+
+
+def _is_ours(connection: Connection, tables: list[str]) -> bool:
+    """Whether one of the tables is pharmdb's or the old system's, by name and by columns."""
+    if "pharmdb_environment" in tables:
+        return True
+    inspector = inspect(connection)
+    for model in MODELS:
+        columns = set(model.__table__.columns.keys()) - {"role"}
+        old = {prisma_names.camel(column) for column in columns}
+        for name, wanted in ((model.__tablename__, columns), (model.__name__, old)):
+            if name in tables and wanted <= {column["name"] for column in inspector.get_columns(name)}:
+                return True
+    return False

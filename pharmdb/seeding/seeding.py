@@ -1,0 +1,281 @@
+"""data/seed/*.csv -> checked rows -> one upsert for each table -> report. Learners' work is never overwritten."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from sqlalchemy import Connection, Table, select
+from sqlalchemy.exc import IntegrityError
+
+from pharmdb import reports, settings
+from pharmdb.database import environments, locks, targets, transactions, upserts
+from pharmdb.errors import ProtectedError, RevisionError
+from pharmdb.models import ProgressByTag, User, UserSettings
+from pharmdb.schema import revisions
+from pharmdb.schema.fingerprints import fingerprint
+from pharmdb.seeding import csv_files, passwords
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+SEED_DIRECTORY = settings.data("seed")
+# The guide's accounts; their passwords are known to everybody.
+DEFAULT_ACCOUNTS = {"demo@pharmtrainer.test", "admin@pharmtrainer.test"}
+DEFAULT_PASSWORDS = {"Password123!", "AdminPassword123!"}
+# The seed fingerprint of a database that holds data/seed and nothing else.
+KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
+# So many of the missing rows are named to a person.
+NAMED = 20
+
+
+# table, key, action, detail
+Operation = tuple[str, str, str, str]
+_USERS, _SETTINGS, _PROGRESS = (cast(Table, model.__table__) for model in (User, UserSettings, ProgressByTag))
+_PROGRESS_KEY = ("user_id", "module", "course_block", "tag")
+
+
+class Seed(NamedTuple):
+    """Checked seed rows, as the files hold them."""
+
+    directory: Path
+    users: list[csv_files.Row]
+    progress: csv_files.Progress
+
+
+class Password(NamedTuple):
+    """What is to become of one user's hash: the one that was looked at, the one to store, and why."""
+
+    seen: str | None
+    stored: str
+    detail: str
+
+
+def read(seed_dir: str | Path = "") -> Seed:
+    """The rows of users.csv and progress.csv in `seed_dir` (default data/seed; relative to the home).
+
+    Raises SeedError with every fault by file, line, column, value and reason, or of a file with very many the first
+    1,000 and how many more there are; UnavailableError where the temporary folder has no room.
+    """
+    directory = settings.home() / Path(seed_dir).expanduser() if seed_dir else SEED_DIRECTORY
+    return Seed(directory, *csv_files.read(directory))
+
+
+# -- passwords --------------------------------------------------------------------------------------
+
+
+def hash_passwords(seed: Seed, stored: Mapping[str, str]) -> dict[str, Password]:
+    """What to store for each user, given the hashes that are stored now. Slow on purpose: call it outside a lock.
+
+    A hash that verifies is left alone; one of an old scheme is renewed; one that doesn't verify is set back.
+    """
+
+    def decide(row: csv_files.Row) -> tuple[str, Password]:
+        email, password = row["email"], row["password"]
+        seen = stored.get(email)
+        if seen is None:
+            return email, Password(None, passwords.hash_password(password), "")
+        if not passwords.verify_password(password, seen):
+            return email, Password(seen, passwords.hash_password(password), "password set back to the documented one")
+        old = passwords.scheme(seen)
+        if old != "argon2":
+            return email, Password(seen, passwords.hash_password(password), f"{old} hash renewed as argon2id")
+        return email, Password(seen, seen, "")
+
+    # argon2 and bcrypt release the interpreter's lock.
+    with ThreadPoolExecutor() as pool:
+        return dict(pool.map(decide, seed.users))
+
+
+def _stored_hashes(connection: Connection, seed: Seed) -> dict[str, str]:
+    return dict(_of_users(connection, seed, User.email, User.password_hash))
+
+
+def _of_users(connection: Connection, seed: Seed, *columns: Any) -> Iterator[Any]:
+    """These columns of the seed's users, as far as they are there."""
+    for emails in upserts.chunks(row["email"] for row in seed.users):
+        yield from connection.execute(select(*columns).where(User.email.in_(emails)))
+
+
+# -- the database -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SeedReport:
+    """What a seed did.
+
+    `tables`: table, created, updated, unchanged (int64). `operations`: table, key, action, detail (str), one row for
+    each seed row; of a table with more than 1,000 of them the first 1,000, created before updated before unchanged, and
+    for each action that befell others a row with the key "and … more". `fingerprint`: the seed fingerprint, 64 hex
+    digits. `outcome`: one row.
+    """
+
+    target: str
+    counts: tuple[tuple[str, int, int, int], ...]
+    log: tuple[Operation, ...] = field(repr=False)
+    fingerprint: str
+
+    @property
+    def tables(self) -> pd.DataFrame:
+        columns = {"table": "str", "created": "int64", "updated": "int64", "unchanged": "int64"}
+        return reports.table(list(self.counts), columns)
+
+    @property
+    def operations(self) -> pd.DataFrame:
+        return reports.table(list(self.log), {"table": "str", "key": "str", "action": "str", "detail": "str"})
+
+    @property
+    def changed(self) -> str:
+        return f"{sum(c[1] for c in self.counts)} rows created, {sum(c[2] for c in self.counts)} updated"
+
+    @property
+    def outcome(self) -> pd.DataFrame:
+        return reports.outcome(
+            ok=True,
+            changed=self.changed,
+            fingerprint=self.fingerprint,
+            next=targets.command(self.target, "pharmdb inspect"),
+        )
+
+
+def seed(database_url: str = "", *, seed_dir: str = "") -> SeedReport:
+    """Creates what is missing of the seed and renews last_attempt_at of its progress rows; changes nothing else.
+
+    Raises SeedError for faulty files, ProtectedError for the default accounts in production, RevisionError where
+    the schema isn't at head, UnavailableError, LockedError.
+    """
+    target = targets.target(database_url)
+    rows = read(seed_dir)
+    with transactions.reading(target) as connection:
+        revisions.require_head(connection, target)
+        refuse_known_passwords(connection, rows)
+        stored = _stored_hashes(connection, rows)
+    hashes = hash_passwords(rows, stored)
+    with transactions.writing(target) as connection:
+        if not target.is_sqlite:
+            locks.take_advisory_lock(connection)
+        revisions.require_head(connection, target)
+        refuse_known_passwords(connection, rows)
+        return apply(connection, target, rows, hashes)
+
+
+def missing(connection: Connection, rows: Seed) -> list[str]:
+    """The seed rows that the database lacks, as "users demo@…", for a person to read.
+
+    Of more than NAMED the first are named, and the last entry says how many more there are.
+    """
+    ids = dict(_of_users(connection, rows, User.email, User.id))
+    found = [f"users {row['email']}" for row in rows.users if row["email"] not in ids]
+    settings: set[int] = set()
+    for some in upserts.chunks(ids.values()):
+        settings |= set(connection.scalars(select(UserSettings.user_id).where(UserSettings.user_id.in_(some))))
+    found += [f"user_settings {email}" for email, id_ in ids.items() if id_ not in settings]
+    total = len(found)
+    for chunk in upserts.chunks(rows.progress):
+        keys = [(ids.get(row[0], -1), *row[1:4]) for row in chunk]
+        there = upserts.existing(connection, _PROGRESS, _PROGRESS_KEY, keys)
+        for row, key in zip(chunk, keys, strict=True):
+            if key not in there:
+                total += 1
+                if total <= NAMED:
+                    found.append(f"progress_by_tag {row[0]} {'/'.join(row[1:4])}")
+    return found if total <= NAMED else [*found[:NAMED], f"and {total - NAMED} more"]
+
+
+def refuse_known_passwords(connection: Connection, rows: Seed) -> None:
+    """Raises ProtectedError where the default accounts or their well-known passwords would reach production."""
+    if environments.environment(connection) != "production":
+        return
+    refused = [r["email"] for r in rows.users if r["email"] in DEFAULT_ACCOUNTS or r["password"] in DEFAULT_PASSWORDS]
+    if rows.directory.resolve() == SEED_DIRECTORY.resolve():
+        # Whatever stands there now: its passwords are in the repository for everybody to read.
+        refused = [row["email"] for row in rows.users]
+    if refused:
+        raise ProtectedError(
+            expected="no default account and no documented password in production",
+            found=", ".join(refused),
+            next="pharmdb seed --seed-dir=… with accounts of your own",
+        )
+
+
+def apply(
+    connection: Connection, target: targets.Target, rows: Seed, hashes: Mapping[str, Password], mark: bool = True
+) -> SeedReport:
+    """Upserts the rows inside the caller's transaction; looks again at a hash that changed since `hashes` was made.
+
+    Without `mark` the report has no fingerprint, which takes a look at every row of the database.
+    """
+    stored = _stored_hashes(connection, rows)
+    if any(stored.get(email) != password.seen for email, password in hashes.items()):
+        hashes = hash_passwords(rows, stored)
+    now = datetime.now(UTC)
+    counts: list[tuple[str, int, int, int]] = []
+    operations: list[Operation] = []
+
+    def upsert(
+        table: Table,
+        columns: tuple[str, ...],
+        values: Iterable[tuple[Any, ...]],
+        describe: Callable[[upserts.Key], tuple[str, str]],
+        **options: Any,
+    ) -> None:
+        try:
+            done = upserts.upsert(connection, table, columns, values, **options)
+        except IntegrityError as error:
+            # The rows were checked; so it is a rule that is not ours.
+            raise RevisionError(
+                expected=f"{table.name} with the rules of revision {revisions.head()}",
+                found=str(error.orig).splitlines()[0],
+                unchanged="everything was rolled back",
+                next=targets.command(target, "pharmdb doctor"),
+            ) from error
+        counts.append((table.name, *done.counts))
+        operations.extend(_operations(table.name, done, describe))
+
+    users = [(row["email"], hashes[row["email"]].stored, row["role"]) for row in rows.users]
+    upsert(
+        _USERS,
+        ("email", "password_hash", "role"),
+        users,
+        lambda key: (key[0], hashes[key[0]].detail),
+        key=("email",),
+        update=("password_hash",),
+    )
+    ids = dict(_of_users(connection, rows, User.email, User.id))
+    emails = {id_: email for email, id_ in ids.items()}
+    settings = [(ids[row["email"]], row["language"]) for row in rows.users]
+    upsert(_SETTINGS, ("user_id", "language"), settings, lambda key: (emails[key[0]], ""), key=("user_id",))
+    upsert(
+        _PROGRESS,
+        (*_PROGRESS_KEY, "correct_count", "wrong_count"),
+        ((ids[email], *values) for email, *values in rows.progress),
+        lambda key: (f"{emails[key[0]]} {'/'.join(key[1:])}", ""),
+        key=_PROGRESS_KEY,
+        same={"last_attempt_at": now},
+        update=("last_attempt_at",),
+    )
+    for table, name, action, detail in operations:
+        log.info("%s: %s %s %s", table, action, name, detail)
+    return SeedReport(str(target), tuple(counts), tuple(operations), fingerprint(connection, seed=True) if mark else "")
+
+
+def _operations(
+    table: str, done: upserts.Upserted, describe: Callable[[upserts.Key], tuple[str, str]]
+) -> Iterator[Operation]:
+    """One for each row that is shown; then, for each action, how many more rows it befell."""
+    more = Counter(dict(zip(upserts.ACTIONS, done.counts, strict=True)))
+    for key, action in done.shown:
+        name, detail = describe(key)
+        yield table, name, action, detail
+        more[action] -= 1
+    for action, rows in more.items():
+        if rows > 0:
+            yield table, f"and {rows:,} more", action, ""

@@ -1,0 +1,180 @@
+"""The whole of a filtered result as CSV, JSON, Markdown or Parquet, streamed in pieces."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pharmdb.database import targets
+from pharmdb.errors import ParameterError
+from pharmdb.studio_app import browsing, values
+from pharmdb.studio_app.browsing import View
+from pharmdb.studio_app.catalogue import Column, Table
+from pharmdb.studio_app.console import Cancel
+from pharmdb.studio_app.statement_log import MASKED, Journal, Session, mask_hashes
+
+FORMATS = ("csv", "json", "markdown", "parquet")
+ROWS_AT_ONCE = 5000
+PIECE = 2**18
+
+Rows = Iterator[list[str | None]]
+_Writer = Callable[[list[Column], Rows], Iterable[str | bytes]]
+
+
+def export(
+    target: targets.Target,
+    table: Table,
+    view: View,
+    columns: Sequence[str],
+    format: str,
+    journal: Journal,
+    cancel: Cancel,
+) -> Iterator[bytes]:
+    """The rows of a view from its first to its last, in its order, with these columns; secrets are masked.
+
+    Raises ParameterError for another format, UnfitError for a filter that does not fit.
+    """
+    if format not in FORMATS:
+        raise ParameterError(expected=f"one of {', '.join(FORMATS)}", found=format, next="choose one of them")
+    shown = [table.column(name) for name in columns]
+    with browsing.reading(target, journal) as session, cancel.over(session.connection):
+        rows = _rows(session, table, view, shown, cancel)
+        writers: dict[str, _Writer] = {"csv": _csv, "json": _json, "markdown": _markdown, "parquet": _parquet}
+        yield from _pieces(writers[format](shown, rows))
+
+
+def _rows(session: Session, table: Table, view: View, shown: list[Column], cancel: Cancel) -> Rows:
+    statement = browsing.whole(table, view, shown)
+    # Else PostgreSQL's driver would hold the whole result before the first row is seen.
+    result = session.connection.execution_options(yield_per=ROWS_AT_ONCE).execute(statement)
+    for batch in result.partitions():
+        cancel.check()
+        for row in batch:
+            yield [_text(c, value) for c, value in zip(shown, row, strict=True)]
+
+
+def _text(found: Column, value: Any) -> str | None:
+    if value is None:
+        return None
+    return MASKED if found.secret else mask_hashes(values.shown(value, found.kind) or "")
+
+
+def _pieces(parts: Iterable[str | bytes]) -> Iterator[bytes]:
+    """Small parts together, so that each message to the page is worth its way."""
+    buffer = bytearray()
+    for part in parts:
+        buffer += part.encode("utf-8", "replace") if isinstance(part, str) else part
+        if len(buffer) >= PIECE:
+            yield bytes(buffer)
+            buffer.clear()
+    if buffer:
+        yield bytes(buffer)
+
+
+def _csv(shown: list[Column], rows: Rows) -> Iterator[str]:
+    """RFC 4180; NULL is nothing, an empty text is `""`."""
+
+    def cell(text: str | None) -> str:
+        if text is None:
+            return ""
+        quote = text == "" or any(mark in text for mark in ',"\r\n')
+        return '"' + text.replace('"', '""') + '"' if quote else text
+
+    yield ",".join(cell(c.name) for c in shown) + "\r\n"
+    for row in rows:
+        yield ",".join(map(cell, row)) + "\r\n"
+
+
+def _json(shown: list[Column], rows: Rows) -> Iterator[str]:
+    """An array of objects; numbers, booleans and JSON are what they are, times are text in UTC."""
+    separator = "[\n"
+    for row in rows:
+        parts = (f"{json.dumps(c.name)}: {_json_value(c, text)}" for c, text in zip(shown, row, strict=True))
+        yield f"{separator}{{{', '.join(parts)}}}"
+        separator = ",\n"
+    yield "[]\n" if separator == "[\n" else "\n]\n"
+
+
+def _json_value(found: Column, text: str | None) -> str:
+    if text is None:
+        return "null"
+    if found.kind in ("integer", "number", "boolean", "json"):
+        try:
+            # As it is written: a large number keeps its digits.
+            json.loads(text, parse_constant=_no_json)
+        except ValueError:
+            return json.dumps(text, ensure_ascii=False)
+        return text
+    if found.kind == "datetime" and text[:4].isdigit() and not found.type.endswith("without time zone"):
+        text = text.replace(" ", "T") + "Z"
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _markdown(shown: list[Column], rows: Rows) -> Iterator[str]:
+    right = ("integer", "number")
+    yield f"| {' | '.join(_markdown_cell(c.name) for c in shown)} |\n"
+    yield f"|{'|'.join('---:' if c.kind in right else '---' for c in shown)}|\n"
+    for row in rows:
+        yield f"| {' | '.join('' if text is None else _markdown_cell(text) for text in row)} |\n"
+
+
+def _markdown_cell(text: str) -> str:
+    text = re.sub(r"([\\|`*_\[\]])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("\r\n", "<br>").replace("\n", "<br>").replace("\r", "<br>")
+
+
+_PARQUET = {"integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "datetime": "TIMESTAMP", "date": "DATE"}
+
+
+def _parquet(shown: list[Column], rows: Rows) -> Iterator[bytes]:
+    """Typed columns; times are UTC. What a type does not hold, as `infinity`, becomes text for the whole column."""
+    import duckdb
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory() as folder:
+        # Nothing is loaded from elsewhere: Parquet is built in.
+        settings: dict[str, Any] = {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "threads": "1",
+        }
+        with duckdb.connect(str(Path(folder) / "rows.duckdb"), config=settings) as connection:
+            names = [f'"{c.name.replace(chr(34), chr(34) * 2)}"' for c in shown]
+            types = [_PARQUET.get(c.kind, "VARCHAR") if not c.type.startswith("numeric") else "VARCHAR" for c in shown]
+            # All as text first: SQLite keeps 1.5 and 'abc' in a column of whole numbers.
+            connection.execute(f"CREATE TABLE rows ({', '.join(f'{name} VARCHAR' for name in names)})")
+            batch: list[list[str | None]] = []
+            while True:
+                row = next(rows, None)
+                if row is not None:
+                    batch.append(row)
+                if batch and (row is None or len(batch) == ROWS_AT_ONCE):
+                    frame = pd.DataFrame(batch, columns=[f"c{n}" for n in range(len(shown))], dtype=object)
+                    connection.register("batch", frame)
+                    connection.execute("INSERT INTO rows SELECT * FROM batch")
+                    connection.unregister("batch")
+                    batch = []
+                if row is None:
+                    break
+            for n, (name, type_) in enumerate(zip(names, types, strict=True)):
+                unfit = f"TRY_CAST({name} AS {type_}) IS NULL"
+                if type_ == "BIGINT":
+                    # 1.5 would be rounded.
+                    unfit += f" OR NOT regexp_full_match({name}, '-?[0-9]+')"
+                test = f"SELECT 1 FROM rows WHERE {name} IS NOT NULL AND ({unfit}) LIMIT 1"
+                if type_ != "VARCHAR" and connection.execute(test).fetchone():
+                    types[n] = "VARCHAR"
+            typed = ", ".join(f"CAST({name} AS {type_}) AS {name}" for name, type_ in zip(names, types, strict=True))
+            path = Path(folder) / "rows.parquet"
+            connection.execute(f"COPY (SELECT {typed} FROM rows) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+        with path.open("rb") as file:
+            while data := file.read(PIECE):
+                yield data

@@ -1,0 +1,38 @@
+"""Dataframes that can be searched where a widget can be shown, and are plain tables everywhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from pharmdb.studio_app.bundle import bundle
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def searchable(frame: pd.DataFrame) -> Searchable:
+    """The dataframe, shown with a search field; `frame` is the dataframe itself."""
+    return Searchable(frame)
+
+
+class Searchable(anywidget.AnyWidget):
+    """A dataframe of up to a few hundred rows, all of which go to the page."""
+
+    _esm = bundle(Path(__file__).parent / "static" / "searching.js")
+    columns = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    rows: Any = traitlets.List().tag(sync=True)
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        missing = frame.isna()
+        texts = frame.astype(object).where(~missing, "").astype(str)
+        super().__init__(columns=[str(name) for name in frame.columns], rows=texts.to_numpy().tolist())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        frame: Any = self.frame
+        return {**data, "text/plain": repr(frame), "text/html": frame._repr_html_()}, metadata

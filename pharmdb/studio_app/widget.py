@@ -1,0 +1,445 @@
+"""The studio as a widget: requests of the page come in as messages, and all SQL is made and run here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+from sqlalchemy import exc
+
+from pharmdb import reports, settings
+from pharmdb.database import environments, targets
+from pharmdb.errors import ParameterError, PharmdbError
+from pharmdb.learning import charts
+from pharmdb.schema import bookkeeping
+from pharmdb.studio_app import browsing, console, editing, exporting, values
+from pharmdb.studio_app.browsing import Filter, View
+from pharmdb.studio_app.bundle import bundle
+from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
+from pharmdb.studio_app.statement_log import MASKED, Journal, Session, mask_hashes, masked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATIC = Path(__file__).parent / "static"
+SNAPSHOT_ROWS = 20
+BROWSING_SECONDS = 60
+# Pieces of an export that may be on their way to the page, and how long to wait until it has taken one.
+WINDOW = 4
+TAKEN_SECONDS = 60
+
+_log = logging.getLogger(__name__)
+
+
+def studio(database_url: str = "", *, model: str = "User") -> Studio:
+    """The database to browse and edit, in JupyterLab or as a page: a widget, which shows `model` first.
+
+    Raises ParameterError for a model or table that is not there, UnavailableError where no database answers.
+    """
+    return Studio(targets.target(database_url), model)
+
+
+class Studio(anywidget.AnyWidget):
+    """A view of one database. `outcome` says what was saved with it."""
+
+    _esm = bundle(STATIC / "studio.js")
+    _css = STATIC / "studio.css"
+    title = traitlets.Unicode().tag(sync=True)
+    table = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, target: targets.Target, model: str = "User", *, log: Path | None = None) -> None:
+        self.target = target
+        self.journal = Journal()
+        self.unlocked = False
+        self.saved = 0
+        self._path = log or settings.statement_log()
+        self._running: dict[str, console.Cancel] = {}
+        self._windows: dict[str, threading.Semaphore] = {}
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="studio")
+        self._sending = threading.Lock()
+        self._tables = self._catalogue()
+        super().__init__(title=str(target), table=find(self._tables, model).name)
+        self.on_msg(self._receive)
+
+    @property
+    def outcome(self) -> pd.DataFrame:
+        """One row: ok, changed, next."""
+        changed = f"{self.saved} change{'' if self.saved == 1 else 's'} saved"
+        next_ = targets.command(self.target, "pharmdb inspect")
+        return reports.table([(True, changed, next_)], {"ok": "bool", "changed": "str", "next": "str"})
+
+    def _catalogue(self) -> Catalogue:
+        with browsing.reading(self.target, self.journal) as session:
+            return catalogue(session)
+
+    # -- messages ------------------------------------------------------------------------------------
+
+    def _receive(self, _: Any, message: dict[str, Any], buffers: list[Any]) -> None:
+        operation, number = str(message.get("op")), str(message.get("id"))
+        # These must be heard while others work.
+        if operation == "ping":
+            self._reply(number, {})
+        elif operation == "cancel":
+            self._cancel(str(message.get("request")))
+        elif operation == "taken":
+            if (window := self._windows.get(str(message.get("request")))) is not None:
+                window.release()
+        else:
+            self._running[number] = console.Cancel()
+            self._threads.submit(self._serve, number, operation, message)
+
+    def _cancel(self, number: str) -> None:
+        if (cancel := self._running.get(number)) is not None:
+            cancel()
+        if (window := self._windows.get(number)) is not None:
+            window.release()
+
+    def _serve(self, number: str, operation: str, message: dict[str, Any]) -> None:
+        try:
+            cancel = self._running[number]
+            if operation == "export":
+                self._export(number, message, cancel)
+            else:
+                result, buffers = self.answer(operation, message, cancel)
+                self._reply(number, result, buffers)
+        except Exception as error:  # noqa: BLE001 - the page shows every failure as a sentence
+            self._reply(number, error=_as_error(error))
+        finally:
+            self._running.pop(number, None)
+            self._windows.pop(number, None)
+
+    def _reply(
+        self,
+        number: str,
+        result: dict[str, Any] | None = None,
+        buffers: list[bytes] | None = None,
+        *,
+        error: dict[str, str] | None = None,
+        more: bool = False,
+    ) -> None:
+        with self._sending:
+            self.send({"id": number, "result": result, "error": error, "more": more}, buffers or [])
+
+    def answer(
+        self, operation: str, message: dict[str, Any], cancel: console.Cancel | None = None
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """The answer to one request, and what goes with it as bytes. Raises ParameterError for an unknown one."""
+        answers: dict[str, Callable[[dict[str, Any], console.Cancel], dict[str, Any]]] = {
+            "hello": self._hello,
+            "page": self._page,
+            "count": self._count,
+            "cell": self._cell,
+            "related": self._related,
+            "cascade": self._cascade,
+            "save": self._save,
+            "lock": self._lock,
+            "sql": self._sql,
+            "log": self._journal,
+        }
+        cancel = cancel or console.Cancel()
+        if operation == "picture":
+            return self._picture()
+        if operation not in answers:
+            raise ParameterError(expected="a request that is known", found=operation, next="reload the page")
+        return answers[operation](message, cancel), []
+
+    @contextmanager
+    def _reading(self, cancel: console.Cancel) -> Iterator[Session]:
+        """A reading session that can be cancelled, and is after a minute."""
+        with (
+            browsing.reading(self.target, self.journal) as session,
+            cancel.over(session.connection, BROWSING_SECONDS),
+        ):
+            yield session
+
+    def _table(self, message: dict[str, Any]) -> Table:
+        name = str(message.get("table"))
+        if name not in self._tables:
+            self._tables = self._catalogue()
+        return find(self._tables, name)
+
+    def _hello(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        with self._reading(cancel) as session:
+            environment = environments.environment(session.connection)
+            name = browsing.database_name(self.target, session)
+            self._tables = catalogue(session)
+        return {
+            "tables": [_described(table) for table in self._tables.values()],
+            "name": name,
+            "title": str(self.target),
+            "environment": environment,
+            "unlocked": self.unlocked,
+            "sizes": browsing.PAGE_SIZES,
+            "operators": browsing.OPERATORS,
+            "formats": exporting.FORMATS,
+        }
+
+    def _page(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        table, view = self._table(message), _view(message)
+        with self._reading(cancel) as session:
+            return asdict(browsing.page(session, table, view))
+
+    def _count(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        with self._reading(cancel) as session:
+            return asdict(browsing.count(session, self._table(message), _view(message)))
+
+    def _cell(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        """The whole of a value that was cut."""
+        table = self._table(message)
+        found = table.column(str(message["column"]))
+        with self._reading(cancel) as session:
+            row = browsing.read_row(session, table, message["key"])
+        if row is None:
+            raise values.UnfitError("somebody else has deleted this row meanwhile")
+        value = dict(zip(table.columns, row, strict=True))[found.name]
+        text = MASKED if found.secret else values.shown(value, found.kind)
+        return {"text": None if text is None else mask_hashes(text), "cell": browsing.cell(found, value)}
+
+    def _related(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        with self._reading(cancel) as session:
+            found = browsing.related(session, self._tables, self._table(message), message["key"])
+        return {"related": [asdict(each) for each in found]}
+
+    def _cascade(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        table = self._table(message)
+        with self._reading(cancel) as session:
+            found = [
+                [asdict(c) for c in editing.cascades(session, self._tables, table, [key])] for key in message["keys"]
+            ]
+        return {"cascades": found}
+
+    def _save(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        changes = [_change(each) for each in message["changes"]]
+        for change in changes:
+            self._table({"table": change.table})
+        outcome = editing.save(
+            self.target,
+            self._tables,
+            changes,
+            self.journal,
+            unlocked=self.unlocked,
+            log=self._path,
+            staged=str(message.get("staged") or ""),
+        )
+        self.saved += 0 if outcome.problems or outcome.again else len(changes)
+        return {
+            "problems": [asdict(each) for each in outcome.problems],
+            "keys": outcome.keys,
+            "warning": outcome.warning,
+            "again": outcome.again,
+            "saved": list(outcome.changes),
+            "differing": outcome.differing,
+        }
+
+    def _lock(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        """Unlocks with the name that the database itself says it has, and locks without one."""
+        typed = str(message.get("name") or "")
+        if not typed:
+            self.unlocked = False
+            return {"unlocked": False}
+        with self._reading(cancel) as session:
+            name = browsing.database_name(self.target, session)
+        if typed != name or name in ("", "?"):
+            raise ParameterError(
+                expected=f"the name of the database, {name}",
+                found=repr(typed),
+                next=f"type {name} where the studio asks for the database's name",
+            )
+        self.unlocked = True
+        return {"unlocked": True}
+
+    def _sql(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        try:
+            seconds = float(message.get("seconds") or 30)
+        except ValueError:
+            raise values.UnfitError("the time-out is a number of seconds") from None
+        result = console.run(
+            self.target,
+            str(message["sql"]),
+            self.journal,
+            cancel=cancel,
+            seconds=seconds,
+            unlocked=self.unlocked,
+            plan=bool(message.get("plan")),
+            log=self._path,
+        )
+        return asdict(result)
+
+    def _journal(self, message: dict[str, Any], cancel: console.Cancel) -> dict[str, Any]:
+        return {
+            "statements": [asdict(entry) for entry in self.journal.since(int(message.get("since") or 0))],
+            "saves": editing.saves(self.target, log=self._path),
+        }
+
+    def _picture(self) -> tuple[dict[str, Any], list[bytes]]:
+        found = []
+        for table in self._tables.values():
+            if table.name in bookkeeping.BOOKKEEPING_TABLES:
+                continue
+            marks = [
+                (c.name, " ".join(m for m, on in (("PK", c.key), ("FK", c.references), ("U", c.unique)) if on))
+                for c in table.columns.values()
+            ]
+            parents = sorted({parent for parent, _ in table.foreign.values()})
+            found.append(charts.Entity(table.name, tuple(marks), tuple(parents)))
+        picture = charts.schema(found)
+        return {"text": picture.text}, [picture.png]
+
+    def _export(self, number: str, message: dict[str, Any], cancel: console.Cancel) -> None:
+        """Piece by piece, no faster than the page takes them."""
+        table = self._table(message)
+        window = self._windows[number] = threading.Semaphore(WINDOW)
+        pieces = exporting.export(
+            self.target, table, _view(message), message["columns"], str(message["format"]), self.journal, cancel
+        )
+        for piece in pieces:
+            if not window.acquire(timeout=TAKEN_SECONDS):
+                cancel("nobody takes the export any more")
+            cancel.check()
+            self._reply(number, {"bytes": len(piece)}, [piece], more=True)
+        self._reply(number, {})
+
+    # -- the snapshot --------------------------------------------------------------------------------
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The widget, and for wherever none can be shown its first rows as text and as HTML."""
+        table = self._tables[self.table]
+        with browsing.reading(self.target, self.journal) as session:
+            page = browsing.page(session, table, View(size=SNAPSHOT_ROWS))
+            count = browsing.count(session, table, View())
+        names = list(table.columns)
+        rows = [
+            [_still(c.kind, cell) for c, cell in zip(table.columns.values(), r.cells, strict=True)] for r in page.rows
+        ]
+        caption = f"{table.name}: {count.text}"
+        if page.has_next:
+            caption += f", the first {SNAPSHOT_ROWS} of them"
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        return {
+            **data,
+            "text/plain": _as_text(caption, names, rows),
+            "text/html": _as_html(caption, names, rows),
+        }, metadata
+
+
+def _view(message: dict[str, Any]) -> View:
+    """What the page asks for. Raises UnfitError where it is of no form that a page sends."""
+    size = message.get("size")
+    place = message.get("place")
+    try:
+        return View(
+            filters=tuple(
+                Filter(
+                    str(f["column"]),
+                    str(f["operator"]),
+                    str(f.get("value") or ""),
+                    str(f.get("upper") or ""),
+                    tuple(map(str, f.get("items") or ())),
+                )
+                for f in message.get("filters") or ()
+            ),
+            match="any" if message.get("match") == "any" else "all",
+            search=str(message.get("search") or ""),
+            sort=tuple((str(name), bool(descending)) for name, descending in message.get("sort") or ()),
+            size=size if size in browsing.PAGE_SIZES else browsing.PAGE_SIZES[1],
+            place=None if place is None else tuple(place),
+            direction=message.get("direction") if message.get("direction") in ("before", "from") else "after",  # type: ignore[arg-type]
+        )
+    except (KeyError, TypeError, ValueError):
+        raise values.UnfitError("the address can't be read") from None
+
+
+def _change(message: dict[str, Any]) -> editing.Change:
+    return editing.Change(
+        id=int(message["id"]),
+        kind=message["kind"],
+        table=str(message["table"]),
+        key=tuple(message.get("key") or ()),
+        values=dict(message.get("values") or {}),
+        before=dict(message.get("before") or {}),
+        password=message.get("password"),
+        cascade=dict(message.get("cascade") or {}),
+    )
+
+
+def _described(table: Table) -> dict[str, Any]:
+    """A table for the page; nothing of it needs more than JSON."""
+    columns = [
+        {
+            "name": c.name,
+            "kind": "password" if c.is_password else c.kind,
+            "type": c.type,
+            "nullable": c.nullable,
+            "default": c.default,
+            "key": c.key,
+            "unique": c.unique,
+            "references": c.references,
+            "doc": c.doc,
+            "values": c.values,
+            "secret": c.secret,
+            "editable": c.editable,
+        }
+        for c in table.columns.values()
+    ]
+    return {
+        "name": table.name,
+        "model": table.model,
+        "columns": columns,
+        "key": table.key,
+        "readOnly": table.why_read_only,
+        "children": [asdict(child) for child in table.children],
+    }
+
+
+def _as_error(error: Exception) -> dict[str, str]:
+    """What the page shows of an exception: a sentence and, where it is known, the way on."""
+    if isinstance(error, PharmdbError):
+        name = type(error).__name__
+        return {"kind": name, "sentence": mask_hashes(error.found), "expected": error.expected, "next": error.next}
+    if isinstance(error, values.UnfitError):
+        return {"kind": "UnfitError", "sentence": str(error), "expected": "", "next": ""}
+    if isinstance(error, exc.DBAPIError):
+        sentence = masked(str(error.orig).strip().partition("\n")[0])
+        return {"kind": "DatabaseError", "sentence": sentence, "expected": "", "next": ""}
+    _log.error("a request of the studio's page failed", exc_info=error)
+    return {
+        "kind": type(error).__name__,
+        "sentence": masked(str(error)),
+        "expected": "",
+        "next": "see the kernel's log",
+    }
+
+
+# -- the snapshot, which must be the same on every run ------------------------------------------------
+
+
+def _still(kind: str, cell: browsing.Cell) -> str:
+    text = cell["t"] if isinstance(cell, dict) else cell
+    if text is None:
+        return "NULL"
+    if kind == "datetime":
+        return f"{text[:19]}+00:00"
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _as_text(caption: str, names: list[str], rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    lines = ["  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)) for row in [names, *rows]]
+    return "\n".join([caption, "", *(line.rstrip() for line in lines)])
+
+
+def _as_html(caption: str, names: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(part)}</td>' for part in row)}</tr>" for row in rows)
+    caption = f'<caption style="text-align: left">{escape(caption)}</caption>'
+    return f'<table border="1" class="dataframe">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'

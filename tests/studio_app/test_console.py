@@ -1,0 +1,326 @@
+"""The console: what it runs, what it refuses, and what it never shows."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pharmdb.database import targets, transactions
+from pharmdb.errors import ParameterError, PharmdbError, ProtectedError
+from pharmdb.legacy import accounting
+from pharmdb.studio_app import console, editing
+from pharmdb.studio_app.console import Cancel, Result
+from pharmdb.studio_app.statement_log import MASKED, Journal, mask_hashes
+
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
+
+
+class Console:
+    def __init__(self, url: str, log: Path) -> None:
+        self.target = targets.target(url)
+        self.journal = Journal()
+        self.log = log
+
+    def __call__(
+        self, sql: str, *, cancel: Cancel | None = None, seconds: float = 30, unlocked: bool = False, plan: bool = False
+    ) -> Result:
+        return console.run(
+            self.target,
+            sql,
+            self.journal,
+            cancel=cancel or Cancel(),
+            seconds=seconds,
+            unlocked=unlocked,
+            plan=plan,
+            log=self.log,
+        )
+
+
+@pytest.fixture
+def run(seeded: str, tmp_path: Path) -> Console:
+    return Console(seeded, tmp_path / "studio.jsonl")
+
+
+def test_a_result_is_text_with_its_columns(run: Console) -> None:
+    result = run("SELECT id, email, NULL AS nil FROM users ORDER BY id; -- a comment; with a semicolon")
+    assert result.columns == ["id", "email", "nil"]
+    assert result.rows == [["1", "demo@pharmtrainer.test", None], ["2", "admin@pharmtrainer.test", None]]
+    assert not result.more
+    assert run("SELECT ';' AS x").rows == [[";"]]
+    assert run("VALUES (1), (2)").rows == [["1"], ["2"]]
+    assert run("SELECT '100%' AS x, ':name ?' AS y").rows == [["100%", ":name ?"]]
+
+
+def test_only_the_first_thousand_rows_are_fetched(run: Console) -> None:
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i FROM n"
+    result = run(numbers.format(1001))
+    assert (len(result.rows), result.more) == (1000, True)
+    assert not run(numbers.format(1000)).more
+
+
+REFUSED = [
+    ("DELETE FROM users", ProtectedError),
+    ("INSERT INTO users (email, password_hash) VALUES ('x@y', 'z')", ProtectedError),
+    ("DROP TABLE users", ProtectedError),
+    ("/* SELECT */ delete from users", ProtectedError),
+    ("BEGIN", ProtectedError),
+    ("COMMIT", ProtectedError),
+    ("ATTACH ':memory:' AS other", ProtectedError),
+    ("COPY users TO PROGRAM 'cat'", ProtectedError),
+    ("SET transaction_read_only = off", ProtectedError),
+    ("DO $$ BEGIN DELETE FROM users; END $$", ProtectedError),
+    ("SELECT 1; DELETE FROM users", ParameterError),
+    ("SELECT 1; COMMIT; DELETE FROM users; SELECT 2", ParameterError),
+    ("WITH gone AS (DELETE FROM users RETURNING id) SELECT * FROM gone", PharmdbError),
+    ("EXPLAIN ANALYZE DELETE FROM users", PharmdbError),
+    ("SELECT set_config('transaction_read_only', 'off', true)", ProtectedError),
+    ("SELECT pg_terminate_backend(1)", ProtectedError),
+    ("SELECT pg_read_file('/etc/passwd')", ProtectedError),
+    ("SELECT load_extension('x')", ProtectedError),
+    ("""SELECT "pg_read_file"('x')""", ProtectedError),
+    ('SELECT "pg_terminate_backend"(0)', ProtectedError),
+    ("SELECT pg_catalog . \"pg_ls_dir\" /* */ ('.')", ProtectedError),
+    ("""SELECT "query_to_xml"('select 1', true, true, '')""", ProtectedError),
+    ("SELECT 'a\0b'", ParameterError),
+    ("SELECT query_to_xml('DELETE FROM users', true, true, '')", ProtectedError),
+    ("PRAGMA writable_schema = 1", PharmdbError),
+    ("PRAGMA query_only = 0", PharmdbError),
+    ("", ParameterError),
+    ("-- nothing", ParameterError),
+]
+
+
+@pytest.mark.parametrize(("sql", "error"), REFUSED, ids=lambda part: str(part)[:40])
+def test_what_could_do_harm_is_refused(run: Console, sql: str, error: type[PharmdbError]) -> None:
+    with pytest.raises(error):
+        run(sql)
+    assert run("SELECT count(*) FROM users").rows == [["2"]]
+
+
+def test_the_connection_itself_can_not_write(run: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guards stand behind each other: without the first, the others still hold."""
+    monkeypatch.setattr(console, "check", lambda *_, **__: "SELECT")
+    for sql in ("DELETE FROM users", "DROP TABLE bookmarks", "UPDATE users SET role = 'ADMIN'", "SELECT 1; COMMIT"):
+        with pytest.raises(PharmdbError):
+            run(sql)
+    monkeypatch.undo()
+    assert run("SELECT count(*) FROM users WHERE role = 'USER'").rows == [["1"]]
+
+
+LEAKS = [
+    "SELECT * FROM users",
+    "SELECT u FROM users u",
+    "WITH u(a, b, c, d, e) AS (SELECT * FROM users) SELECT c, substr(c, 5), length(c) > 0, c || 'x' FROM u",
+    "SELECT max(c) FROM (SELECT * FROM users) AS u(a, b, c, d, e)",
+    "TABLE users",
+    "SELECT substr(u::text, 30) FROM users u",
+    "SELECT row_to_json(u) FROM users u",
+    "SELECT substr(u::text, 30) FROM public.users u",
+    'SELECT substr(u::text, 30) FROM "public" . "users" u',
+    r"SELECT '\', substr(u.password_hash, 5), '\' FROM public.users u --'",
+    "SELECT /* /* */ ' */ */ substr(password_hash, 5) FROM public.users -- '",
+    "SELECT 1 AS a$x$, substr(password_hash, 5) FROM public.users AS b$x$",
+    "SELECT 1 AS é$x$, substr(password_hash, 5) FROM public.users AS b$x$",
+    "SELECT E'a'\n'\\'', substr(password_hash, 5), ' FROM public.users --'",
+    r'SELECT U&"p\0061ssword_h\0061sh" FROM public.users',
+    """SELECT "query_to_xml"('select password_hash from public.users', true, false, '')::text""",
+    "SELECT histogram_bounds::text, most_common_vals::text FROM pg_stats WHERE tablename = 'users'",
+    "SELECT stavalues1::text FROM pg_statistic",
+    "SELECT h FROM renamed",
+    "SELECT id FROM renamed WHERE h > '$argon2id$v=19$m=7168,t=5,p=1$C'",
+    "SELECT max(h) FROM renamed",
+    "SELECT h FROM renamed UNION ALL SELECT h FROM renamed",
+    "SELECT substr(h, 5) FROM (SELECT * FROM renamed OFFSET 0) AS r",
+    "SELECT (SELECT substr(h, 5) FROM renamed LIMIT 1)",
+    "SELECT o FROM other.copied o",
+    "SELECT substr(o::text, 5) FROM other.copied o",
+    "SELECT to_jsonb(o) FROM other.copied o JOIN users u ON u.id = o.id",
+    "SELECT a.b FROM other.copied AS a(i, b)",
+    "EXPLAIN (ANALYZE, VERBOSE) SELECT id FROM renamed WHERE h LIKE '$argon2id$%'",
+]
+
+
+@pytest.mark.parametrize("sql", LEAKS)
+def test_a_hash_is_never_in_a_result(run: Console, sql: str) -> None:
+    with transactions.writing(run.target) as connection:
+        connection.exec_driver_sql("CREATE VIEW renamed AS SELECT id, password_hash AS h FROM users")
+        if not run.target.is_sqlite:
+            connection.exec_driver_sql("CREATE SCHEMA other")
+            connection.exec_driver_sql("CREATE TABLE other.copied AS SELECT id, password_hash FROM users")
+            connection.exec_driver_sql("ANALYZE users")
+        hashes = [row[0] for row in connection.exec_driver_sql("SELECT password_hash FROM users")]
+    try:
+        shown = json.dumps(run(sql).rows)
+    except PharmdbError as error:
+        shown = str(error)
+    # Neither whole nor in part: the last characters are the hash itself.
+    assert not [each for each in hashes if each[-20:] in shown or each[10:30] in shown]
+    assert run("SELECT count(*), max(email) FROM users").rows == [["2", "demo@pharmtrainer.test"]]
+
+
+def test_a_secret_can_not_be_compared_through_a_view(run: Console) -> None:
+    with transactions.writing(run.target) as connection:
+        connection.exec_driver_sql("CREATE VIEW renamed AS SELECT id, password_hash AS h FROM users")
+    for sql in ("SELECT id FROM renamed WHERE h > 'a'", "SELECT count(*) FROM renamed WHERE h > 'a'"):
+        if run.target.is_sqlite:
+            assert run(sql).rows in ([], [["0"]])
+        else:
+            with pytest.raises(ProtectedError) as refused:
+                run(sql)
+            assert refused.value.found == "users.password_hash"
+            assert refused.value.next == "SELECT id, email, role, created_at FROM users"
+
+
+def test_tables_with_secrets_are_used_without_them(run: Console) -> None:
+    for sql in (
+        "SELECT count(*) FROM users",
+        "SELECT role, count(*) FROM users GROUP BY role HAVING count(*) > 0 ORDER BY role",
+        "SELECT u.email, p.tag FROM users u JOIN progress_by_tag p ON p.user_id = u.id ORDER BY p.tag",
+        "SELECT email, row_number() OVER (ORDER BY id) FROM users",
+        "SELECT DISTINCT role FROM users ORDER BY role LIMIT 1",
+        "SELECT * FROM users WHERE id IN (SELECT user_id FROM user_settings)",
+        "WITH u AS (SELECT * FROM users) SELECT id FROM u ORDER BY id",
+    ):
+        assert run(sql).rows, sql
+    assert run("EXPLAIN SELECT count(*) FROM users").rows
+
+
+OLD = '{"passwordHash": "hunter2-as-text"}'
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM upgrade_rejects",
+        "SELECT row AS x FROM upgrade_rejects",
+        "SELECT r.row FROM upgrade_rejects r",
+        "SELECT replace(CAST(r.row AS TEXT), '-', '#') FROM upgrade_rejects r",
+        "SELECT r.row->>'passwordHash' FROM upgrade_rejects r",
+        "SELECT json_group_array(row) FROM upgrade_rejects",
+        "SELECT to_jsonb(r)->'row' FROM upgrade_rejects r",
+        "SELECT to_jsonb(r)->'row' FROM public.upgrade_rejects r",
+    ],
+)
+def test_rows_that_an_upgrade_rejected_are_not_shown(run: Console, sql: str) -> None:
+    mark = "?" if run.target.is_sqlite else "%s"
+    with transactions.writing(run.target) as connection:
+        accounting.rejects_table.create(connection)
+        values = f"INSERT INTO upgrade_rejects (source_table, source_id, row, reason) VALUES ('users', 9, {mark}, 'x')"
+        connection.exec_driver_sql(values, (OLD,))
+    try:
+        shown = json.dumps(run(sql).rows)
+    except PharmdbError as error:
+        shown = str(error)
+    assert "hunter2" not in shown
+    assert "as-text" not in shown
+    assert "as#text" not in shown
+    assert run("SELECT source_table, source_id, reason FROM upgrade_rejects").rows == [["users", "9", "x"]]
+
+
+WRITES_SECRETS = [
+    "INSERT INTO users VALUES (77, 'x@y.z', 'plaintext', 'ADMIN', '2026-01-01 00:00:00.000000')",
+    "INSERT INTO users SELECT 78, 'x@y.zz', 'plaintext', 'ADMIN', created_at FROM users WHERE id = 1",
+    "REPLACE INTO users SELECT 1, 'x@y.z', 'plaintext', 'ADMIN', created_at FROM users WHERE id = 1",
+    "MERGE INTO users u USING (SELECT 1 AS i) s ON u.id = 88 WHEN NOT MATCHED THEN INSERT "
+    "VALUES (88, 'x@y.z', 'plaintext', 'ADMIN', now())",
+    "WITH w AS (INSERT INTO users VALUES (79, 'x@y.z', 'plaintext', 'ADMIN', now()) RETURNING id) SELECT id FROM w",
+    "UPDATE users SET role = role RETURNING *",
+    "UPDATE users SET role = role RETURNING substr(to_jsonb(users)->>'password_hash', 5)",
+    "WITH w AS (UPDATE users SET role = role RETURNING users) SELECT substr(w::text, 5) FROM w",
+    "UPDATE users SET email = r.h FROM renamed r WHERE r.id = users.id",
+    "UPDATE renamed SET h = 'plaintext'",
+    r"""UPDATE users SET U&"p\0061ssword_h\0061sh" = 'plaintext'""",
+    "INSERT INTO bookmarks (user_id, entity_type, entity_id) SELECT 1, 'x', h FROM renamed",
+]
+
+
+@pytest.mark.parametrize("sql", WRITES_SECRETS)
+def test_unlocked_it_neither_sets_nor_reads_a_secret(run: Console, sql: str) -> None:
+    with transactions.writing(run.target) as connection:
+        connection.exec_driver_sql("CREATE VIEW renamed AS SELECT id, password_hash AS h FROM users")
+        before = connection.exec_driver_sql("SELECT id, password_hash FROM users ORDER BY id").fetchall()
+    try:
+        result = json.dumps(run(sql, unlocked=True).rows)
+    except PharmdbError as error:
+        result = str(error)
+    assert not [each for _, each in before if each[-20:] in result or each[10:30] in result]
+    with transactions.reading(run.target) as connection:
+        now = connection.exec_driver_sql("SELECT id, password_hash FROM users ORDER BY id").fetchall()
+        assert now == before
+        texts = connection.exec_driver_sql(
+            "SELECT email FROM users UNION ALL SELECT entity_id FROM bookmarks"
+        ).fetchall()
+    assert not [text for (text,) in texts if "argon2" in text]
+
+
+def test_a_backslash_is_a_letter_where_the_database_has_it_so(run: Console) -> None:
+    assert run(r"SELECT '\' AS a, 'b' AS c").rows == [["\\", "b"]]
+    if not run.target.is_sqlite:
+        assert run(r"SELECT E'\'; --' AS a").rows == [["'; --"]]
+        assert run("SELECT /* a /* nested */ comment */ 1").rows == [["1"]]
+        assert run("SELECT $a$it's; $$ here$a$").rows == [["it's; $$ here"]]
+
+
+def test_a_secret_column_is_not_named(run: Console) -> None:
+    for sql in ("SELECT password_hash FROM users", 'SELECT "password_hash" AS x FROM users'):
+        with pytest.raises(ProtectedError, match="password_hash"):
+            run(sql)
+    with pytest.raises(ProtectedError, match="password_hash"):
+        run("UPDATE users SET password_hash = 'x'", unlocked=True)
+    assert run("SELECT * FROM users").rows[0][2] in (None, MASKED)
+
+
+def test_a_plan_is_the_databases_own(run: Console) -> None:
+    plan = run("SELECT * FROM users WHERE email = 'x@y'", plan=True).plan
+    assert "users" in plan
+    assert "index" in plan.lower()
+
+
+def test_a_statement_is_cancelled(run: Console) -> None:
+    cancel = Cancel()
+    threading.Timer(0.2, cancel).start()
+    began = time.monotonic()
+    with pytest.raises(PharmdbError, match="cancelled"):
+        run(SLOW, cancel=cancel)
+    assert time.monotonic() - began < 10
+    assert run.journal.since(0)[-1].error == "cancelled"
+
+
+def test_a_statement_times_out(run: Console) -> None:
+    began = time.monotonic()
+    with pytest.raises(PharmdbError, match=r"timed out after 0\.2 s"):
+        run(SLOW, seconds=0.2)
+    assert time.monotonic() - began < 10
+    with pytest.raises(ParameterError, match="1 to 600"):
+        run("SELECT 1", seconds=601)
+
+
+def test_unlocked_it_writes_in_one_transaction_and_logs_it(run: Console) -> None:
+    assert run("UPDATE users SET role = 'ADMIN' WHERE id = 1", unlocked=True).changed == 1
+    assert run("SELECT role FROM users WHERE id = 1").rows == [["ADMIN"]]
+    entries = [json.loads(line) for line in run.log.read_text(encoding="utf-8").splitlines()]
+    assert [entry["state"] for entry in entries] == ["saving", "saved"]
+    assert entries[0]["statement"].startswith("UPDATE users SET role")
+    assert [(e["state"], e["rows"]) for e in editing.saves(run.target, log=run.log)] == [("saved", 1)]
+    result = run(
+        "INSERT INTO bookmarks (user_id, entity_type, entity_id) VALUES (1, 'a', 'b') RETURNING id", unlocked=True
+    )
+    assert result.rows == [["1"]]
+    for sql in ("DROP TABLE bookmarks", "DELETE FROM pharmdb_environment", "UPDATE users SET role = 'BOSS'"):
+        with pytest.raises(PharmdbError):
+            run(sql, unlocked=True)
+    assert run("SELECT count(*) FROM users WHERE role = 'ADMIN'").rows == [["2"]]
+
+
+def test_the_journal_masks_what_is_secret(run: Console) -> None:
+    bcrypt = "$2b$12$abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    run(f"SELECT '{bcrypt}' AS x, 'postgresql://me:hunter2@host/db' AS y")
+    entry = run.journal.since(0)[-1]
+    assert "abcdef" not in entry.statement
+    assert "hunter2" not in entry.statement
+    assert mask_hashes(f"a {bcrypt} b") == f"a {MASKED} b"
+    assert mask_hashes("costs $2 or $25$") == "costs $2 or $25$"
