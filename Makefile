@@ -66,7 +66,7 @@ harm: .venv/done ## the harm tests with their full counts
 lint: .venv/done ## ruff and mypy
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
-bench: .venv/done ## measure everything, and write the figures into the README (an hour and 20 GB)
+bench: .venv/done ## measure everything, and write the figures into docs/performance.md (an hour and 20 GB)
 	@$(BIN)/python -m benchmarks
 
 notebooks: .venv/done ## run the notebooks anew and store their outputs, and the studio's pictures

@@ -107,7 +107,7 @@ def main(ground: Ground) -> Iterator[str]:
             ground.drop(url)
         own, peer = seconds
         yield line(
-            f"upgrade of {ground.attempts:,} attempts, accounted for, SQLite → {dialect}",
+            f"upgrade of {ground.attempts:,} attempts, every row accounted for, SQLite → {dialect}",
             own,
             Peer("raw loop: read, convert, write", peer, least=0.5),
             rows=ground.attempts,

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _store_schema(notebook: nbformat.NotebookNode) -> None:
-    """The README's picture of the schema is the one in the notebook."""
+    """The picture in docs/schema.md is the one in the notebook."""
     (cell,) = [cell for cell in notebook.cells if cell.source == "seen.schema_picture"]
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs" / "schema.png").write_bytes(b64decode(cell.outputs[0].data["image/png"]))

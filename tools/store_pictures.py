@@ -1,4 +1,4 @@
-"""The README's pictures of the studio, taken in a real browser."""
+"""The documents' pictures of the studio, taken in a real browser."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ LINES = {
     "queries": [
         f"{work}.*{dialect}" for dialect in DIALECTS for work in ("e-mail", "key", "newest 50", "50 due", "upsert")
     ],
-    "inserts": [f"{start}.*{dialect}" for dialect in DIALECTS for start in ("ready", "Python's values")],
+    "inserts": [f"{start}.*{dialect}" for dialect in DIALECTS for start in ("ready", "Python values")],
     "frames": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^frame of 500", "memory")],
     "cohort": DIALECTS,
-    "seed": [f"^seed.*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "all there, ")]
+    "seed": [f"^seed.*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "nothing missing, ")]
     + [f"memory of a whole seed, {dialect}" for dialect in DIALECTS],
     "scale": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("one learner", "many learners", "memory")]
     + [f"{what} at .*{dialect}" for dialect in DIALECTS for what in ("inspect", "doctor")],
@@ -184,22 +184,34 @@ def test_a_line_says_medians_quartiles_and_whether_the_target_is_met() -> None:
     )
 
 
-def test_the_readme_carries_the_figures_that_were_measured() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    carried = readme.partition(results.BEGIN)[2].partition(results.END)[0].strip()
+def test_the_page_on_performance_carries_the_figures_that_were_measured() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    carried = page.partition(results.BEGIN)[2].partition(results.END)[0].strip()
     assert carried == results.FILE.read_text(encoding="utf-8").strip()
 
 
 def test_one_part_measured_anew_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "FILE", tmp_path / "results.md")
-    monkeypatch.setattr(results, "README", tmp_path / "README.md")
-    (tmp_path / "README.md").write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n", encoding="utf-8")
+    page = tmp_path / "performance.md"
+    monkeypatch.setattr(results, "DOCUMENT", page)
+    page.write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n", encoding="utf-8")
     lines = {name: [f"| {name} | 1 s | a | 2 s | 0.50 | ≤ 1 | met |"] for name in ("queries", "frames")}
     results.write(lines, "machine")
     assert results.read() == lines
     results.write(results.read() | {"frames": ["| other | 1 s | a | 2 s | 0.50 | ≤ 1 | met |"]}, "machine")
     assert results.read()["queries"] == lines["queries"]
-    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     assert "| other |" in text
+    assert "old" not in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
+
+
+def test_figures_without_a_place_on_the_page_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "performance.md"
+    monkeypatch.setattr(results, "FILE", tmp_path / "results.md")
+    monkeypatch.setattr(results, "DOCUMENT", page)
+    page.write_text(f"{results.BEGIN}\nonly the first mark\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no place for the figures"):
+        results.write({"queries": ["| a | 1 s | b | 2 s | 0.50 | ≤ 1 | met |"]}, "machine")
+    assert "only the first mark" in page.read_text(encoding="utf-8")
