@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort studio lab chromium test harm lint bench notebooks lock
+.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort studio lab chromium test harm lint bench notebooks lock lint-js
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -76,3 +76,10 @@ notebooks: .venv/done ## run the notebooks anew and store their outputs, and the
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --output-file requirements.lock pyproject.toml
+
+node_modules/.package-lock.json: package-lock.json
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@
+
+lint-js: ## Biome over the studio's scripts and style sheet (needs npm)
+	@if command -v npm >/dev/null; then $(MAKE) -s node_modules/.package-lock.json && npx --no-install biome ci; \
+	else echo "no npm here: the studio's scripts are not checked"; test -z "$$CI"; fi

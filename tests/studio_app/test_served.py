@@ -25,8 +25,8 @@ from pharmdb.database import targets, transactions
 from pharmdb.studio_app import browsing, serving
 from pharmdb.studio_app.browsing import View
 from pharmdb.studio_app.catalogue import catalogue
+from pharmdb.studio_app.serving import HERE
 from pharmdb.studio_app.statement_log import Journal
-from pharmdb.studio_app.widget import HERE
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
@@ -362,5 +362,5 @@ def test_the_tables_of_inspect_are_plain_and_then_searchable(
 
 
 def test_the_page_of_the_studio_names_no_other_host() -> None:
-    for path in (*HERE.glob("*.js"), *HERE.glob("*.css"), *HERE.glob("voila/**/*.j2")):
+    for path in (*HERE.glob("static/*"), *HERE.glob("voila/**/*.j2")):
         assert not re.search(r"https?://|//cdn|@import", path.read_text(encoding="utf-8")), path

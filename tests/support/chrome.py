@@ -15,13 +15,14 @@ import pytest
 
 import pharmdb
 from pharmdb.database import targets, transactions
+from pharmdb.studio_app.bundle import bundle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
 
     from support.databases import Databases
 
-STUDIO = Path(pharmdb.__file__).parent / "studio"
+STATIC = Path(pharmdb.__file__).parent / "studio_app" / "static"
 ROWS = 1_000_000
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 READY = '.ph-studio[data-busy="0"][data-rows]'
@@ -145,9 +146,11 @@ class Tabs:
     @staticmethod
     def _answer(route: Route) -> None:
         name = route.request.url.removeprefix(f"{ORIGIN}/").partition("#")[0]
-        if name in ("studio.js", "studio.css"):
-            kind = "text/javascript" if name.endswith("js") else "text/css"
-            route.fulfill(body=(STUDIO / name).read_text(encoding="utf-8"), content_type=f"{kind}; charset=utf-8")
+        if name == "studio.js":
+            route.fulfill(body=bundle(STATIC / name), content_type="text/javascript; charset=utf-8")
+        elif name == "studio.css":
+            body = (STATIC / name).read_text(encoding="utf-8")
+            route.fulfill(body=body, content_type="text/css; charset=utf-8")
         elif name == "":
             route.fulfill(body=_PAGE, content_type="text/html; charset=utf-8")
         else:
