@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-# Without compiled bytecode every process compiles all libraries again.
+# Libraries are compiled when they are first imported; unless that is kept, every process compiles them again.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -14,7 +14,7 @@ help: ## this list
 # make compares times of files. They don't show that the checkout was moved or its Python removed, nor that a Python is
 # asked for by name; then tools/make_env.py looks at what the environment was made from.
 stale := $(shell [ -x .venv/bin/python ] || echo python; \
-	case "$$(readlink .venv)" in .venvs/*) [ "$$(cat .venv/done)" = "$(CURDIR)" ] || echo moved;; esac)
+	case "$$(readlink .venv)" in (.venvs/*) [ "$$(cat .venv/done)" = "$(CURDIR)" ] || echo moved;; esac)
 ifneq ($(stale)$(filter-out file,$(origin PYTHON)),)
 .PHONY: .venv/done
 endif

@@ -68,35 +68,39 @@ def _clean() -> None:
 
 def _build(environment: Path, lock: int) -> None:
     python = environment / "bin" / "python"
-    pip = [str(python), "-I", "-m", "pip"]
 
     def run(*command: object, **settings: str) -> None:
         # An installer that outlives a kill of this process goes on holding the lock.
         subprocess.run([str(part) for part in command], check=True, pass_fds=[lock], env=os.environ | settings)
 
     def install(*command: object, **settings: str) -> None:
+        # Nothing is compiled ahead: most of it would never be imported, and it takes longer than all the rest.
         run(*command, "--require-hashes", "-r", LOCK, **settings)
         run(*command, "--no-deps", "--no-build-isolation", "-e", ROOT, **settings)
 
+    def uv_from_lock() -> Path:
+        alone = environment / "uv.txt"
+        alone.write_text(pin("uv", LOCK.read_text(encoding="utf-8")), encoding="utf-8")
+        run(python, "-I", "-m", "pip", "install", "-q", "--only-binary=uv", "--require-hashes", "-r", alone)
+        return environment / "bin" / "uv"
+
     print(f"Making the environment of Python {sys.version.split()[0]} …", flush=True)
     start = time.monotonic()
-    run(sys.executable, "-m", "venv", environment)
+    uv = shutil.which("uv")
+    run(sys.executable, "-m", "venv", *(["--without-pip"] if uv else []), environment)
     try:
-        uv = shutil.which("uv")
-        if not uv:
-            (environment / "uv.txt").write_text(pin("uv", LOCK.read_text(encoding="utf-8")), encoding="utf-8")
-            run(*pip, "install", "-q", "--only-binary=uv", "--require-hashes", "-r", environment / "uv.txt")
-            uv = str(environment / "bin" / "uv")
-        listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=True).stdout
+        # uv brings no pip, but the Python may have one, and with it a configuration.
+        pip = [sys.executable if uv else str(python), "-I", "-m", "pip", "config", "list"]
+        listed = subprocess.run(pip, capture_output=True, text=True, check=False).stdout
         settings = uv_settings(listed, dict(os.environ))
-        install(uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, **settings)
-    except (OSError, subprocess.CalledProcessError) as error:
+        install(uv or uv_from_lock(), "pip", "install", "-q", "--python", python, **settings)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
         print(f"uv could not do it: {error}\nTrying pip, which takes a minute or two …", flush=True)
         run(sys.executable, "-m", "venv", "--clear", environment)
-        install(*pip, "install", "-q")
+        install(python, "-I", "-m", "pip", "install", "-q", "--no-compile")
     for script in (environment / "bin").glob("[aA]ctivate*"):
         # A shell that is activated now shall have the later environments too.
-        script.write_text(script.read_text().replace(str(environment), str(LINK)))
+        script.write_text(script.read_text("utf-8").replace(str(environment), str(LINK)), "utf-8")
     (environment / "done").write_text(str(ROOT), encoding="utf-8")
     print(f"The environment is complete, after {time.monotonic() - start:.0f} s.", flush=True)
 
