@@ -15,13 +15,10 @@ help: ## this list
 # asked for by name; then tools/make_env.py looks at what the environment was made from.
 stale := $(shell [ -x .venv/bin/python ] || echo python; \
 	case "$$(readlink .venv)" in (.venvs/*) [ "$$(cat .venv/done)" = "$(CURDIR)" ] || echo moved;; esac)
-ifneq ($(stale)$(filter-out file,$(origin PYTHON)),)
-.PHONY: .venv/done
-endif
-
-.venv/done: requirements.lock pyproject.toml
+.venv/done: requirements.lock pyproject.toml $(if $(stale)$(filter-out file,$(origin PYTHON)),.stale)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@"$(PYTHON)" tools/make_env.py
+.stale:
 
 reset: .venv/done ## drop everything and build the known-good database
 	@$(BIN)/pharmdb reset

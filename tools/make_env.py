@@ -38,7 +38,7 @@ def main() -> None:
                 _build(environment, lock.fileno())
             _use(environment)
     except (OSError, subprocess.CalledProcessError) as error:
-        sys.exit(f"The environment could not be made: {error}\n{_state()}")
+        sys.exit(f"The environment could not be made: {_reason(error)}\n{_state()}")
     except KeyboardInterrupt:
         sys.exit(f"\nInterrupted.\n{_state()}")
 
@@ -95,7 +95,7 @@ def _build(environment: Path, lock: int) -> None:
         settings = uv_settings(listed, dict(os.environ))
         install(uv or uv_from_lock(), "pip", "install", "-q", "--python", python, **settings)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
-        print(f"uv could not do it: {error}\nTrying pip, which takes a minute or two …", flush=True)
+        print(f"uv could not do it: {_reason(error)}\nTrying pip, which takes a minute or two …", flush=True)
         run(sys.executable, "-m", "venv", "--clear", environment)
         install(python, "-I", "-m", "pip", "install", "-q", "--no-compile")
     for script in (environment / "bin").glob("[aA]ctivate*"):
@@ -113,6 +113,12 @@ def _use(environment: Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(environment.relative_to(ROOT))
     link.replace(LINK)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"{Path(error.cmd[0]).name} ended with exit status {error.returncode}; what it said is above."
+    return str(error)
 
 
 def _state() -> str:
