@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -218,3 +219,18 @@ def test_a_folder_in_place_of_the_link_is_replaced_and_a_moved_checkout_gets_its
     status, output = checkout.reset()
     assert (status, output.splitlines()[-1]) == (0, "library 1")
     assert "Making the environment" in output, "its programs name the folder in which they were"
+
+
+def test_uv_is_told_what_pip_is_configured_to_and_what_is_said_to_uv_itself_comes_first() -> None:
+    listed = (
+        ":env:.find-links='/a /b'\nglobal.index-url='file:///one'\nglobal.find-links='/c'\n"
+        "install.index-url='file:///two'\nglobal.timeout='60'\ndownload.index-url='file:///three'\n"
+    )
+    uv_settings = runpy.run_path(str(ROOT / "tools" / "uv_from_pip.py"))["uv_settings"]
+    assert uv_settings(listed, {}) == {
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_DEFAULT_INDEX": "file:///two",
+        "UV_FIND_LINKS": "/a,/b",
+    }
+    assert uv_settings(listed, {"UV_DEFAULT_INDEX": "file:///own"})["UV_DEFAULT_INDEX"] == "file:///own"
+    assert uv_settings("", {})["UV_INDEX_STRATEGY"] == "unsafe-best-match"
