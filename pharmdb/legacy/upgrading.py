@@ -292,7 +292,7 @@ def _content(connection: Connection) -> str:
 
 def _look(target: targets.Target, confirm: str) -> str:
     """As _guard, before anything is locked or backed up."""
-    if target.is_sqlite and not target.path.parent.is_dir():
+    if target.is_sqlite and not target.in_own_folder and not target.path.parent.is_dir():
         # Opened only to fail with what is wrong.
         with transactions.reading(target):
             pass
