@@ -2,21 +2,23 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-# Without compiled bytecode every process compiles all libraries again.
+# Libraries are compiled when they are first imported; unless that is kept, every process compiles them again.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort studio lab chromium test harm lint bench notebooks lock
+.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort studio lab chromium test harm lint bench notebooks lock lint-js
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
 
-.venv/done: requirements.lock pyproject.toml
+# make compares times of files. They don't show that the checkout was moved or its Python removed, nor that a Python is
+# asked for by name; then tools/make_env.py looks at what the environment was made from.
+stale := $(shell [ -x .venv/bin/python ] || echo python; \
+	case "$$(readlink .venv)" in (.venvs/*) [ "$$(cat .venv/done)" = "$(CURDIR)" ] || echo moved;; esac)
+.venv/done: requirements.lock pyproject.toml $(if $(stale)$(filter-out file,$(origin PYTHON)),.stale)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	"$(PYTHON)" -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	@touch $@
+	@"$(PYTHON)" tools/make_env.py
+.stale:
 
 reset: .venv/done ## drop everything and build the known-good database
 	@$(BIN)/pharmdb reset
@@ -63,16 +65,27 @@ test: .venv/done chromium ## every test, on SQLite and PostgreSQL
 harm: .venv/done ## the harm tests with their full counts
 	@PHARMDB_HARM_ROUNDS=50 $(BIN)/python -m pytest -n 2 --dist loadscope tests/harm
 
-lint: .venv/done ## ruff and mypy
+lint: .venv/done ## formatting, ruff, mypy, spelling, notebooks, and JavaScript
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+	@git ls-files -z | xargs -0 $(BIN)/codespell
+	@$(BIN)/python tools/check_notebooks.py notebooks/*.ipynb
+	@# The studio's scripts have linters of their own.
+	@$(MAKE) --no-print-directory lint-js
 
-bench: .venv/done ## measure everything, and write the figures into the README (an hour and 20 GB)
+bench: .venv/done ## measure everything, and write the figures into docs/performance.md (an hour and 20 GB)
 	@$(BIN)/python -m benchmarks
 
 notebooks: .venv/done ## run the notebooks anew and store their outputs, and the studio's pictures
-	@$(BIN)/python tests/store_outputs.py
-	@$(BIN)/python tests/store_pictures.py
+	@PYTHONPATH=.:tests $(BIN)/python tools/store_outputs.py
+	@PYTHONPATH=.:tests $(BIN)/python tools/store_pictures.py
 
-lock: ## renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+lock: .venv/done ## renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --output-file requirements.lock pyproject.toml
+
+node_modules/.package-lock.json: package-lock.json
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@
+
+lint-js: ## Biome over the studio's scripts and style sheet (needs npm)
+	@if command -v npm >/dev/null; then $(MAKE) -s node_modules/.package-lock.json && npx --no-install biome ci; \
+	else echo "no npm here: the studio's scripts are not checked"; test -z "$$CI"; fi

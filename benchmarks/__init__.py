@@ -1,1 +1,1 @@
-"""Where the README's figures come from: `make bench`."""
+"""Where the figures in docs/performance.md come from: `make bench`."""

@@ -1,7 +1,7 @@
 """`python -m benchmarks [part …]`: measures, prints the lines as they come, and keeps the figures of a whole run.
 
-With the usual sizes each part's lines go to benchmarks/results.md and into the README, and the growing cohort's
-figures to docs/scale.csv and into its picture.
+With the usual sizes each part's lines go to benchmarks/results.md and docs/performance.md, and the growing cohort's
+figures to docs/scale.csv and its chart.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Ground:
     @cached_property
     def server(self) -> Any:
         sys.path.insert(0, str(settings.SOURCE / "tests"))
-        from postgres import Server
+        from support.postgres import Server
 
         return self.lent or Server(as_shipped=True)
 

@@ -158,7 +158,7 @@ def main(ground: Ground) -> Iterator[str]:
         origin = base(ground, dialect)
         own, theirs = _measured(ground, origin, ours(ready), raw(ready))
         yield line(
-            f"bulk insert of {len(rows):,} attempts, ready for the driver, {dialect}",
+            f"bulk insert of {len(rows):,} attempts, values ready for the driver, {dialect}",
             own,
             Peer(driver(dialect), theirs, least=0.8),
             rows=len(rows),
@@ -166,7 +166,7 @@ def main(ground: Ground) -> Iterator[str]:
         others = peers(dialect, rows)
         own, *found = _measured(ground, origin, ours(lambda: stored(rows)), *(work for _, work, _ in others))
         yield line(
-            f"bulk insert of {len(rows):,} attempts, from Python's values, {dialect}",
+            f"bulk insert of {len(rows):,} attempts, from Python values, {dialect}",
             own,
             *(Peer(name, seconds, least=least) for (name, _, least), seconds in zip(others, found, strict=True)),
             rows=len(rows),

@@ -34,4 +34,4 @@ def main(ground: Ground) -> Iterator[str]:
             Peer(name.format(p.name), s, m)
             for p, s, m, name in zip(peers[1:], theirs, (None, 0.25, None), names, strict=False)
         ]
-        yield line(f"progress upsert, a transaction each, {dialect}", ours, *others)
+        yield line(f"progress upsert, one transaction each, {dialect}", ours, *others)

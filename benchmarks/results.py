@@ -1,4 +1,4 @@
-"""The figures that are kept: benchmarks/results.md, part by part, and the same in the README between two marks."""
+"""The figures that are kept: benchmarks/results.md, part by part, and the same in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.timing import HEAD
 from pharmdb import settings
 
 FILE = settings.SOURCE / "benchmarks" / "results.md"
-README = settings.SOURCE / "README.md"
+DOCUMENT = settings.SOURCE / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: make bench -->", "<!-- end of the figures -->"
 _PACKAGES = ("sqlalchemy", "psycopg", "pandas", "django", "sqlite-utils", "alembic", "papermill")
 
@@ -33,17 +33,18 @@ def read() -> dict[str, list[str]]:
 
 
 def write(lines: dict[str, list[str]], footer: str) -> None:
-    """Replaces results.md, and the README's figures."""
+    """Replaces results.md, and the figures in docs/performance.md. Raises ValueError where that page lost its marks."""
     from benchmarks.__main__ import PARTS
 
     known = [(name, PARTS[name]) for name in PARTS if lines.get(name)]
     sections = [f"<!-- {name} -->\n**{title}**\n\n{HEAD}\n" + "\n".join(lines[name]) for name, title in known]
     text = "\n\n".join([*sections, f"<!-- footer -->\n{footer}"]) + "\n"
     FILE.write_text(text, encoding="utf-8")
-    readme = README.read_text(encoding="utf-8")
-    if BEGIN in readme:
-        before, _, rest = readme.partition(BEGIN)
-        README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    before, begin, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{DOCUMENT} has no place for the figures: {BEGIN} … {END}")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def footer(ground: Ground) -> str:
@@ -62,7 +63,7 @@ def footer(ground: Ground) -> str:
         f"{_processor()}, {os.cpu_count()} cores, {_memory() / 2**30:.0f} GiB, "
         f"{platform.system()}; Python {platform.python_version()}, "
         f"SQLite {sqlite3.sqlite_version}, PostgreSQL {postgresql} over a Unix socket; {packages}.\n"
-        f"Settings, for pharmdb and for every peer, each asked on its own connection: SQLite {words}; "
+        f"Settings of pharmdb and of every baseline, as queried on their own connections: SQLite {words}; "
         f"PostgreSQL {', '.join(f'{name} {value}' for name, value in settings.items())}, all else as initdb leaves it."
     )
 

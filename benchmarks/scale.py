@@ -269,5 +269,5 @@ def main(ground: Ground) -> Iterator[str]:
 # What is measured against its own smallest size.
 LINES = {
     "history, newest 50": "history, newest 50 of one learner",
-    "history, other learners": "history, newest 50 of many learners by turns",
+    "history, other learners": "history, newest 50 of many learners in turn",
 }

@@ -60,7 +60,7 @@ def raw(url: str, rows: int) -> float:
 # Without argon2's 64 MiB for each thread, behind which rows could hide.
 _SEED = """
 import pharmdb
-from pharmdb import passwords
+from pharmdb.seeding import passwords
 passwords.hash_password = lambda password: "!"
 pharmdb.seed(sys.argv[1], seed_dir=sys.argv[2])
 """
@@ -85,7 +85,7 @@ def main(ground: Ground) -> Iterator[str]:
             peer.append(raw(urls[1], rows))
             for url in urls:
                 ground.drop(url)
-        for what, seconds in (("", first), (", again: all there", second)):
+        for what, seconds in (("", first), (", run again with nothing missing", second)):
             yield line(
                 f"seed, checked and fingerprinted, of {rows:,} progress rows{what}, {dialect}",
                 seconds,

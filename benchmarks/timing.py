@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HEAD = """\
-| work | pharmdb: median (quartiles) | peer | peer: median (quartiles) | ratio | target | |
+| work | pharmdb: median (quartiles) | baseline | baseline: median (quartiles) | ratio | target | |
 |---|---|---|---|---|---|---|"""
 
 Seconds = list[float]
@@ -46,7 +46,7 @@ def line(work: str, ours: Seconds, *peers: Peer, rows: int = 0) -> str:
 
 def memory(work: str, ours: float, peer: str, theirs: float, *, most: float, more: float = 0) -> str:
     """One line of the table about MiB: at most so many times the other's, and so many MiB more."""
-    target = f"≤ {most:.3g}" + (f", and {more:.0f} MiB that SQLite may cache" if more else "")
+    target = f"≤ {most:.3g}" + (f", plus {more:.0f} MiB of SQLite cache" if more else "")
     met = "met" if ours <= most * theirs + more else "**not met**"
     return f"| {work} | {ours:,.0f} MiB | {peer} | {theirs:,.0f} MiB | {ours / theirs:.2f} | {target} | {met} |"
 

@@ -25,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def build(path: Path, attempts: int) -> None:
     """An old file at stage 4; every document is another one, as learners' answers are."""
-    from legacy import make, row
+    from support.legacy import make, row
 
     users = [row("users", n, email=f"learner{n}@example.test") for n in range(1, USERS + 1)]
     make(f"sqlite:///{path}", 4, users)
@@ -107,7 +107,7 @@ def main(ground: Ground) -> Iterator[str]:
             ground.drop(url)
         own, peer = seconds
         yield line(
-            f"upgrade of {ground.attempts:,} attempts, accounted for, SQLite → {dialect}",
+            f"upgrade of {ground.attempts:,} attempts, every row accounted for, SQLite → {dialect}",
             own,
             Peer("raw loop: read, convert, write", peer, least=0.5),
             rows=ground.attempts,

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator
-from itertools import count
-from pathlib import Path
+from collections.abc import Iterator
 
-import psycopg
 import pytest
-from psycopg import sql
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from chrome import browser, large, tabs  # noqa: F401 - fixtures
-from postgres import Server
-
-import pharmdb
-
-DIALECTS = ("sqlite", "postgresql")
+from support.chrome import browser, large, tabs  # noqa: F401 - fixtures
+from support.databases import DIALECTS, Databases
+from support.postgres import Server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,61 +33,6 @@ def server() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
-
-
-class Databases:
-    """Makes databases: `empty(dialect)`, `migrated(dialect)` at head, `seeded(dialect)`; each gives a URL.
-
-    The migrated and the seeded one are made once by the verbs and then copied.
-    """
-
-    def __init__(self, server: Callable[[], Server], folder: Path) -> None:
-        self._server = server
-        self._folder = folder
-        self._numbers = count()
-        self._templates: dict[tuple[str, str], str] = {}
-
-    def empty(self, dialect: str) -> str:
-        name = f"test_{next(self._numbers)}"
-        if dialect == "sqlite":
-            # A folder of its own: what lies beside a database belongs to it.
-            folder = self._folder / name
-            folder.mkdir()
-            return f"sqlite:///{folder / name}.db"
-        return self._create(name)
-
-    def migrated(self, dialect: str) -> str:
-        return self._copy(dialect, "migrated", pharmdb.migrate)
-
-    def seeded(self, dialect: str) -> str:
-        return self._copy(dialect, "seeded", pharmdb.reset)
-
-    def _copy(self, dialect: str, state: str, make: Callable[[str], object]) -> str:
-        if (dialect, state) not in self._templates:
-            url = self.empty(dialect)
-            make(url)
-            self._templates[dialect, state] = url
-        template = self._templates[dialect, state]
-        if dialect == "sqlite":
-            url = self.empty(dialect)
-            shutil.copyfile(template.removeprefix("sqlite:///"), url.removeprefix("sqlite:///"))
-            return url
-        return self._create(f"test_{next(self._numbers)}", template=template)
-
-    def _create(self, name: str, template: str = "") -> str:
-        server = self._server()
-        with psycopg.connect(dsn(server.uri()), autocommit=True) as connection:
-            statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-            if template:
-                source = sql.Identifier(psycopg.conninfo.conninfo_to_dict(dsn(template))["dbname"])
-                statement += sql.SQL(" TEMPLATE {}").format(source)
-            connection.execute(statement)
-        return server.uri(name)
-
-
-def dsn(url: str) -> str:
-    """An SQLAlchemy URL of PostgreSQL as libpq takes it."""
-    return url.replace("postgresql+psycopg:", "postgresql:")
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-import raw
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from raw import ANN, LATER, OWNERS, REFUSED, ROWS, TABLES, TIME, TIMES, insert
 from sqlalchemy import exc, select, update
 from sqlalchemy import insert as core_insert
 from sqlalchemy.dialects import sqlite
+from support import raw
+from support.raw import ANN, LATER, OWNERS, REFUSED, ROWS, TABLES, TIME, TIMES, insert
 
 import pharmdb
 from pharmdb.models import Attempt, Base, DatasetOverride, User, UserSettings

@@ -47,6 +47,11 @@ class Target:
         return settings.home() / str(self.url.database)
 
     @property
+    def in_own_folder(self) -> bool:
+        """Whether the SQLite file lies in pharmdb's own data folder, which is made when it is needed."""
+        return self.is_sqlite and self.path.parent == settings.home() / "data"
+
+    @property
     def name(self) -> str:
         """The database's name, as `confirm` takes it: the file's name on SQLite."""
         return self.path.name if self.is_sqlite else str(self.url.database or self.url.query.get("dbname", "?"))

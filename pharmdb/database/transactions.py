@@ -107,6 +107,8 @@ def changing_schema(target: Target) -> Iterator[Connection]:
 
     Raises PharmdbError if a row's owner is missing at the end; everything is then rolled back.
     """
+    if target.in_own_folder:
+        target.path.parent.mkdir(parents=True, exist_ok=True)
     with _transaction(target, write=True, schema=True) as connection:
         locks.take_advisory_lock(connection)
         yield connection

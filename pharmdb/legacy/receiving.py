@@ -96,7 +96,7 @@ def _content(connection: Connection) -> Content:
 
 def look(old: targets.Target, target: targets.Target, confirm: str) -> Content:
     """As guard, before anything is locked or backed up."""
-    if target.is_sqlite and not target.path.parent.is_dir():
+    if target.is_sqlite and not target.in_own_folder and not target.path.parent.is_dir():
         # Opened only to fail with what is wrong.
         with transactions.reading(target):
             pass

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from pharmdb.studio_app.bundle import bundle
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -20,7 +22,7 @@ def searchable(frame: pd.DataFrame) -> Searchable:
 class Searchable(anywidget.AnyWidget):
     """A dataframe of up to a few hundred rows, all of which go to the page."""
 
-    _esm = Path(__file__).parent / "searching.js"
+    _esm = bundle(Path(__file__).parent / "static" / "searching.js")
     columns = traitlets.List(traitlets.Unicode()).tag(sync=True)
     rows: Any = traitlets.List().tag(sync=True)
 

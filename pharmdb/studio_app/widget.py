@@ -34,6 +34,7 @@ from pharmdb.studio_app import (
     still,
     values,
 )
+from pharmdb.studio_app.bundle import bundle
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
 from pharmdb.studio_app.filters import View
@@ -42,7 +43,7 @@ from pharmdb.studio_app.statement_log import MASKED, Journal, Session, mask_hash
 if TYPE_CHECKING:
     import pandas as pd
 
-HERE = Path(__file__).parent
+STATIC = Path(__file__).parent / "static"
 SNAPSHOT_ROWS = 20
 BROWSING_SECONDS = 60
 # Pieces of an export that may be on their way to the page, and how long to wait until it has taken one.
@@ -61,8 +62,8 @@ def studio(database_url: str = "", *, model: str = "User") -> Studio:
 class Studio(anywidget.AnyWidget):
     """A view of one database. `outcome` says what was saved with it."""
 
-    _esm = HERE / "studio.js"
-    _css = HERE / "studio.css"
+    _esm = bundle(STATIC / "studio.js")
+    _css = STATIC / "studio.css"
     title = traitlets.Unicode().tag(sync=True)
     table = traitlets.Unicode().tag(sync=True)
 

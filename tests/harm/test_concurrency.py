@@ -16,12 +16,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import killing
 import psycopg
 import pytest
-import raw
 import sqlalchemy as sa
-from conftest import Databases
+from support import killing, raw
+from support.databases import Databases
 
 import pharmdb
 from pharmdb.backups import manifests, restoring

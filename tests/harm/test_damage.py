@@ -11,10 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import killing
 import pytest
-import raw
-from conftest import Databases
+from support import killing, raw
+from support.databases import Databases
 
 import pharmdb
 from pharmdb.backups import manifests

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import raw
-from conftest import Databases
 from sqlalchemy import Engine, event
-from test_upserts import large
+from support import raw
+from support.databases import Databases
+from support.large_seeds import large
 
 import pharmdb
 from pharmdb.backups import manifests, restoring

@@ -12,14 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import killing
 import psycopg
 import pytest
-import raw
-from conftest import dsn
-from postgres import Server
 from psycopg import sql
-from test_backups import everything, run
+from support import killing, raw
+from support.contents import everything
+from support.databases import dsn
+from support.postgres import Server
+from support.raw import run
 
 import pharmdb
 from pharmdb.backups import manifests, restoring

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import killing
 import pytest
-import raw
-from conftest import Databases
+from support import killing, raw
+from support.databases import Databases
 
 import pharmdb
 from pharmdb.cohorts.building import BATCH

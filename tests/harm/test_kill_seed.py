@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import killing
 import pytest
-import raw
-from conftest import Databases
-from test_upserts import large, staged
+from support import killing, raw
+from support.databases import Databases
+from support.large_seeds import large, staged
 
 import pharmdb
 

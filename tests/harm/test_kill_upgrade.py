@@ -11,14 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import killing
-import legacy
 import psycopg
 import pytest
-import raw
-from conftest import Databases, dsn
-from legacy import row
 from psycopg import sql
+from support import killing, legacy, raw
+from support.databases import Databases, dsn
+from support.legacy import row
 
 import pharmdb
 from pharmdb.backups import manifests, restoring

@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import raw
-from conftest import Databases
 from psycopg.conninfo import conninfo_to_dict
-from test_recording import AT, HEART
+from support import raw
+from support.answers import AT, HEART
+from support.databases import Databases
 
 import pharmdb
 from pharmdb.database import targets, transactions

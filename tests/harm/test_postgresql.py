@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 import pytest
-import raw
-from conftest import dsn
-from postgres import Server
 from psycopg import sql
 from sqlalchemy import URL, Connection
+from support import raw
+from support.databases import dsn
+from support.postgres import Server
 
 import pharmdb
 from pharmdb.backups import manifests, postgresql_dumps, restoring

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-import killing
 import psutil
 import psycopg
 import pytest
-from conftest import dsn
-from postgres import Server
 from psycopg import sql
+from support import killing
+from support.databases import dsn
+from support.postgres import Server
 
 from pharmdb.backups import postgresql_dumps
 from pharmdb.command import program

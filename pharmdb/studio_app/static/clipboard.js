@@ -1,0 +1,69 @@
+// Copy and paste, in the form that spreadsheets take and give.
+
+import { isCut, textOf } from "./cells.js";
+import { stage } from "./changes.js";
+import { currentCell } from "./lines.js";
+import { say } from "./messages.js";
+import { selectedRange } from "./selection.js";
+import { canEdit, redraw, whyNot } from "./state.js";
+import { fromTSV, plural, toTSV } from "./text.js";
+
+export function listenToClipboard(studio) {
+  studio.ui.grid.addEventListener("copy", (event) => copy(studio, event));
+  studio.ui.grid.addEventListener("paste", (event) => paste(studio, event));
+}
+
+function copy(studio, event) {
+  if (studio.active.r < 0) return;
+  const { top, bottom, left, right } = selectedRange(studio);
+  const columns = studio.columns.slice(left, right + 1);
+  const cells = studio.shownLines
+    .slice(top, bottom + 1)
+    .map((line) => columns.map((column) => currentCell(studio, line, column)));
+  const cut = cells.flat().filter(isCut).length;
+  event.preventDefault();
+  event.clipboardData.setData("text/plain", toTSV(cells.map((row) => row.map((cell) => textOf(cell ?? null)))));
+  const warning = cut ? `; ${plural(cut, "long value")} cut off: export them instead` : "";
+  say(studio, `${plural(cells.flat().length, "cell")} copied${warning}`, cut > 0);
+}
+
+function paste(studio, event) {
+  if (studio.active.r < 0 || !event.clipboardData) return;
+  event.preventDefault();
+  if (!canEdit(studio)) {
+    say(studio, whyNot(studio), true);
+    return;
+  }
+  const { top, left } = selectedRange(studio);
+  let staged = 0;
+  let outside = 0;
+  for (const [y, texts] of pastedTexts(studio, event).entries()) {
+    for (const [x, text] of texts.entries()) {
+      const taken = pasteInto(studio, studio.shownLines[top + y], studio.columns[left + x], text);
+      if (taken === undefined) outside += 1;
+      else if (taken) staged += 1;
+    }
+  }
+  redraw(studio);
+  const warning = outside ? `; ${plural(outside, "value")} did not fit into the table or can't be edited` : "";
+  say(studio, `${plural(staged, "cell")} pasted and staged${warning}`, outside > 0);
+}
+
+// One value fills the whole selection, as in a spreadsheet.
+function pastedTexts(studio, event) {
+  const texts = fromTSV(event.clipboardData.getData("text/plain"));
+  const { top, left, bottom, right } = selectedRange(studio);
+  if (texts.length !== 1 || texts[0].length !== 1 || !studio.anchor) return texts;
+  return Array.from({ length: bottom - top + 1 }, () => Array(right - left + 1).fill(texts[0][0]));
+}
+
+// Whether the text was staged; undefined where it has no place.
+function pasteInto(studio, line, column, text) {
+  if (!column || !line || !column.editable || column.kind === "password" || line.change?.kind === "delete")
+    return undefined;
+  const now = currentCell(studio, line, column);
+  // A spreadsheet knows no NULL: what was empty in either way stays what it was.
+  if (text === "" && (now === null || now === "" || now === undefined)) return false;
+  stage(studio, line, column, text === "" && column.nullable ? null : text);
+  return true;
+}

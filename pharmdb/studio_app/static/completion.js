@@ -1,0 +1,109 @@
+// Completion of the SQL statement: names of tables and columns, and a few words.
+
+import { h } from "./dom.js";
+import { idOf } from "./state.js";
+
+const SQL_WORDS = [
+  "SELECT",
+  "FROM",
+  "WHERE",
+  "JOIN",
+  "GROUP BY",
+  "ORDER BY",
+  "LIMIT",
+  "COUNT(*)",
+  "DISTINCT",
+  "BETWEEN",
+];
+const MOST = 12;
+
+// The list for a text area, which still is to be put beside it.
+export function createCompletion(studio, area) {
+  const list = h("ul", {
+    role: "listbox",
+    id: idOf(studio, "words"),
+    "aria-label": "Tables and columns",
+    class: "ph-words",
+    hidden: true,
+  });
+  const completion = { area, list, choice: 0, typed: "" };
+  area.addEventListener("input", () => suggest(studio, completion));
+  area.addEventListener("blur", () => closeWords(completion));
+  return completion;
+}
+
+// Names of tables and columns that begin with the word before the cursor; after `table.` or its alias its columns.
+export function suggest(studio, completion, asked = false) {
+  const { area, list } = completion;
+  const before = area.value.slice(0, area.selectionStart);
+  const [, qualifier, word] = /(?:(\w+)\.)?(\w*)$/.exec(before);
+  const names = asked || qualifier || word.length >= 2 ? namesFor(studio, area.value, qualifier) : [];
+  const found = names.filter((n) => n.toLowerCase().startsWith(word.toLowerCase()) && n !== word).slice(0, MOST);
+  if (!found.length) {
+    closeWords(completion);
+    return;
+  }
+  completion.typed = word;
+  list.replaceChildren(
+    ...found.map((name, n) =>
+      h(
+        "li",
+        {
+          role: "option",
+          id: idOf(studio, `word-${n}`),
+          onmousedown: (event) => {
+            event.preventDefault();
+            completion.choice = n;
+            complete(completion);
+          },
+        },
+        name,
+      ),
+    ),
+  );
+  list.hidden = false;
+  choose(completion, 0);
+}
+
+function namesFor({ tables }, sql, qualifier) {
+  if (!qualifier)
+    return [
+      ...tables.map((t) => t.name),
+      ...new Set(tables.flatMap((t) => t.columns.map((c) => c.name))),
+      ...SQL_WORDS,
+    ];
+  const aliased = new RegExp(`\\b(\\w+)\\s+(?:as\\s+)?${qualifier}\\b`, "i").exec(sql)?.[1];
+  const table = tables.find((t) => t.name === qualifier) ?? tables.find((t) => t.name === aliased);
+  return (table?.columns ?? []).map((c) => c.name);
+}
+
+function choose(completion, n) {
+  const options = [...completion.list.children];
+  completion.choice = n;
+  for (const option of options) option.setAttribute("aria-selected", String(option === options[n]));
+  completion.area.setAttribute("aria-activedescendant", options[n].id);
+}
+
+export function closeWords({ area, list }) {
+  list.hidden = true;
+  area.removeAttribute("aria-activedescendant");
+}
+
+function complete(completion) {
+  const { area, list, choice, typed } = completion;
+  const at = area.selectionStart;
+  area.setRangeText(list.children[choice].textContent, at - typed.length, at, "end");
+  closeWords(completion);
+}
+
+// What a key does to the open list; null where it is not meant for it.
+export function completionKey(completion, event) {
+  const { list, choice } = completion;
+  if (list.hidden) return null;
+  const options = list.children.length;
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step) return () => choose(completion, (choice + step + options) % options);
+  if (event.key === "Enter" || event.key === "Tab") return () => complete(completion);
+  if (event.key === "Escape") return () => closeWords(completion);
+  return null;
+}

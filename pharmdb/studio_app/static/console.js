@@ -1,0 +1,96 @@
+// The panel in which one SQL statement is run.
+
+import { closeWords, completionKey, createCompletion, suggest } from "./completion.js";
+import { button, h, plainTable } from "./dom.js";
+import { request, tell } from "./kernel.js";
+import { sentenceOf } from "./messages.js";
+import { load } from "./pages.js";
+import { idOf } from "./state.js";
+import { plural, visible } from "./text.js";
+
+export function buildConsole(studio) {
+  const id = (name) => idOf(studio, name);
+  const area = h("textarea", {
+    id: id("statement"),
+    rows: "6",
+    spellcheck: "false",
+    "aria-autocomplete": "list",
+    "aria-controls": id("words"),
+  });
+  const completion = createCompletion(studio, area);
+  const seconds = h("input", { type: "number", id: id("seconds"), min: "1", max: "600", value: "30" });
+  const run = { request: null, area, seconds, result: h("div", { class: "ph-result" }), cancelButton: null };
+  run.cancelButton = button(
+    "Cancel",
+    () => {
+      if (run.request) tell(studio, "cancel", { request: run.request });
+    },
+    { hidden: true },
+  );
+  area.addEventListener("keydown", (event) => sqlKey(studio, run, completion, event));
+  studio.ui.panels.sql.append(
+    h("label", { for: id("statement") }, "One statement"),
+    h("div", { class: "ph-sql" }, area, completion.list),
+    h(
+      "div",
+      { class: "ph-bar" },
+      button("Run", () => runSQL(studio, run, false), { class: "ph-primary" }),
+      button("Plan", () => runSQL(studio, run, true)),
+      run.cancelButton,
+      h("label", { for: id("seconds") }, "time-out, s"),
+      seconds,
+      h("span", { class: "ph-quiet" }, "Ctrl+Enter runs, Ctrl+Space completes"),
+    ),
+    run.result,
+  );
+}
+
+function sqlKey(studio, run, completion, event) {
+  const ctrl = {
+    Enter: () => {
+      closeWords(completion);
+      runSQL(studio, run, false);
+    },
+    " ": () => suggest(studio, completion, true),
+  };
+  const action = (event.ctrlKey && ctrl[event.key]) || completionKey(completion, event);
+  if (!action) return;
+  event.preventDefault();
+  action();
+}
+
+async function runSQL(studio, run, plan) {
+  if (run.request) return;
+  const running = request(studio, "sql", { sql: run.area.value, plan, seconds: run.seconds.value });
+  run.request = running.id;
+  run.cancelButton.hidden = false;
+  run.result.replaceChildren(h("p", { role: "status" }, "running…"));
+  try {
+    const result = await running;
+    run.result.replaceChildren(...drawResult(result, plan));
+    if (studio.info.unlocked && !plan) load(studio, true);
+  } catch (error) {
+    run.result.replaceChildren(h("p", { role: "alert", class: "ph-sentence" }, sentenceOf(error)));
+  }
+  run.request = null;
+  run.cancelButton.hidden = true;
+}
+
+function drawResult(result, plan) {
+  const rows = result.rows.map((row) => h("tr", {}, ...row.map(resultCell)));
+  return [
+    h("p", { role: "status" }, `${plan ? "plan" : summaryOf(result)} · ${result.ms} ms`),
+    plan ? h("pre", { class: "ph-plan", tabindex: "0" }, result.plan) : "",
+    result.columns.length ? plainTable("Result", result.columns, rows, { caption: false }) : "",
+  ];
+}
+
+function resultCell(text) {
+  if (text === null) return h("td", { dir: "auto", class: "ph-null" }, h("span", { class: "ph-quiet" }, "NULL"));
+  return h("td", { dir: "auto", class: "" }, visible(text));
+}
+
+function summaryOf({ columns, rows, more, changed, warning }) {
+  if (columns.length) return `${plural(rows.length, "row")}${more ? ", and there are more" : ""}`;
+  return `${plural(changed ?? 0, "row")} changed${warning ? ` · ${warning}` : ""}`;
+}

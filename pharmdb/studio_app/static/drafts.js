@@ -1,0 +1,36 @@
+// Staged changes live through a reload of the page, passwords excepted.
+
+import { isMasked } from "./cells.js";
+
+const draftName = (studio) => `pharmdb-studio-draft:${studio.info.title}`;
+
+export function keepDraft(studio) {
+  if (!studio.info) return; // before the first answer nothing can be staged
+  const key = draftName(studio);
+  const changes = studio.changes.map(({ password, problems, ...change }) => change);
+  // The copy that a duplicated or reloaded page has is the same set, and saved once.
+  if (studio.changes.length)
+    studio.staged ??= crypto.randomUUID?.() ?? `${studio.view}-${Math.random().toString(36).slice(2)}`;
+  if (changes.length) sessionStorage.setItem(key, JSON.stringify({ changes, staged: studio.staged }));
+  else sessionStorage.removeItem(key);
+}
+
+export function restoreDraft(studio) {
+  try {
+    const draft = JSON.parse(sessionStorage.getItem(draftName(studio)) ?? "[]");
+    studio.staged = draft.staged ?? null;
+    studio.changes = (draft.changes ?? draft)
+      .filter((c) => studio.tables.some((t) => t.name === c.table))
+      .map(revived)
+      .filter((c) => c.kind !== "update" || Object.keys(c.values).length);
+    studio.nextChange = Math.max(0, ...studio.changes.map((c) => c.id)) + 1;
+  } catch {
+    studio.changes = [];
+  }
+}
+
+function revived(change) {
+  // What is masked is compared by a digest that the old kernel took with it.
+  const before = Object.entries(change.before).filter(([, cell]) => !isMasked(cell));
+  return { ...change, problems: [], before: Object.fromEntries(before) };
+}

@@ -1,0 +1,63 @@
+// The export of the view as a file, which the kernel sends in pieces.
+
+import { button, h } from "./dom.js";
+import { request, tell } from "./kernel.js";
+import { fail, say } from "./messages.js";
+import { wanted } from "./pages.js";
+import { idOf, on } from "./state.js";
+
+const FILES = {
+  csv: ["csv", "text/csv"],
+  json: ["json", "application/json"],
+  markdown: ["md", "text/markdown"],
+  parquet: ["parquet", "application/vnd.apache.parquet"],
+};
+const KEPT = 60000; // ms in which the browser may still begin to download
+
+// The elements, for a bar.
+export function buildExport(studio) {
+  const id = idOf(studio, "format");
+  const formats = h("select", { id });
+  const run = { id: null, button: button("Export", () => toggleExport(studio, run, formats.value)) };
+  on(studio, "info", () => formats.replaceChildren(...studio.info.formats.map((f) => h("option", { value: f }, f))));
+  return [h("label", { for: id }, "as"), formats, run.button];
+}
+
+async function toggleExport(studio, run, format) {
+  if (run.id) {
+    tell(studio, "cancel", { request: run.id });
+    return;
+  }
+  const { name } = studio.table;
+  const parts = [];
+  let bytes = 0;
+  const exporting = request(
+    studio,
+    "export",
+    { ...wanted(studio), columns: studio.columns.map((c) => c.name), format },
+    (piece, id) => {
+      parts.push(piece);
+      bytes += piece.byteLength;
+      say(studio, `exporting ${name}: ${(bytes / 1e6).toFixed(1)} MB`);
+      tell(studio, "taken", { request: id });
+    },
+  );
+  run.id = exporting.id;
+  run.button.textContent = "Stop the export";
+  try {
+    await exporting;
+    const [extension, type] = FILES[format];
+    download(`${name}.${extension}`, new Blob(parts, { type }));
+    say(studio, `${name}.${extension}: ${bytes.toLocaleString("en")} bytes`);
+  } catch (error) {
+    fail(studio, error);
+  }
+  run.id = null;
+  run.button.textContent = "Export";
+}
+
+function download(name, blob) {
+  const url = URL.createObjectURL(blob);
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), KEPT);
+}

@@ -1,0 +1,39 @@
+// Lines of the grid: the page's rows with what is staged for them, and the rows that are to be added.
+
+import { sameKey } from "./cells.js";
+
+// Rows that are to be added come first, then the page's.
+export function linesOf(studio) {
+  const added = studio.changes
+    .filter((c) => c.kind === "insert" && c.table === studio.table.name)
+    .map((change) => ({ change, isNew: true, key: [], cells: [], id: `new ${change.id}` }));
+  const rows = (studio.page?.rows ?? []).map((row, n) => ({
+    ...row,
+    change: changeOf(studio, row.key),
+    isNew: false,
+    id: row.key.length ? JSON.stringify(row.key) : `row ${n}`,
+  }));
+  return [...added, ...rows];
+}
+
+function changeOf(studio, key) {
+  if (studio.table.readOnly) return undefined;
+  return studio.changes.find((c) => c.kind !== "insert" && c.table === studio.table.name && sameKey(c.key, key));
+}
+
+export function originalCell(studio, line, column) {
+  return line.isNew ? undefined : line.cells[studio.table.columns.indexOf(column)];
+}
+
+// The cell as it would be saved: staged, or else what the database holds; undefined where its default will be.
+export function currentCell(studio, line, column) {
+  if (hasPassword(line, column)) return { t: "••••••••", m: true };
+  return hasValue(line, column) ? line.change.values[column.name] : originalCell(studio, line, column);
+}
+
+export function isStaged(line, column) {
+  return hasValue(line, column) || hasPassword(line, column);
+}
+
+const hasValue = (line, column) => Boolean(line.change && column.name in line.change.values);
+const hasPassword = (line, column) => column.kind === "password" && line.change?.password !== undefined;

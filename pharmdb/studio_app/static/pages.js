@@ -1,0 +1,111 @@
+// Which page of which table is shown: going there, loading it, and counting its rows.
+
+import { readAddress, writeAddress } from "./address.js";
+import { request, tell } from "./kernel.js";
+import { fail, say } from "./messages.js";
+import { emit, emptyQuery, FIRST_PAGE, redraw } from "./state.js";
+
+const NO_ROWS = { rows: [], has_previous: false, has_next: false };
+
+// The view as the kernel is asked for it.
+export const wanted = (studio) => ({ table: studio.table.name, ...studio.query });
+
+export function goToAddress(studio) {
+  return go(studio, readAddress(studio), false);
+}
+
+// Another view: what is given of table, filters, search, sort, size and place. A filter or sort starts at page 1.
+export async function go(studio, change, leaveTrail = true) {
+  const { table, start, ...query } = change;
+  if (table && table !== studio.table?.name) {
+    openTable(studio, table);
+    if (leaveTrail) studio.trail = [];
+  }
+  Object.assign(studio.query, query, "place" in query ? {} : FIRST_PAGE);
+  studio.start = start === undefined ? 1 : start;
+  emit(studio, "view");
+  await load(studio, true);
+}
+
+function openTable(studio, name) {
+  studio.query = { ...emptyQuery(), size: studio.query.size };
+  studio.table = studio.tables.find((t) => t.name === name);
+  studio.selected.clear();
+  studio.active = { r: 0, c: 0 };
+  studio.anchor = null;
+  studio.page = null;
+  emit(studio, "table");
+}
+
+export async function load(studio, recounting = false) {
+  for (const id of [studio.loading, recounting && studio.counting]) if (id) tell(studio, "cancel", { request: id });
+  const loading = request(studio, "page", wanted(studio));
+  studio.loading = loading.id;
+  let page;
+  try {
+    page = await loading;
+  } catch (error) {
+    if (studio.loading === loading.id) {
+      studio.page = { ...NO_ROWS };
+      redraw(studio);
+      fail(studio, error);
+    }
+    return;
+  }
+  if (studio.loading !== loading.id) return;
+  studio.loading = null;
+  studio.page = page;
+  if (!page.has_previous) studio.start = 1;
+  studio.selected.clear();
+  say(studio, "");
+  redraw(studio);
+  writeAddress(studio);
+  if (recounting) await recount(studio);
+}
+
+async function recount(studio) {
+  studio.count = null;
+  emit(studio, "count");
+  const counting = request(studio, "count", wanted(studio));
+  studio.counting = counting.id;
+  let count;
+  try {
+    count = await counting;
+  } catch (error) {
+    count = { text: `not counted: ${error.sentence}` };
+  }
+  if (studio.counting !== counting.id) return;
+  studio.count = count;
+  studio.counting = null;
+  emit(studio, "count");
+}
+
+// To the first, previous, next or last page.
+export async function turn(studio, where) {
+  const { page, query, count } = studio;
+  const rows = page?.rows.length ?? 0;
+  const moves = {
+    first: [null, "after", 1],
+    previous: [page?.first, "before", studio.start && Math.max(1, studio.start - query.size)],
+    next: [page?.last, "after", studio.start && studio.start + rows],
+    last: [null, "before", count?.exact ? Math.max(1, count.rows - query.size + 1) : null],
+  };
+  const [place, direction, start] = moves[where];
+  studio.start = start;
+  Object.assign(query, { place, direction });
+  studio.active.r = Math.max(0, studio.active.r === -1 ? -1 : 0);
+  await load(studio);
+}
+
+export function sortBy(studio, column, add) {
+  if (column.secret) {
+    say(studio, `${column.name} is a secret: it can't be sorted by`, true);
+    return;
+  }
+  const { sort } = studio.query;
+  const now = sort.find(([name]) => name === column.name);
+  const others = add ? sort.filter(([name]) => name !== column.name) : [];
+  // Ascending, descending, not at all.
+  const next = !now ? [[column.name, false]] : !now[1] ? [[column.name, true]] : [];
+  go(studio, { sort: [...others, ...next] });
+}

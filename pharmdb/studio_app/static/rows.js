@@ -1,0 +1,108 @@
+// Adding, duplicating and deleting rows.
+
+import { isCut, isMasked, keyText, textOf } from "./cells.js";
+import { addDeletion, addInsert, dropChanges } from "./changes.js";
+import { ask } from "./dialog.js";
+import { h } from "./dom.js";
+import { keepDraft } from "./drafts.js";
+import { wholeText } from "./editing.js";
+import { request } from "./kernel.js";
+import { currentCell, linesOf } from "./lines.js";
+import { fail, say } from "./messages.js";
+import { chosenLines, focusCell } from "./selection.js";
+import { canEdit, redraw, whyNot } from "./state.js";
+import { plural } from "./text.js";
+
+export function addRow(studio, values = {}) {
+  if (!canEdit(studio)) {
+    say(studio, whyNot(studio), true);
+    return;
+  }
+  addInsert(studio, values);
+  studio.active = { r: linesOf(studio).filter((l) => l.isNew).length - 1, c: 0 };
+  studio.anchor = null;
+  keepDraft(studio);
+  redraw(studio);
+  focusCell(studio);
+}
+
+export async function duplicateRows(studio) {
+  for (const line of chosenLines(studio)) {
+    try {
+      addRow(studio, await copiedValues(studio, line));
+    } catch (error) {
+      fail(studio, error);
+      return;
+    }
+  }
+  studio.selected.clear();
+  redraw(studio);
+  focusCell(studio);
+}
+
+async function copiedValues(studio, line) {
+  const values = {};
+  for (const column of studio.table.columns) {
+    const cell = currentCell(studio, line, column);
+    // The key and what the database makes itself are new; a password must be typed.
+    if ((column.key && column.default) || !column.editable || isMasked(cell) || cell === undefined) continue;
+    values[column.name] = isCut(cell) ? await wholeText(studio, line, column) : textOf(cell);
+  }
+  return values;
+}
+
+export async function askDelete(studio) {
+  const lines = chosenLines(studio);
+  dropChanges(
+    studio,
+    lines.filter((l) => l.isNew).map((l) => l.change),
+  );
+  const rows = lines.filter((l) => !l.isNew);
+  if (!rows.length) {
+    keepDraft(studio);
+    redraw(studio);
+    return;
+  }
+  let cascades;
+  try {
+    ({ cascades } = await request(studio, "cascade", { table: studio.table.name, keys: rows.map((l) => l.key) }));
+  } catch (error) {
+    fail(studio, error);
+    return;
+  }
+  const keys = rows
+    .map((l) => keyText(l.key))
+    .join("; ")
+    .slice(0, 300);
+  ask(
+    studio,
+    `Delete ${plural(rows.length, "row")} of ${studio.table.name}?`,
+    [h("p", {}, keys), consequences(cascades.flat())],
+    [["Stage the deletion", () => stageDeletion(studio, rows, cascades)]],
+  );
+}
+
+function consequences(cascades) {
+  const totals = new Map();
+  for (const c of cascades) {
+    const name = `${c.table} (${c.column}): ${consequence(c)}`;
+    totals.set(name, (totals.get(name) ?? 0) + c.rows);
+  }
+  if (!totals.size) return h("p", {}, "Nothing else refers to it.");
+  const rows = (n) => plural(n, "row").replace(/^\d+/, n.toLocaleString("en"));
+  return h("ul", {}, ...[...totals].map(([name, n]) => h("li", {}, `${rows(n)} of ${name}`)));
+}
+
+function consequence({ on_delete, column }) {
+  if (on_delete === "CASCADE") return "deleted with it";
+  return on_delete.startsWith("SET") ? `their ${column} is set to ${on_delete.slice(4)}` : "they forbid the deletion";
+}
+
+function stageDeletion(studio, rows, cascades) {
+  rows.forEach((line, n) => {
+    addDeletion(studio, line, Object.fromEntries(cascades[n].map((c) => [`${c.table}.${c.column}`, c.rows])));
+  });
+  studio.selected.clear();
+  keepDraft(studio);
+  redraw(studio);
+}

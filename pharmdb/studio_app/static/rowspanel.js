@@ -1,0 +1,88 @@
+// The panel of rows: the grid with its bars.
+
+import { button, h } from "./dom.js";
+import { buildExport } from "./exporting.js";
+import { addFilter, buildFilters } from "./filters.js";
+import { buildGrid } from "./grid.js";
+import { buildPager } from "./pager.js";
+import { go } from "./pages.js";
+import { buildRelated, buildTrail, showRelated } from "./relations.js";
+import { addRow, askDelete, duplicateRows } from "./rows.js";
+import { canEdit, idOf, on } from "./state.js";
+
+const KEYS =
+  "Arrows, Home, End, Ctrl+Home, Ctrl+End move; Page Up and Page Down turn the page; with Shift the selection grows, Ctrl+A selects all. " +
+  "Enter or F2 edits; typing replaces; Delete sets NULL; Shift+Space selects the row; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves. " +
+  "On a column's head Enter sorts (Shift adds a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it.";
+
+export function buildRows(studio) {
+  studio.ui.panels.rows.append(
+    buildTrail(studio),
+    h(
+      "div",
+      { class: "ph-bar" },
+      ...buildSearch(studio),
+      button("Add filter", () => addFilter(studio)),
+      h("span", { class: "ph-push" }),
+      ...buildCommands(studio),
+    ),
+    buildFilters(studio),
+    buildGrid(studio),
+    h(
+      "div",
+      { class: "ph-bar" },
+      ...buildPager(studio),
+      h("span", { class: "ph-push" }),
+      ...buildSizes(studio),
+      ...buildExport(studio),
+    ),
+    buildRelated(studio),
+    h("details", { class: "ph-help" }, h("summary", {}, "Keys"), h("p", {}, KEYS)),
+  );
+}
+
+function buildSearch(studio) {
+  const id = idOf(studio, "search");
+  const search = () => go(studio, { search: box.value });
+  const box = h("input", {
+    type: "search",
+    id,
+    placeholder: "search all columns",
+    onkeydown: (event) => {
+      if (event.key === "Enter") search();
+    },
+    onsearch: () => {
+      if (box.value !== studio.query.search) search();
+    },
+  });
+  on(studio, "view", () => {
+    box.value = studio.query.search;
+  });
+  return [h("label", { for: id }, "Search"), box, button("Search", search, { "aria-label": "Search now" })];
+}
+
+function buildCommands(studio) {
+  const writing = [
+    button("Add row", () => addRow(studio)),
+    button("Duplicate", () => duplicateRows(studio)),
+    button("Delete…", () => askDelete(studio)),
+  ];
+  const related = button("Related rows", () => showRelated(studio));
+  on(studio, "draw", () => {
+    for (const command of writing) command.hidden = !canEdit(studio);
+    related.hidden = !studio.table.children.length;
+  });
+  return [...writing, related];
+}
+
+function buildSizes(studio) {
+  const id = idOf(studio, "size");
+  const sizes = h("select", { id, onchange: () => go(studio, { size: Number(sizes.value) }) });
+  on(studio, "info", () =>
+    sizes.replaceChildren(...studio.info.sizes.map((n) => h("option", { value: n }, String(n)))),
+  );
+  on(studio, "view", () => {
+    sizes.value = String(studio.query.size);
+  });
+  return [h("label", { for: id }, "Rows a page"), sizes];
+}

@@ -1,0 +1,68 @@
+// Saving what is staged: all of it in one transaction, and the same set only once.
+
+import { keepDraft } from "./drafts.js";
+import { request } from "./kernel.js";
+import { fail, say } from "./messages.js";
+import { load } from "./pages.js";
+import { redraw } from "./state.js";
+import { plural } from "./text.js";
+
+const DIFFERS = "another form of this change was saved before: look at the row, then undo or save this one";
+
+// What of a change is compared, to know whether it was changed again while it was saved.
+const contentOf = ({ kind, values, password }) => JSON.stringify([kind, values, password]);
+
+export async function save(studio) {
+  if (!studio.changes.length) {
+    say(studio, "nothing is staged");
+    return;
+  }
+  // Overdue, it can be asked for again: the kernel makes the same save once.
+  if (studio.saving && !studio.overdue) return;
+  studio.saving = true;
+  const changes = studio.changes.map(({ problems, ...change }) => change);
+  const sent = new Map(changes.map((change) => [change.id, contentOf(change)]));
+  const name = studio.staged;
+  let outcome;
+  try {
+    outcome = await request(studio, "save", { changes, staged: name });
+  } catch (error) {
+    fail(studio, error);
+    studio.saving = false;
+    studio.overdue = false;
+    return;
+  }
+  if (studio.staged !== name) return; // answered before
+  studio.saving = false;
+  studio.overdue = false;
+  if (outcome.problems.length) showProblems(studio, outcome.problems);
+  else await showSaved(studio, outcome, sent);
+}
+
+function showProblems(studio, problems) {
+  for (const change of studio.changes) change.problems = problems.filter((p) => p.change === change.id);
+  redraw(studio);
+  say(studio, `Nothing was saved: ${problems.map((p) => p.sentence).join("; ")}`, true);
+}
+
+async function showSaved(studio, outcome, sent) {
+  studio.changes = studio.changes.flatMap((change) => remaining(change, outcome, sent));
+  studio.staged = null;
+  keepDraft(studio);
+  if (studio.page?.first && studio.page.has_previous)
+    Object.assign(studio.query, { place: studio.page.first, direction: "from" });
+  await load(studio, true);
+  const saved = `${plural(outcome.saved.length, "change")} ${outcome.again ? "had been saved before" : "saved"}`;
+  const left = studio.changes.length && `${plural(studio.changes.length, "other change")} still staged`;
+  say(studio, [saved, outcome.warning, left].filter(Boolean).join(" · "), Boolean(outcome.warning));
+}
+
+// What was staged or changed while the save was under way stays.
+function remaining(change, outcome, sent) {
+  if (outcome.differing.includes(change.id)) {
+    return [{ ...change, problems: [{ change: change.id, column: "", kind: "conflict", sentence: DIFFERS }] }];
+  }
+  if (!outcome.saved.includes(change.id)) return [change];
+  if (change.kind === "delete" || contentOf(change) === sent.get(change.id)) return [];
+  return [change.kind === "insert" ? { ...change, kind: "update", key: outcome.keys[change.id], before: {} } : change];
+}

@@ -1,0 +1,51 @@
+// Text: what hides in it made visible, its small words, and tab-separated values.
+
+const HIDDEN = /[\p{Cc}\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu;
+
+// Characters that would hide, or turn the text around, are shown by name.
+export function visible(text) {
+  return text
+    .replace(/\r\n|[\n\r]/g, "↵")
+    .replace(/\t/g, "⇥")
+    .replace(HIDDEN, nameOf);
+}
+
+function nameOf(character) {
+  const code = character.charCodeAt(0);
+  if (code < 0x20) return String.fromCharCode(0x2400 + code);
+  return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+}
+
+// Lower case as the databases compare it: of ASCII letters alone.
+export const asciiLower = (text) => text.replace(/[A-Z]/g, (c) => c.toLowerCase());
+
+export const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+
+// The rows and cells of a spreadsheet's text, in which quotes hold tabs and ends of lines.
+export function fromTSV(text) {
+  const rows = [[""]];
+  let quoted = false;
+  const clean = text.replace(/\r\n?/g, "\n").replace(/\n$/, "");
+  for (let i = 0; i < clean.length; i++) {
+    const c = clean[i];
+    const row = rows[rows.length - 1];
+    const at = row.length - 1;
+    if (quoted) {
+      if (c === '"' && clean[i + 1] === '"') {
+        row[at] += '"';
+        i++;
+      } else if (c === '"') quoted = false;
+      else row[at] += c;
+    } else if (c === '"' && row[at] === "") quoted = true;
+    else if (c === "\t") row.push("");
+    else if (c === "\n") rows.push([""]);
+    else row[at] += c;
+  }
+  return rows;
+}
+
+export const toTSV = (rows) => rows.map((row) => row.map(quotedText).join("\t")).join("\n");
+
+function quotedText(text) {
+  return /["\t\n\r]/.test(text ?? "") ? `"${text.replace(/"/g, '""')}"` : (text ?? "");
+}

@@ -1,0 +1,447 @@
+"""Cohorts: the same rows everywhere, which say among themselves what they should."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import raw
+from support.databases import Databases
+from support.raw import ask
+
+import pharmdb
+from pharmdb.cohorts import batches, building, simulation
+from pharmdb.errors import ParameterError, ProtectedError, RevisionError
+from pharmdb.learning import catalogue
+from pharmdb.models import ATTEMPT_ENTITY_TYPES
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"learners": 60, "days": 40}
+# Of SMALL. A new value here means that rows have moved: that needs a new learners.VERSION.
+PINNED = "899b81f31851b400b594545a368f9245726d391f2ecaa3ecb53c7a7148469a01"
+
+
+NEVER = datetime(1, 1, 1)  # noqa: DTZ001 - as SQLite writes times, without a zone
+
+
+def counts(url: str) -> dict[str, int]:
+    return {table: ask(url, f"SELECT count(*) FROM {table}")[0][0] for table in raw.TABLES}
+
+
+def as_text(url: str, column: str) -> str:
+    """A time as SQLite writes it."""
+    return column if "sqlite" in url else f"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+
+
+def attempts(url: str, where: str = "TRUE") -> list[tuple[Any, ...]]:
+    """email, entity_type, entity_id, answers, score, feedback, created_at; by learner and time."""
+    rows = ask(
+        url,
+        "SELECT email, entity_type, entity_id, CAST(answers AS TEXT), score, CAST(feedback AS TEXT), "
+        f"{as_text(url, 'a.created_at')} FROM attempts a JOIN users ON users.id = user_id WHERE {where} ORDER BY 1, 7",
+    )
+    return [(*row[:3], json.loads(row[3]), row[4], json.loads(row[5]), row[6]) for row in rows]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def filled(request: pytest.FixtureRequest, databases: Databases) -> str:
+    """A database with the small cohort, which no test changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PHARMDB_ENV", raising=False)
+        url = databases.seeded(request.param)
+        pharmdb.cohort(url, **SMALL)
+    return url
+
+
+# -- the catalogue ----------------------------------------------------------------------------------
+
+
+def test_the_catalogue_is_as_large_as_it_should_be_and_its_parts_belong_together() -> None:
+    found = catalogue.read()
+    assert len(found.blocks) >= 12
+    assert len(found.tags) >= 60
+    assert len(found.entities) >= 400
+    assert len({entity.id for entity in found.entities}) == len(found.entities)
+    assert tuple(found.modules) == ATTEMPT_ENTITY_TYPES == simulation.KINDS
+    assert set(found.tags.values()) == set(found.blocks)
+    assert {tag for entity in found.entities for tag in entity.tags} == set(found.tags)
+    for entity in found.entities:
+        assert entity.kind in found.modules
+        assert entity.tags
+        assert len(set(entity.tags)) == len(entity.tags)
+        assert {found.tags[tag] for tag in entity.tags} == {entity.block}, entity
+        assert entity.title.strip() == entity.title != ""
+        assert bool(entity.answer) == bool(entity.unit) == (entity.kind == "calc"), entity
+        assert not entity.answer or Decimal(entity.answer) > 0
+
+
+def test_the_catalogue_says_each_thing_once() -> None:
+    for name, column in (("modules", "module"), ("blocks", "course_block"), ("tags", "tag"), ("entities", "title")):
+        with (ROOT / "data" / "catalogue" / f"{name}.csv").open(encoding="utf-8") as file:
+            values = [row[column] for row in csv.DictReader(file)]
+        assert [value for value, times in Counter(values).items() if times > 1] == [], name
+
+
+def test_what_the_seed_names_is_in_the_catalogue() -> None:
+    found = catalogue.read()
+    with (ROOT / "data" / "seed" / "progress.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            assert row["module"] in found.modules.values()
+            assert found.tags[row["tag"]] == row["course_block"]
+
+
+# -- the same rows ----------------------------------------------------------------------------------
+
+
+def test_the_rows_are_the_pinned_ones_on_both_databases(filled: str) -> None:
+    report = pharmdb.cohort(filled, **SMALL)
+    assert report.fingerprint == PINNED
+    assert report.outcome["fingerprint"][0] == PINNED[:12]
+
+
+def test_the_fingerprint_of_a_cohort_is_of_nobody_else(migrated: str) -> None:
+    report = pharmdb.cohort(migrated, **SMALL)
+    assert report.fingerprint == PINNED
+    with raw.session(migrated) as session:
+        session.execute("INSERT INTO users (email, password_hash) VALUES ('learnerabc@cohort.invalid', '!')")
+        session.execute("UPDATE bookmarks SET entity_id = 'x' WHERE id = (SELECT min(id) FROM bookmarks)")
+    assert pharmdb.cohort(migrated, **SMALL).fingerprint != PINNED
+
+
+def test_another_seed_gives_others(databases: Databases) -> None:
+    url = databases.migrated("sqlite")
+    assert pharmdb.cohort(url, **SMALL, random_seed=1).fingerprint != PINNED
+
+
+def test_a_larger_cohort_contains_the_smaller(filled: str, migrated: str) -> None:
+    pharmdb.cohort(migrated, learners=25, days=SMALL["days"])
+    smaller = attempts(migrated)
+    assert smaller == attempts(filled, f"email <= '{batches.email(25)}'")
+    added = pharmdb.cohort(migrated, **SMALL)
+    assert added.created["users"] == SMALL["learners"] - 25
+    assert added.unchanged["users"] == 25
+    assert added.unchanged["attempts"] == len(smaller)
+    # What came in two steps is what comes in one.
+    assert added.fingerprint == PINNED
+
+
+def test_more_days_contain_the_attempts_of_fewer(filled: str, databases: Databases) -> None:
+    url = databases.migrated("sqlite")
+    pharmdb.cohort(url, learners=SMALL["learners"], days=12)
+    end = (simulation.START + timedelta(days=12)).isoformat()
+    shorter = attempts(url)
+    assert shorter
+    assert shorter == [row for row in attempts(filled) if row[-1] < end]
+
+
+def test_batches_make_no_difference(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "BATCH", 7)
+    assert pharmdb.cohort(databases.migrated("sqlite"), **SMALL).fingerprint == PINNED
+
+
+def test_running_it_again_adds_nothing(filled: str) -> None:
+    before = counts(filled)
+    report = pharmdb.cohort(filled, **SMALL)
+    assert counts(filled) == before
+    assert report.created == dict.fromkeys(raw.TABLES, 0)
+    assert report.outcome["changed"][0] == "0 learners with 0 rows created"
+    seed = {"users": 2, "user_settings": 2, "progress_by_tag": 4}
+    assert report.unchanged == {table: before[table] - seed.get(table, 0) for table in raw.TABLES}
+
+
+def test_a_learner_who_was_deleted_comes_back(migrated: str) -> None:
+    pharmdb.cohort(migrated, **SMALL)
+    with raw.session(migrated) as session:
+        session.execute(f"DELETE FROM users WHERE email IN ('{batches.email(1)}', '{batches.email(40)}')")
+    report = pharmdb.cohort(migrated, **SMALL)
+    assert report.created["users"] == 2
+    assert report.fingerprint == PINNED
+
+
+def test_rows_of_others_stay_as_they_were(seeded: str) -> None:
+    with raw.session(seeded) as session:
+        raw.fill(session)
+    own = "users.email NOT LIKE '%@cohort.invalid'"
+    before = fingerprint_of(seeded, own)
+    pharmdb.cohort(seeded, **SMALL)
+    assert fingerprint_of(seeded, own) == before
+
+
+def fingerprint_of(url: str, users: str) -> str:
+    from sqlalchemy import text
+
+    with pharmdb.reading(pharmdb.target(url)) as connection:
+        return pharmdb.fingerprint(connection, users=text(users))
+
+
+def test_the_stream_is_philox_as_published() -> None:
+    """The first words under the key (0, 0) and counter 1, by the ten rounds of the paper."""
+    high, low = 2**64 - 1, 64
+
+    def rounds(counter: list[int], key: list[int]) -> list[int]:
+        for _ in range(10):
+            first, second = counter[0] * 0xD2E7470EE14C6C93, counter[2] * 0xCA5A826395121157
+            counter = [
+                second >> low ^ counter[1] ^ key[0],
+                second & high,
+                first >> low ^ counter[3] ^ key[1],
+                first & high,
+            ]
+            key = [(key[0] + 0x9E3779B97F4A7C15) & high, (key[1] + 0xBB67AE8584CAA73B) & high]
+        return counter
+
+    expected = rounds([1, 0, 0, 0], [5, 9]) + rounds([2, 0, 0, 0], [5, 9])
+    assert simulation.words((5, 9), 8).tolist() == expected
+
+
+def test_the_logistic_curve_is_what_it_says() -> None:
+    table = simulation.logistic()
+    for step in range(-512, 513):
+        assert table[step + 512] == pytest.approx(2**24 / (1 + math.exp(-step / 64)), abs=1)
+
+
+# -- what they say among themselves -----------------------------------------------------------------
+
+
+def test_progress_rows_equal_the_attempts(filled: str) -> None:
+    found = catalogue.read()
+    places = ", ".join(
+        f"('{entity.id}', '{found.modules[entity.kind]}', '{entity.block}', '{tag}')"
+        for entity in found.entities
+        for tag in entity.tags
+    )
+    expected = ask(
+        filled,
+        f"WITH places(entity, module, block, tag) AS (VALUES {places}) "
+        "SELECT user_id, module, block, tag, sum(CASE WHEN score >= 50 THEN 1 ELSE 0 END), "
+        f"sum(CASE WHEN score < 50 THEN 1 ELSE 0 END), {as_text(filled, 'max(created_at)')} "
+        "FROM attempts JOIN places ON entity = entity_id GROUP BY 1, 2, 3, 4",
+    )
+    stored = ask(
+        filled,
+        "SELECT user_id, module, course_block, tag, correct_count, wrong_count, "
+        f"{as_text(filled, 'last_attempt_at')} FROM progress_by_tag JOIN users ON users.id = user_id "
+        "WHERE email LIKE '%@cohort.invalid'",
+    )
+    assert len(stored) > 500
+    assert sorted(stored) == sorted(expected)
+
+
+def test_review_items_are_what_sm2_leaves(filled: str) -> None:
+    """SuperMemo 2 once more, by the book, in decimals, from the attempts alone."""
+    half = {"question": 10 + 40, "case": 60 + 90, "calc": 40 + 90}
+    state: dict[Any, tuple[int, Decimal, int, datetime]] = defaultdict(lambda: (0, Decimal("2.5"), 0, NEVER))
+    for email, kind, entity, answers, score, _, when in attempts(filled):
+        quick = answers["seconds"] < half[kind]
+        q = (5 if quick else 4) if score == 100 else 3 if score >= 50 else 2 if score > 0 else 1
+        repetition, ease, interval, _ = state[email, kind, entity]
+        if q < 3:
+            repetition, interval = 0, 1
+        else:
+            ease = max(
+                Decimal("1.3"), ease + (Decimal("0.1") - (5 - q) * (Decimal("0.08") + (5 - q) * Decimal("0.02")))
+            )
+            repetition += 1
+            interval = {1: 1, 2: 6}.get(repetition) or math.ceil(interval * ease)
+        state[email, kind, entity] = (repetition, ease, interval, datetime.fromisoformat(when))
+    due, last = as_text(filled, "next_review_at"), as_text(filled, "last_reviewed_at")
+    stored = ask(
+        filled,
+        f"SELECT email, entity_type, entity_id, ease_factor, interval_days, {due}, {last} "
+        "FROM spaced_repetition_items JOIN users ON users.id = user_id",
+    )
+    expected = [
+        (*key, float(ease), interval, f"{when + timedelta(days=interval)}.000000", f"{when}.000000")
+        for key, (_, ease, interval, when) in state.items()
+    ]
+    assert sorted(stored) == sorted(expected)
+    assert len({interval for _, _, _, _, interval, _, _ in stored}) > 5
+
+
+def test_answers_agree_with_scores(filled: str) -> None:
+    by_id = {entity.id: entity for entity in catalogue.read().entities}
+    best: dict[str, set[str]] = defaultdict(set)
+    for _, kind, entity, answers, score, feedback, _ in attempts(filled):
+        assert feedback["correct"] == (score >= 50)
+        assert feedback["topic"] == by_id[entity].title
+        if kind == "calc":
+            assert answers["unit"] == ("" if score == 60 else by_id[entity].unit)
+            assert (answers["value"] == float(by_id[entity].answer)) == (score in (100, 60))
+        elif score == 100:
+            best[entity].add(json.dumps(answers.get("choice") or answers["steps"]))
+    assert len(best) > 100
+    assert {len(answers) for answers in best.values()} == {1}, "one answer is the right one"
+    assert {row[4] for row in attempts(filled)} == {0, 20, 25, 40, 50, 60, 75, 80, 100}
+
+
+def test_nobody_can_log_in_and_everybody_has_settings(filled: str) -> None:
+    learner = "email LIKE 'learner%@cohort.invalid'"
+    assert ask(filled, f"SELECT DISTINCT password_hash FROM users WHERE {learner}") == [("!",)]
+    assert ask(filled, f"SELECT count(*) FROM users JOIN user_settings ON user_id = users.id WHERE {learner}") == [
+        (60,)
+    ]
+    late = "SELECT count(*) FROM attempts a JOIN users ON users.id = user_id WHERE a.created_at < users.created_at"
+    assert ask(filled, late) == [(0,)]
+
+
+def test_the_doctor_finds_nothing_wrong(filled: str) -> None:
+    checks = pharmdb.check(filled).checks
+    # Nobody has backed this database up.
+    assert set(checks.loc[checks["state"] != "ok", "check"]) <= {"newest backup"}
+
+
+def test_bookmarks_and_overrides_are_few_but_there(filled: str) -> None:
+    found = counts(filled)
+    assert 20 < found["bookmarks"] < found["attempts"] / 10
+    repeated = "SELECT user_id, entity_id FROM bookmarks GROUP BY user_id, entity_id HAVING count(*) > 1"
+    assert ask(filled, repeated) == []
+    assert ask(filled, "SELECT role FROM dataset_overrides JOIN users ON users.id = created_by_id") == [("ADMIN",)]
+
+
+# -- what a teacher sees ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many() -> simulation.Work:
+    return simulation.simulate(catalogue.read(), np.arange(1, 501), 90, 2026)
+
+
+def test_accuracy_rises_with_practice_for_the_same_learners(many: simulation.Work) -> None:
+    found = many.attempts
+    per = np.bincount(found["learner"], minlength=500)
+    number = np.concatenate([np.arange(n) for n in per])
+    # Learners who stay: otherwise those who leave would make the difference.
+    stayed = (per >= 150)[found["learner"]]
+    first, later = (found["right"][stayed & (number // 20 == part)].mean() for part in (0, 6))
+    assert later > first + 0.05
+
+
+def test_what_was_reviewed_lately_is_remembered_better(many: simulation.Work) -> None:
+    found = many.attempts
+    key = found["learner"].astype(np.int64) * 10_000 + found["entity"]
+    order = np.argsort(key, kind="stable")
+    again = key[order][1:] == key[order][:-1]
+    gap, right = np.diff(found["day"][order])[again], found["right"][order][1:][again]
+    assert right[gap <= 3].mean() > right[gap > 20].mean() + 0.04
+
+
+def test_learners_differ_and_drop_out_and_sleep(many: simulation.Work) -> None:
+    found = many.attempts
+    assert found["second"].min() >= 7 * 3600
+    assert found["second"].max() < 86_400
+    weekday = np.bincount(found["day"] % 7, minlength=7)
+    assert weekday.argmin() == 5
+    last = np.zeros(500, dtype=int)
+    np.maximum.at(last, found["learner"], found["day"])
+    assert 100 < (last < 60).sum() < 400
+
+
+def test_the_report_counts_what_the_rows_say(filled: str) -> None:
+    report = pharmdb.cohort(filled, **SMALL)
+    rows = attempts(filled)
+    correct = sum(row[4] >= 50 for row in rows)
+    assert report.learning["attempts"].sum() == report.activity["attempts"].sum() == len(rows)
+    assert report.learning["correct"].sum() == correct
+    assert report.learning["attempt"].tolist() == list(range(1, len(report.learning) * 10, 10))
+    hours = Counter((when.isoweekday(), when.hour) for when in (datetime.fromisoformat(row[-1]) for row in rows))
+    assert {tuple(row[:2]): row[2] for row in report.activity.itertuples(index=False)} == hours
+    first_of_block = ask(filled, "SELECT sum(correct_count), sum(wrong_count) FROM progress_by_tag")[0]
+    assert report.by_tag["correct"].sum() == first_of_block[0]
+    assert report.by_tag["attempts"].sum() == sum(first_of_block)
+    gaps, last = Counter(), {}
+    for email, _, entity, *_, when in rows:
+        day = datetime.fromisoformat(when).date()
+        if (email, entity) in last:
+            gaps[(day - last[email, entity]).days] += 1
+        last[email, entity] = day
+    assert report.retention["attempts"].sum() == gaps.total()
+    assert report.retention.set_index("since")["attempts"]["1"] == gaps[1]
+    assert report.retention.set_index("since")["attempts"]["10 to 14"] == sum(gaps[n] for n in range(10, 15))
+
+
+@pytest.mark.parametrize("size", [SMALL, {"learners": 1, "days": 1}], ids=["small", "nobody did anything"])
+def test_every_picture_can_be_drawn(databases: Databases, size: dict[str, int]) -> None:
+    report = pharmdb.cohort(databases.migrated("sqlite"), **size)
+    for picture in (report.learning_picture, report.tag_picture, report.retention_picture, report.activity_picture):
+        assert picture.png.startswith(b"\x89PNG")
+        assert len(picture.png) > 5000
+
+
+# -- what is refused --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"learners": 0},
+        {"learners": 1_000_000},
+        {"learners": True},
+        {"learners": "10"},
+        {"days": 0},
+        {"days": 731},
+        {"days": 1.5},
+        {"random_seed": -1},
+        {"random_seed": 2**32},
+    ],
+    ids=str,
+)
+def test_a_parameter_that_makes_no_sense_is_refused(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError, match=next(iter(parameters))):
+        pharmdb.cohort("sqlite:////nonexistent/never opened.db", **parameters)
+
+
+@pytest.mark.parametrize("how", ["PHARMDB_ENV", "the database itself"])
+def test_production_is_refused(seeded: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if how == "PHARMDB_ENV":
+        monkeypatch.setenv("PHARMDB_ENV", "production")
+    else:
+        with raw.session(seeded) as session:
+            session.execute("UPDATE pharmdb_environment SET name = 'production'")
+    before = counts(seeded)
+    with pytest.raises(ProtectedError, match="production"):
+        pharmdb.cohort(seeded, **SMALL)
+    assert counts(seeded) == before
+
+
+def test_an_old_schema_is_refused(seeded: str) -> None:
+    pharmdb.migrate(seeded, revision="-1")
+    with pytest.raises(RevisionError, match="pharmdb migrate"):
+        pharmdb.cohort(seeded, **SMALL)
+
+
+def test_the_learners_of_another_seed_are_not_taken_for_ours(migrated: str) -> None:
+    pharmdb.cohort(migrated, learners=3, days=5, random_seed=7)
+    before = counts(migrated)
+    with pytest.raises(ProtectedError, match=r"learner000001@cohort\.invalid"):
+        pharmdb.cohort(migrated, learners=5, days=5)
+    assert counts(migrated) == before
+
+
+# -- memory -----------------------------------------------------------------------------------------
+
+
+def test_memory_does_not_grow_with_the_attempts(databases: Databases) -> None:
+    code = (
+        "import pharmdb, resource, sys; pharmdb.cohort(sys.argv[1], learners=int(sys.argv[2]), days=20); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks, rows = [], []
+    for size in (500, 3000):
+        url = databases.migrated("sqlite")
+        done = subprocess.run(
+            [sys.executable, "-c", code, url, str(size)], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout))
+        rows.append(counts(url)["attempts"])
+    assert rows[1] > 5 * rows[0]
+    assert peaks[1] < 1.1 * peaks[0], "KiB"

@@ -1,0 +1,292 @@
+"""One attempt with all that follows from it, by many at once; and a user deleted with all that is theirs."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.exc import IntegrityError, StatementError
+from support import raw
+from support.answers import AT, HEART
+from support.databases import Databases
+
+import pharmdb
+from pharmdb.database import bulk, targets, transactions
+from pharmdb.errors import LockedError, UnavailableError
+from pharmdb.learning import attempts, plain
+from pharmdb.learning.attempts import Recorded, Tag
+
+ASTHMA = Tag("questions", "pulmonary", "asthma")
+DAY = timedelta(days=1)
+
+
+def record(url: str, score: float, at: datetime = AT, entity_id: str = "q1", **more: Any) -> Recorded:
+    with transactions.writing(targets.target(url)) as connection:
+        return attempts.record_attempt(
+            connection, 1, "question", entity_id, answers={"choice": ["a"]}, score=score, at=at, **more
+        )
+
+
+def sm2(scores: list[float]) -> tuple[float, int]:
+    """The published algorithm, step by step: the ease factor and the interval after these answers."""
+    ease, interval = 2.5, 0
+    for score in scores:
+        grade = 3 + round((score - 50) / 25) if score >= 50 else int(score * 3 // 50)
+        if grade >= 3:
+            ease = max(1.3, ease + (0.1 - (5 - grade) * (0.08 + (5 - grade) * 0.02)))
+        if grade < 3 or interval == 0:
+            interval = 1
+        elif interval < 6:
+            interval = 6
+        else:
+            product = interval * ease
+            interval = min(36_500, int(product) + (product > int(product)))
+    return ease, interval
+
+
+def test_one_attempt_writes_the_attempt_its_progress_and_its_review(seeded: str) -> None:
+    done = record(seeded, 80, tags=[ASTHMA, HEART, ASTHMA], feedback={"right": True})
+    with transactions.reading(targets.target(seeded)) as connection:
+        (attempt,) = plain.attempt_history(connection, 1)
+        assert attempt == (done.attempt_id, 1, "question", "q1", {"choice": ["a"]}, 80.0, {"right": True}, AT)
+        before = {"asthma": (8, 5), "arrhythmias": (12, 3)}
+        for tag in (ASTHMA, HEART):
+            progress = plain.progress_by_key(connection, 1, *tag)
+            assert progress.last_attempt_at >= AT
+            correct, wrong = KNOWN.get(tag.tag, before[tag.tag])
+            assert (progress.correct_count, progress.wrong_count) == (correct + 1, wrong)
+        (item,) = plain.due_reviews(connection, 1, AT + DAY)
+    assert (item.ease_factor, item.interval_days, item.last_reviewed_at) == (done.ease_factor, 1, AT)
+    assert item.next_review_at == done.next_review_at == AT + DAY
+    assert plain_frame(done) == {"attempt_id": "int64", "ease_factor": "float64", "interval_days": "int64"}
+
+
+KNOWN: dict[str, tuple[int, int]] = {}
+
+
+@pytest.fixture(autouse=True)
+def _known(seeded: str) -> None:
+    with raw.session(seeded) as session:
+        rows = session.execute("SELECT tag, correct_count, wrong_count FROM progress_by_tag WHERE user_id = 1")
+        KNOWN.clear()
+        KNOWN.update({tag: (correct, wrong) for tag, correct, wrong in rows})
+
+
+def plain_frame(done: Recorded) -> dict[str, str]:
+    dtypes = {name: str(dtype) for name, dtype in done.frame().dtypes.items()}
+    assert dtypes.pop("next_review_at") == "datetime64[us, UTC]"
+    return dtypes
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(scores=st.lists(st.floats(0, 100), min_size=1, max_size=12))
+def test_the_review_item_is_what_sm_2_says(seeded: str, scores: list[float]) -> None:
+    with raw.session(seeded) as session:
+        session.execute("DELETE FROM spaced_repetition_items")
+    at = AT
+    for number, score in enumerate(scores, 1):
+        done = record(seeded, score, at)
+        ease, interval = sm2(scores[:number])
+        assert (done.ease_factor, done.interval_days) == (pytest.approx(ease), interval)
+        assert done.next_review_at == at + interval * DAY
+        at += DAY
+
+
+def test_an_answer_that_comes_late_does_not_set_times_back(seeded: str) -> None:
+    late = datetime(2031, 1, 1, tzinfo=UTC)
+    record(seeded, 100, late, tags=[ASTHMA])
+    done = record(seeded, 100, AT, tags=[ASTHMA])
+    assert done.next_review_at == late + 6 * DAY
+    with transactions.reading(targets.target(seeded)) as connection:
+        assert plain.progress_by_key(connection, 1, *ASTHMA).last_attempt_at == late
+
+
+def test_an_item_that_was_never_reviewed_is_reviewed_now(seeded: str) -> None:
+    with raw.session(seeded) as session:
+        changes = {"user_id": "1", "entity_type": "'question'", "entity_id": "'q1'", "last_reviewed_at": "NULL"}
+        session.execute(raw.insert("spaced_repetition_items", interval_days="1", **changes))
+    assert record(seeded, 100).next_review_at == AT + 6 * DAY
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"score": 101}, {"tags": [Tag("questions", "x", None)]}, {"entity_id": None}],  # type: ignore[arg-type]
+)
+def test_a_refused_part_leaves_nothing_of_the_attempt(seeded: str, wrong: dict[str, Any]) -> None:
+    before = raw.everything(seeded)
+    with pytest.raises(IntegrityError):
+        record(seeded, **({"score": 60} | wrong))
+    with pytest.raises(StatementError, match="zone"):
+        record(seeded, 60, datetime(2026, 1, 1))  # noqa: DTZ001
+    assert raw.everything(seeded) == before
+
+
+def _record_many(url: str, number: int) -> None:
+    with transactions.keeping(targets.target(url)) as transaction:
+        for turn in range(20):
+            with transaction() as connection:
+                attempts.record_attempt(
+                    connection, 1, "case", "shared", answers=[number], score=100.0 * (turn % 2), tags=[ASTHMA, HEART]
+                )
+
+
+def test_four_processes_at_once_lose_nothing(seeded: str) -> None:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for future in [pool.submit(_record_many, seeded, number) for number in range(4)]:
+            future.result(120)
+    with transactions.reading(targets.target(seeded)) as connection:
+        assert len(plain.attempt_history(connection, 1, limit=1000)) == 80
+        for tag in (ASTHMA, HEART):
+            correct, wrong = KNOWN[tag.tag]
+            progress = plain.progress_by_key(connection, 1, *tag)
+            assert (progress.correct_count, progress.wrong_count) == (correct + 40, wrong + 40)
+
+
+def test_a_deleted_user_takes_all_that_is_theirs(seeded: str) -> None:
+    with raw.session(seeded) as session:
+        raw.fill(session)
+        (ann,) = session.execute("SELECT id FROM users WHERE email = 'ann@example.test'").fetchone()
+    with transactions.writing(targets.target(seeded)) as connection:
+        assert attempts.delete_user(connection, ann)
+        assert not attempts.delete_user(connection, ann)
+    with raw.session(seeded) as session:
+        for table, owner in raw.OWNERS.items():
+            assert session.execute(f"SELECT count(*) FROM {table} WHERE {owner} = {ann}").fetchone() == (0,)
+        assert session.execute("SELECT count(*) FROM users").fetchone() == (3,)
+
+
+def test_plain_rows_and_frames_say_the_same(seeded: str) -> None:
+    from pharmdb.learning import queries
+
+    for n in range(7):
+        record(seeded, 10.0 * n, AT + n * DAY, f"q{n}", tags=[ASTHMA])
+    later = AT + 400 * DAY
+    with transactions.reading(targets.target(seeded)) as connection:
+        pairs = [
+            (
+                [plain.user_by_email(connection, " Demo@pharmtrainer.test ")],
+                queries.user_by_email("demo@pharmtrainer.test"),
+            ),
+            (plain.attempt_history(connection, 1, limit=5), queries.attempt_history(1, limit=5)),
+            ([plain.progress_by_key(connection, 1, *ASTHMA)], queries.progress_by_key(1, *ASTHMA)),
+            (plain.due_reviews(connection, 1, later, limit=5), queries.due_reviews(1, later, limit=5)),
+        ]
+        for rows, statement in pairs:
+            assert [tuple(row) for row in connection.execute(statement)] == rows
+            assert list(rows[0]._fields) == list(pharmdb.frame(connection, statement).columns)
+        third = plain.attempt_history(connection, 1)[2]
+        older = plain.attempt_history(connection, 1, before=(third.created_at, third.id))
+        assert older == plain.attempt_history(connection, 1)[3:]
+        assert plain.user_by_email(connection, "nobody@nowhere.test") is None
+        assert plain.progress_by_key(connection, 1, "a", "b", "c") is None
+
+
+def test_what_follows_a_commit_or_a_rollback_of_the_callers_is_kept(seeded: str) -> None:
+    target = targets.target(seeded)
+    bookmark = ("user_id", "entity_type", "entity_id"), [(1, "drug", "aspirin")]
+    with transactions.writing(target) as connection:
+        attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
+        connection.commit()
+        attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
+        connection.commit()
+        bulk.insert(connection, "bookmarks", *bookmark)
+    with transactions.writing(target) as connection:
+        with pytest.raises(IntegrityError):
+            attempts.count_progress(connection, 999, HEART, correct=True, at=AT)
+        connection.rollback()
+        attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
+        connection.rollback()
+        bulk.insert(connection, "bookmarks", *bookmark)
+    with transactions.reading(target) as connection:
+        # The last count was rolled back on purpose.
+        assert plain.progress_by_key(connection, 1, *HEART).correct_count == KNOWN[HEART.tag][0] + 2
+    assert raw.ask(seeded, "SELECT count(*) FROM bookmarks") == [(2,)]
+
+
+def test_a_schema_that_changes_under_a_kept_connection_is_a_sentence(databases: Databases) -> None:
+    url = databases.seeded("postgresql")
+    with transactions.keeping(targets.target(url)) as transaction:
+        for _ in range(8):
+            with transaction() as connection:
+                plain.progress_by_key(connection, 1, *HEART)
+        raw.run(url, "ALTER TABLE progress_by_tag ALTER correct_count TYPE bigint")
+        with pytest.raises(UnavailableError, match="run the same command again"), transaction() as connection:
+            plain.progress_by_key(connection, 1, *HEART)
+        with transaction() as connection:
+            assert plain.progress_by_key(connection, 1, *HEART) is not None
+
+
+def test_each_count_alone_is_a_transaction(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHARMDB_LOCK_TIMEOUT", "0.1")
+    target = targets.target(seeded)
+    new = Tag("questions", "renal", "diuretics")
+    with attempts.counting(target) as count:
+        count(1, HEART, correct=True, at=AT)
+        with pytest.raises(IntegrityError):
+            count(999, HEART, correct=True, at=AT)
+        with pytest.raises(ValueError, match="zone"):
+            count(1, HEART, correct=True, at=datetime(2026, 1, 1))  # noqa: DTZ001
+        with transactions.writing(target) as other:
+            # It holds no lock in between, and waits for another's.
+            attempts.count_progress(other, 1, HEART, correct=False, at=AT)
+            with pytest.raises(LockedError):
+                count(1, HEART, correct=True, at=AT)
+        count(1, HEART, correct=False, at=AT)
+        count(1, new, correct=True, at=AT)
+        with transactions.reading(target) as connection:
+            heart = plain.progress_by_key(connection, 1, *HEART)
+            correct, wrong = KNOWN[HEART.tag]
+            assert (heart.correct_count, heart.wrong_count) == (correct + 1, wrong + 2)
+            assert plain.progress_by_key(connection, 1, *new)[5:] == (1, 0, AT)
+
+
+def _count_many(url: str) -> None:
+    with attempts.counting(targets.target(url)) as count:
+        for turn in range(50):
+            count(1, HEART, correct=turn % 2 == 1, at=AT + turn * DAY)
+
+
+def test_four_processes_that_count_at_once_lose_nothing(seeded: str) -> None:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for future in [pool.submit(_count_many, seeded) for _ in range(4)]:
+            future.result(120)
+    with transactions.reading(targets.target(seeded)) as connection:
+        progress = plain.progress_by_key(connection, 1, *HEART)
+    correct, wrong = KNOWN[HEART.tag]
+    assert (progress.correct_count, progress.wrong_count) == (correct + 100, wrong + 100)
+
+
+@pytest.fixture(params=["in a transaction", "alone"])
+def counted(request: pytest.FixtureRequest, seeded: str) -> Iterator[Callable[[], None]]:
+    """Counts one right answer, each time over the same connection."""
+    with (
+        attempts.counting(targets.target(seeded)) as count,
+        transactions.keeping(targets.target(seeded)) as transaction,
+    ):
+
+        def in_a_transaction() -> None:
+            with transaction() as connection:
+                attempts.count_progress(connection, 1, HEART, correct=True, at=AT)
+
+        yield in_a_transaction if request.param != "alone" else lambda: count(1, HEART, correct=True, at=AT)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+def test_after_a_lost_connection_the_next_one_is_made_anew(counted: Callable[[], None], seeded: str) -> None:
+    counted()
+    raw.ask(seeded, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'pharmdb'")
+    with pytest.raises(UnavailableError, match="was rolled back"):
+        counted()
+    counted()
+    assert right_answers(seeded) == KNOWN[HEART.tag][0] + 2
+
+
+def right_answers(url: str) -> int:
+    with transactions.reading(targets.target(url)) as connection:
+        return int(plain.progress_by_key(connection, 1, *HEART).correct_count)

@@ -1,0 +1,217 @@
+"""The benchmarks at a tiny size: every part gives its lines, and the peers do the same work. No clock is judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from support.postgres import Server
+from support.project import ROOT
+
+from benchmarks import django_peer, framing, ground, inserts, querying, resets, results, scale, scale_picture, timing
+from benchmarks.__main__ import PARTS, part
+from benchmarks.ground import DIALECTS, Ground
+from pharmdb.database import targets, transactions
+from pharmdb.models import MODELS, Attempt, ProgressByTag
+
+ATTEMPTS = 500
+# What each part is about, in every one of its lines' first cells.
+LINES = {
+    "processes": ["pharmdb reset", "pharmdb seed", "import pharmdb"],
+    "resets": ["reset .* SQLite", "reset .* PostgreSQL"],
+    "queries": [
+        f"{work}.*{dialect}" for dialect in DIALECTS for work in ("e-mail", "key", "newest 50", "50 due", "upsert")
+    ],
+    "inserts": [f"{start}.*{dialect}" for dialect in DIALECTS for start in ("ready", "Python values")],
+    "frames": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^frame of 500", "memory")],
+    "cohort": DIALECTS,
+    "seed": [f"^seed.*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "nothing missing, ")]
+    + [f"memory of a whole seed, {dialect}" for dialect in DIALECTS],
+    "scale": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("one learner", "many learners", "memory")]
+    + [f"{what} at .*{dialect}" for dialect in DIALECTS for what in ("inspect", "doctor")],
+    "writers": ["eight writers at once"],
+    "copies": ["backup .* SQLite", "restore", "backup .* PostgreSQL", "restore"],
+    "upgrade": ["→ SQLite", "→ PostgreSQL", "memory"],
+}
+
+
+@pytest.fixture(scope="module")
+def small(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with pytest.MonkeyPatch.context() as patch:
+        # A browser test before may have left an event loop, of which Django takes no calls.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield Ground(tmp_path_factory.mktemp("bench"), ATTEMPTS, rounds=1, lent=server)
+        django_peer.models()
+        django_peer.close()
+
+
+@pytest.fixture(params=DIALECTS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_gives_its_lines(small: Ground, name: str) -> None:
+    lines = list(part(name)(small))
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [len(line) for line in cells] == [7] * len(cells)
+    assert len(cells) == len(LINES[name])
+    for line, about in zip(cells, LINES[name], strict=True):
+        assert re.search(about, line[0]), line
+        # As many peers, times, ratios, targets and judgements.
+        assert len({cell.count("<br>") for cell in line[2:]}) == 1
+
+
+def test_the_peers_of_the_queries_find_what_pharmdb_finds(small: Ground, kind: str) -> None:
+    peers = list(querying.peers(small.large(kind)))
+    assert len(peers) == (4 if kind == "SQLite" else 3)
+    with ExitStack() as stack:
+        for peer in peers:
+            peer.read(stack)
+        for query, many in zip(querying.QUERIES, (1, 1, 50, 50), strict=True):
+            found = [getattr(peer, query)() for peer in peers]
+            columns = (found[0][0] if many > 1 else found[0])._fields
+            ours, *others = (querying.rows(one, columns) for one in found)
+            assert len(ours) == many
+            assert others == [ours] * len(others), query
+
+
+def test_the_peers_of_the_upsert_count_alike(small: Ground, kind: str) -> None:
+    url = small.large(kind)
+    row = sa.select(ProgressByTag.__table__).where(ProgressByTag.tag == querying.TAG.tag, ProgressByTag.user_id == 1)
+    for peer in querying.peers(url):
+        before = rows(url, row)[0]
+        with ExitStack() as stack:
+            peer.write(stack)()
+        assert rows(url, row) == [(*before[:5], before[5] + 1, before[6], querying.AT)], peer.name
+
+
+def rows(url: str, statement: Any) -> list[tuple[Any, ...]]:
+    with transactions.reading(targets.target(url)) as connection:
+        return list(map(tuple, connection.execute(statement)))
+
+
+def test_the_peers_of_the_bulk_insert_write_what_pharmdb_writes(small: Ground, kind: str) -> None:
+    base, values = inserts.base(small, kind), inserts.values(200)
+    works = [inserts.ours(lambda: inserts.stored(values)), inserts.raw(list(inserts.stored(values)))]
+    works += [work for _, work, _ in inserts.peers(kind, values)]
+    for work in works:
+        url = inserts.copied(small, base)
+        work(url)
+        assert [row[1:] for row in rows(url, sa.select(Attempt.__table__).order_by(Attempt.id))] == values
+
+
+def test_the_frames_hold_the_same(small: Ground, kind: str) -> None:
+    url = small.large(kind)
+    ours, theirs = framing.ours(url), framing.with_our_dtypes(url)
+    assert dict(ours.dtypes) == dict(theirs.dtypes)
+    assert ours.equals(theirs.sort_values("id", ignore_index=True))
+    assert len(framing.as_it_comes(url)) == len(ours)
+
+
+def test_djangos_reset_leaves_the_seed(small: Ground, kind: str) -> None:
+    origin = small.large(kind)
+    url = small.empty(kind)
+    if kind == "SQLite":
+        ground.path(url).touch()
+    with resets.django_project(small.folder):
+        alias = django_peer.connect(url)
+        from django.core.management import call_command
+
+        call_command("migrate", interactive=False, verbosity=0, database=alias)
+        seeded = resets.seed_rows(origin)
+        for _ in range(2):
+            resets.django(alias, seeded)
+    # Read back by pharmdb's own models, which take no other form.
+    assert resets.seed_rows(url) == seeded
+    assert len(seeded) == len(MODELS)
+
+
+def test_every_peer_runs_with_pharmdbs_settings(small: Ground, kind: str) -> None:
+    url = small.large(kind)
+    settings = ground.asked_of_pharmdb(url)
+    assert settings.get("foreign_keys", 1) == 1
+    assert settings.get("synchronous", 2) == 2
+    with pytest.raises(RuntimeError, match="a peer runs with"):
+        ground.require_same(url, "a peer", lambda statement: "another")
+    engine = ground.engine(url)
+    engine.dispose()
+    django_peer.connect(url)
+    django_peer.close()
+
+
+def test_a_benchmarks_server_waits_for_the_disk(small: Ground) -> None:
+    assert "Server(as_shipped=True)" in (ROOT / "benchmarks" / "ground.py").read_text(encoding="utf-8")
+    assert "fsync off" in results.footer(small), "the tests' server, and said so"
+
+
+def test_the_growing_cohort_needs_room(small: Ground) -> None:
+    with pytest.raises(SystemExit, match="GB are needed"):
+        scale.require_room(Ground(small.folder, 10**12))
+
+
+def test_sizes_are_powers_of_ten() -> None:
+    assert scale.sizes(10_000_000) == [10_000, 100_000, 1_000_000, 10_000_000]
+    assert scale.sizes(5000) == [500, 5000]
+
+
+def test_the_picture_is_drawn_from_the_figures(tmp_path: Path) -> None:
+    points = [
+        scale.Point(dialect, work, attempts, attempts / 1000, attempts / 2000, attempts / 500)
+        for dialect in DIALECTS
+        for work in ("user by e-mail", "cohort", "frame of all attempts", "cohort memory")
+        for attempts in (10, 100, 1000)
+    ]
+    scale.write(points, tmp_path / "scale.csv")
+    assert scale.read(tmp_path / "scale.csv") == points
+    scale_picture.draw(points, tmp_path / "scale.png")
+    assert (tmp_path / "scale.png").stat().st_size > 10_000
+
+
+def test_a_line_says_medians_quartiles_and_whether_the_target_is_met() -> None:
+    peers = [timing.Peer("a", [2.0], 0.5), timing.Peer("b", [0.5], 1.5), timing.Peer("c", [1.0])]
+    assert timing.line("w", [1.0, 1.0, 1.4], *peers) == (
+        "| w | 1.00 s (1.00 – 1.20) | a<br>b<br>c | 2.00 s<br>0.50 s<br>1.00 s | 0.50<br>2.00<br>1.00 "
+        "| ≤ 0.5<br>≤ 1.5<br>– | met<br>**not met**<br>– |"
+    )
+    assert timing.line("w", [2.0], timing.Peer("a", [1.0], least=0.8), rows=100) == (
+        "| w | 50.0 rows/s | a | 100 rows/s | 0.50 | ≥ 0.8 | **not met** |"
+    )
+
+
+def test_the_page_on_performance_carries_the_figures_that_were_measured() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    carried = page.partition(results.BEGIN)[2].partition(results.END)[0].strip()
+    assert carried == results.FILE.read_text(encoding="utf-8").strip()
+
+
+def test_one_part_measured_anew_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "FILE", tmp_path / "results.md")
+    page = tmp_path / "performance.md"
+    monkeypatch.setattr(results, "DOCUMENT", page)
+    page.write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n", encoding="utf-8")
+    lines = {name: [f"| {name} | 1 s | a | 2 s | 0.50 | ≤ 1 | met |"] for name in ("queries", "frames")}
+    results.write(lines, "machine")
+    assert results.read() == lines
+    results.write(results.read() | {"frames": ["| other | 1 s | a | 2 s | 0.50 | ≤ 1 | met |"]}, "machine")
+    assert results.read()["queries"] == lines["queries"]
+    text = page.read_text(encoding="utf-8")
+    assert "| other |" in text
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+
+
+def test_figures_without_a_place_on_the_page_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "performance.md"
+    monkeypatch.setattr(results, "FILE", tmp_path / "results.md")
+    monkeypatch.setattr(results, "DOCUMENT", page)
+    page.write_text(f"{results.BEGIN}\nonly the first mark\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no place for the figures"):
+        results.write({"queries": ["| a | 1 s | b | 2 s | 0.50 | ≤ 1 | met |"]}, "machine")
+    assert "only the first mark" in page.read_text(encoding="utf-8")

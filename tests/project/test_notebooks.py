@@ -1,0 +1,154 @@
+"""The notebooks: stored outputs that are compared, a house style that is kept, outcomes that a program can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import legacy
+from support.databases import Databases
+from support.outcome import outcome_row
+
+from pharmdb.command import parameters
+from tools.store_outputs import ORDER
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+KNOWN_GOOD = "64e201d4a7bd"
+
+
+def load(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def run(*command: object, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=os.environ | {"PHARMDB_URL": url},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def nbval(*notebooks: Path, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    options = (
+        "-o",
+        "addopts=-q",
+        "--nbval",
+        "--nbval-sanitize-with",
+        ROOT / "tests" / "nbval.cfg",
+        "-p",
+        "no:cacheprovider",
+    )
+    return run(sys.executable, "-m", "pytest", "--rootdir", cwd, *options, *notebooks, url=url, cwd=cwd)
+
+
+def test_every_notebook_is_in_the_order_of_the_tests() -> None:
+    assert sorted(ORDER) == [path.stem for path in NOTEBOOKS]
+
+
+def test_the_stored_outputs_come_again_on_both_databases(
+    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHARMDB_SOURCE", str(legacy.sample(tmp_path)))
+    notebooks = [ROOT / "notebooks" / f"{name}.ipynb" for name in ORDER]
+    result = nbval(*notebooks, url=seeded, cwd=tmp_path)
+    cells = sum(len(code_cells(load(path))) for path in notebooks)
+    assert result.returncode == 0, result.stdout
+    assert f"{cells} passed" in result.stdout
+
+
+def test_nbval_turns_red_at_each_stored_value_that_is_changed(databases: Databases, tmp_path: Path) -> None:
+    text = (ROOT / "notebooks" / "seed.ipynb").read_text(encoding="utf-8")
+    changes = [("<td>4</td>", "<td>5</td>"), ("64e201d4a7bd7a95", "64e201d4a7bd7a96"), ("0 rows cre", "1 rows cre")]
+    for stored, changed in changes:
+        assert stored in text
+        text = text.replace(stored, changed)
+    copy = tmp_path / "seed.ipynb"
+    copy.write_text(text, encoding="utf-8")
+    result = nbval(copy, url=databases.seeded("sqlite"), cwd=tmp_path)
+    assert result.returncode == 1
+    assert re.search(rf"{len(changes)} failed, \d+ passed", result.stdout), result.stdout
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_is_committed_as_it_ran_from_top_to_bottom(path: Path) -> None:
+    cells = code_cells(load(path))
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert all(cell["outputs"] for cell in cells[2:]), "every cell after the imports shows something"
+    kinds = {output["output_type"] for cell in cells for output in cell["outputs"]}
+    assert kinds == {"execute_result"}, "no error, nothing printed"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_keeps_the_house_style(path: Path) -> None:
+    notebook = load(path)
+    cells = notebook["cells"]
+    assert re.match(r"# \w+: .+\n\n\S", "".join(cells[0]["source"])), "one H1 with the verb, then an introduction"
+    assert sum("".join(cell["source"]).startswith("# ") for cell in cells if cell["cell_type"] == "markdown") == 1
+    assert "parameters" in cells[1]["metadata"]["tags"]
+    for parameter in parameters.parameters(notebook):
+        assert parameter.help, f"{parameter.name} has no comment"
+    headings = ["".join(cell["source"]) for cell in cells[2:] if cell["cell_type"] == "markdown"]
+    assert [re.match(r"## (\d+)\. ", heading).group(1) for heading in headings] == [  # type: ignore[union-attr]
+        str(number) for number in range(1, len(headings) + 1)
+    ]
+    code = ["".join(cell["source"]) for cell in code_cells(notebook)]
+    assert code[1].startswith("import pharmdb")
+    assert not re.search(r"^\s*(for|while|def|class|SELECT|import(?! pharmdb))\b", "\n".join(code[1:]), re.MULTILINE)
+
+
+RUNS = [
+    ("sqlite", "reset", {}, {"ok": "True", "fingerprint": KNOWN_GOOD}),
+    ("postgresql", "reset", {"backup": False}, {"ok": "True", "fingerprint": KNOWN_GOOD}),
+    ("sqlite", "seed", {"seed_dir": "data/seed"}, {"ok": "True", "changed": "0 rows created, 4 updated"}),
+    ("postgresql", "migrate", {"revision": "-1"}, {"changed": "1 revisions applied", "next": "pharmdb migrate"}),
+    ("sqlite", "migrate", {"message": "x"}, {"changed": "no difference: no revision written, 0 revisions applied"}),
+    ("postgresql", "inspect", {"user_email": "admin@pharmtrainer.test", "days": 7}, {"rows": "8", "user": "found"}),
+    ("sqlite", "inspect", {"user_email": "nobody@nowhere.test"}, {"ok": "True", "user": "not found"}),
+    ("postgresql", "doctor", {"thorough": True}, {"ok": "True", "checks": "18"}),
+]
+
+
+@pytest.mark.parametrize(("dialect", "name", "parameters", "expected"), RUNS)
+def test_papermill_runs_a_notebook_from_another_folder(
+    seeded: str, tmp_path: Path, name: str, parameters: dict[str, Any], expected: dict[str, str]
+) -> None:
+    options = [part for key, value in parameters.items() for part in ("-p", key, value)]
+    out = tmp_path / "out.ipynb"
+    result = run(
+        *(sys.executable, "-m", "papermill", ROOT / "notebooks" / f"{name}.ipynb", out, "--no-progress-bar", *options),
+        url=seeded,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    row = outcome_row(load(out))
+    assert row | expected == row
+
+
+def test_papermill_fails_where_the_verb_fails(databases: Databases, tmp_path: Path) -> None:
+    missing = databases.empty("sqlite")
+    out = tmp_path / "out.ipynb"
+    result = run(
+        *(sys.executable, "-m", "papermill", ROOT / "notebooks" / "inspect.ipynb", out, "--no-progress-bar"),
+        url=missing,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 1
+    assert "next:      pharmdb reset" in result.stderr
+    (error,) = [o for cell in code_cells(load(out)) for o in cell["outputs"] if o["output_type"] == "error"]
+    assert error["ename"] == "UnavailableError"
+    assert len(error["traceback"]) == 1, "the message, and no frames"

@@ -1,0 +1,610 @@
+"""What a person sees and does in the grid, on both databases, with the real page and the real SQL."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from support.chrome import Tabs, fill
+from support.steps import axe, cell, column_texts, edit, filter_by, ready, save
+
+from pharmdb.database import targets, transactions
+from pharmdb.seeding.passwords import verify_password
+
+HOSTILE = {
+    "script": "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>",
+    "long": "long " * 4000,
+    "emoji": "👩🏽‍⚕️ 💊 𝔭𝔥𝔞𝔯𝔪",
+    "right to left": "العربية \u202egnp.exe",
+    "markup": "&lt;b&gt; {{ 7 * 7 }} ${7 * 7} `x` | \\ \" '",
+    "lines": "one\ntwo\tthree\r\nfour",
+    "control": "bell \x07 escape \x1b[31m",
+    "empty": "",
+}
+
+
+def query(url: str, sql: str) -> list[tuple[Any, ...]]:
+    with transactions.reading(targets.target(url)) as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]
+
+
+def execute(url: str, sql: str, parameters: Any = ()) -> None:
+    mark = "?" if targets.target(url).is_sqlite else "%s"
+    with transactions.writing(targets.target(url)) as connection:
+        connection.exec_driver_sql(sql.replace("?", mark), parameters)
+
+
+def test_a_table_shows_its_rows_and_what_its_columns_are(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    expect(cell(page, 0, "email")).to_have_text("demo@pharmtrainer.test")
+    expect(cell(page, 0, "password_hash")).to_have_text("••••••••")
+    page.get_by_role("tab", name="Columns").click()
+    role = page.locator("#root tr", has=page.locator("th", has_text=re.compile("^role$"))).inner_text()
+    for part in ("one of a list: USER, ADMIN", "not NULL", "'USER'", "USER or ADMIN"):
+        assert part in role
+    user = page.locator("#root table.ph-plain").inner_text()
+    assert "primary key" in user
+    assert "trimmed, lower case, ASCII" in user
+    page.get_by_label("Table", exact=True).select_option("spaced_repetition_items")
+    ready(page)
+    text = page.locator("#root table.ph-plain").inner_text()
+    assert "→ users.id" in text
+    assert "may be NULL" in text
+    page.get_by_label("Table", exact=True).select_option("alembic_version")
+    ready(page)
+    expect(page.locator("#root")).to_contain_text("Read-only: pharmdb keeps this table itself")
+    assert "argon2" not in page.content()
+
+
+def test_a_table_without_a_key_can_be_read_and_not_edited(tabs: Tabs, seeded: str) -> None:
+    execute(seeded, "CREATE TABLE notes (body TEXT)")
+    for number in range(60):
+        execute(seeded, f"INSERT INTO notes VALUES ('note {number:02}')")
+    page = tabs.open(seeded, model="notes")
+    expect(cell(page, 0, "body")).to_have_text("note 00")
+    page.get_by_role("button", name="Next").click()
+    ready(page)
+    assert column_texts(page, "body") == [f"note {n}" for n in range(50, 60)]
+    cell(page, 0, "body").dblclick()
+    expect(page.locator(".ph-message")).to_contain_text("no primary key")
+    expect(page.get_by_role("button", name="Add row")).to_be_hidden()
+
+
+def test_sort_filter_search_and_the_address_that_links_to_them(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 300)
+    page = tabs.open(seeded, model="Attempt")
+    expect(page.locator(".ph-status")).to_contain_text("rows 1–50 of 300 rows")
+    page.get_by_role("columnheader", name="score").click()
+    ready(page)
+    page.get_by_role("columnheader", name="score").click()
+    ready(page)
+    assert column_texts(page, "score") == sorted(column_texts(page, "score"), key=float, reverse=True)
+    expect(page.get_by_role("columnheader", name="score")).to_have_attribute("aria-sort", "descending")
+    filter_by(page, "score", "between", "10", "20")
+    filter_by(page, "user_id", "=", "2")
+    scores = [float(text) for text in column_texts(page, "score")]
+    expected = query(seeded, "SELECT score FROM attempts WHERE score BETWEEN 10 AND 20 AND user_id = 2")
+    assert scores == sorted((row[0] for row in expected), reverse=True)
+    address = page.evaluate("location.hash")
+    page.get_by_label("Search", exact=True).fill("Q11")
+    page.get_by_label("Search", exact=True).press("Enter")
+    ready(page)
+    assert set(column_texts(page, "entity_id")) <= {"q11", *(f"q11{n}" for n in range(10))}
+    assert page.locator("td[data-column=entity_id] mark").first.inner_text() == "q11"
+    other = tabs.open(seeded, model="User", address=address)
+    assert [float(text) for text in column_texts(other, "score")] == scores
+    filter_by(other, "score", ">", "many")
+    expect(other.locator(".ph-message")).to_contain_text("score takes a number, not “many”")
+    other.get_by_role("button", name="Clear filters").click()
+    ready(other)
+    filter_by(other, "entity_id", "in", "q7, q8")
+    assert set(column_texts(other, "entity_id")) == {"q7", "q8"}
+    other.get_by_role("button", name="Clear filters").click()
+    filter_by(other, "feedback", "is not empty")
+    expect(other.locator(".ph-status")).to_contain_text("0 rows")
+
+
+def test_relations_lead_both_ways_and_back(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    cell(page, 0, "email").click()
+    page.keyboard.press("Alt+Enter")
+    page.get_by_role("button", name="progress_by_tag (user_id): 4 rows").click()
+    ready(page)
+    expect(page.locator(".ph-studio")).to_have_attribute("data-table", "progress_by_tag")
+    expect(page.locator(".ph-studio")).to_have_attribute("data-rows", "4")
+    cell(page, 1, "user_id").focus()
+    page.keyboard.press("Control+Enter")
+    ready(page)
+    expect(page.locator(".ph-studio")).to_have_attribute("data-table", "users")
+    assert column_texts(page, "email") == ["demo@pharmtrainer.test"]
+    trail = page.get_by_role("navigation", name="Trail")
+    trail.get_by_role("button").nth(1).click()
+    ready(page)
+    expect(page.locator(".ph-studio")).to_have_attribute("data-table", "progress_by_tag")
+    trail.get_by_role("button").nth(0).click()
+    ready(page)
+    assert len(column_texts(page, "email")) == 2
+
+
+def test_edits_of_every_type_are_staged_and_saved_together(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 3)
+    page = tabs.open(seeded)
+    cell(page, 0, "role").dblclick()
+    page.locator(".ph-editor select").select_option("ADMIN")
+    page.get_by_role("button", name="OK", exact=True).click()
+    edit(page, 1, "email", "boss@pharmtrainer.test")
+    edit(page, 1, "password_hash", "a new password 1")
+    page.get_by_label("Table", exact=True).select_option("attempts")
+    ready(page)
+    edit(page, 0, "score", "12.5")
+    edit(page, 0, "created_at", "2026-02-03T04:05:06.789")
+    cell(page, 0, "answers").dblclick()
+    page.locator(".ph-editor textarea").fill('{"choice": ')
+    page.get_by_role("button", name="OK", exact=True).click()
+    expect(page.locator(".ph-editor .ph-sentence")).to_contain_text("not JSON")
+    page.locator(".ph-editor textarea").fill('{"choice": ["ß", null]}')
+    page.get_by_role("button", name="OK", exact=True).click()
+    edit(page, 1, "feedback", '""')
+    assert query(seeded, "SELECT count(*) FROM attempts WHERE score = 12.5") == [(0,)]
+    expect(page.locator(".ph-staging")).to_contain_text("4 staged changes")
+    assert "a new password 1" not in page.content()
+    save(page)
+    expect(page.locator(".ph-message")).to_have_text("4 changes saved")
+    assert query(seeded, "SELECT role, email FROM users ORDER BY id") == [
+        ("ADMIN", "demo@pharmtrainer.test"),
+        ("ADMIN", "boss@pharmtrainer.test"),
+    ]
+    ((hashed,),) = query(seeded, "SELECT password_hash FROM users WHERE email = 'boss@pharmtrainer.test'")
+    assert verify_password("a new password 1", hashed)
+    expect(cell(page, 0, "created_at")).to_have_text("2026-02-03 04:05:06.789")
+    expect(cell(page, 0, "answers")).to_contain_text("ß")
+    entries = [json.loads(line) for line in tabs.log.read_text(encoding="utf-8").splitlines()]
+    assert [entry["state"] for entry in entries] == ["saving", "saved"]
+    logged = {change["table"]: change for change in entries[0]["changes"]}
+    assert logged["users"]["after"] == {"email": "boss@pharmtrainer.test", "password_hash": "••••••••"}
+    page.get_by_role("tab", name="Log").click()
+    expect(page.get_by_role("region", name="Saves, newest first")).to_contain_text("boss@pharmtrainer.test")
+    statements = page.get_by_role("region", name="Statements, newest first")
+    expect(statements).to_contain_text("UPDATE users SET")
+    assert "argon2" not in page.content()
+
+
+def test_null_is_told_from_empty(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 2)
+    page = tabs.open(seeded, model="Attempt")
+    expect(cell(page, 0, "feedback")).to_have_text("NULL")
+    edit(page, 0, "entity_id", "")
+    expect(cell(page, 0, "entity_id")).to_have_text("empty")
+    edit(page, 1, "entity_id", "NULL")
+    edit(page, 1, "feedback", "null")
+    save(page)
+    assert query(seeded, "SELECT entity_id, feedback IS NULL FROM attempts ORDER BY id") == [
+        ("", True),
+        ("NULL", False),
+    ]
+    expect(cell(page, 1, "entity_id").locator(".ph-quiet")).to_have_count(0)
+    cell(page, 1, "feedback").focus()
+    page.keyboard.press("Delete")
+    cell(page, 1, "entity_id").focus()
+    page.keyboard.press("Delete")
+    expect(page.locator(".ph-message")).to_contain_text("entity_id can't be NULL")
+    save(page)
+    assert query(seeded, "SELECT feedback IS NULL FROM attempts ORDER BY id") == [(True,), (True,)]
+
+
+def test_a_violation_is_a_sentence_at_its_cell_and_nothing_is_saved(tabs: Tabs, seeded: str) -> None:
+    before = query(seeded, "SELECT * FROM users ORDER BY id")
+    page = tabs.open(seeded)
+    edit(page, 0, "email", "admin@pharmtrainer.test")
+    cell(page, 1, "role").dblclick()
+    page.locator(".ph-editor select").select_option("USER")
+    page.get_by_role("button", name="OK", exact=True).click()
+    save(page)
+    expect(cell(page, 0, "email")).to_contain_text("another row has the same email")
+    expect(cell(page, 0, "email")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".ph-staging")).to_contain_text("2 staged changes")
+    assert query(seeded, "SELECT * FROM users ORDER BY id") == before
+    edit(page, 0, "email", "other@pharmtrainer.test")
+    save(page)
+    expect(page.locator(".ph-staging")).to_be_hidden()
+    assert query(seeded, "SELECT email, role FROM users ORDER BY id") == [
+        ("other@pharmtrainer.test", "USER"),
+        ("admin@pharmtrainer.test", "USER"),
+    ]
+
+
+def test_two_editors_see_each_other_and_overwrite_nothing_unseen(tabs: Tabs, seeded: str) -> None:
+    ann, ben = tabs.open(seeded), tabs.open(seeded)
+    ann.bring_to_front()
+    edit(ann, 0, "email", "ann@pharmtrainer.test")
+    ben.bring_to_front()
+    edit(ben, 0, "email", "ben@pharmtrainer.test")
+    ann.bring_to_front()
+    save(ann)
+    ben.bring_to_front()
+    save(ben)
+    staging = ben.locator(".ph-staging")
+    expect(staging).to_contain_text("it is now “ann@pharmtrainer.test”")
+    expect(staging).to_contain_text("yours is “ben@pharmtrainer.test”")
+    assert query(seeded, "SELECT email FROM users WHERE id = 1") == [("ann@pharmtrainer.test",)]
+    staging.get_by_role("button", name="Keep mine").click()
+    save(ben)
+    assert query(seeded, "SELECT email FROM users WHERE id = 1") == [("ben@pharmtrainer.test",)]
+    execute(seeded, "DELETE FROM users WHERE id = 1")
+    ann.bring_to_front()
+    edit(ann, 0, "email", "ghost@pharmtrainer.test")
+    save(ann)
+    expect(ann.locator(".ph-message")).to_contain_text("somebody else has deleted this row meanwhile")
+
+
+def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    cell(page, 0, "email").click()
+    page.get_by_role("button", name="Duplicate").click()
+    edit(page, 0, "email", "new@pharmtrainer.test")
+    save(page)
+    expect(cell(page, 0, "password_hash")).to_contain_text("a new user needs a password")
+    edit(page, 0, "password_hash", "first password")
+    page.get_by_role("button", name="Add row").click()
+    edit(page, 1, "email", "newer@pharmtrainer.test")
+    edit(page, 1, "password_hash", "second password")
+    save(page)
+    assert query(seeded, "SELECT email, role FROM users ORDER BY id")[2:] == [
+        ("new@pharmtrainer.test", "USER"),
+        ("newer@pharmtrainer.test", "USER"),
+    ]
+    cell(page, 0, "id").focus()
+    page.keyboard.press("Shift+Space")
+    cell(page, 2, "id").focus()
+    page.keyboard.press("Shift+Space")
+    page.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Delete 2 rows of users?")
+    expect(dialog).to_contain_text("4 rows of progress_by_tag (user_id): deleted with it")
+    page.get_by_role("button", name="Stage the deletion").click()
+    assert len(query(seeded, "SELECT id FROM users")) == 4
+    execute(seeded, "DELETE FROM progress_by_tag WHERE tag = 'asthma'")
+    save(page)
+    expect(page.locator(".ph-message")).to_contain_text("would now reach")
+    assert len(query(seeded, "SELECT id FROM users")) == 4
+    page.get_by_role("button", name="Discard all").click()
+    page.get_by_role("button", name="Discard", exact=True).click()
+    cell(page, 0, "id").focus()
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_role("button", name="Stage the deletion").click()
+    save(page)
+    assert query(seeded, "SELECT count(*) FROM progress_by_tag") == [(0,)]
+
+
+def test_what_is_staged_outlives_a_reload_and_a_password_does_not(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    edit(page, 0, "email", "kept@pharmtrainer.test")
+    edit(page, 1, "password_hash", "never written down")
+    assert "never written down" not in page.evaluate("JSON.stringify([sessionStorage, localStorage])")
+    page.reload()
+    ready(page)
+    expect(cell(page, 0, "email")).to_have_text("kept@pharmtrainer.test")
+    save(page)
+    assert query(seeded, "SELECT email FROM users WHERE id = 1") == [("kept@pharmtrainer.test",)]
+
+
+def test_cells_are_copied_to_a_spreadsheet_and_back(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded, model="ProgressByTag")
+    cell(page, 0, "module").click()
+    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Control+c")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "questions\tcardiology\nquestions\tcardiology"
+    pasted = 'cases\t"tab\tand ""quote"""\r\ncases\tplain\r\n'
+    page.evaluate("text => navigator.clipboard.writeText(text)", pasted)
+    cell(page, 0, "module").click()
+    page.keyboard.press("Control+v")
+    expect(page.locator(".ph-message")).to_have_text("4 cells pasted and staged")
+    expect(page.locator(".ph-staging")).to_contain_text("2 staged changes")
+    save(page)
+    assert query(seeded, "SELECT module, course_block FROM progress_by_tag ORDER BY id")[:2] == [
+        ("cases", 'tab\tand "quote"'),
+        ("cases", "plain"),
+    ]
+    page.evaluate("navigator.clipboard.writeText('7')")
+    cell(page, 0, "correct_count").click()
+    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Control+v")
+    save(page)
+    assert query(seeded, "SELECT correct_count, wrong_count FROM progress_by_tag ORDER BY id")[:3] == [
+        (7, 7),
+        (7, 7),
+        (0, 0),
+    ]
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_hostile_content_is_shown_as_text(tabs: Tabs, seeded: str) -> None:
+    hostile = dict(HOSTILE)
+    if targets.target(seeded).is_sqlite:
+        hostile["nul"] = "before\0after"
+    for text in hostile.values():
+        execute(seeded, "INSERT INTO bookmarks (user_id, entity_type, entity_id) VALUES (1, 'x', ?)", (text,))
+    page = tabs.open(seeded, model="Bookmark")
+    shown = dict(zip(hostile, column_texts(page, "entity_id"), strict=True))
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("#root script, #root img").count() == 0
+    assert shown["script"] == hostile["script"]
+    assert shown["emoji"].replace("⟨U+200D⟩", "\u200d") == hostile["emoji"]
+    assert "⟨U+202E⟩gnp.exe" in shown["right to left"]
+    assert shown["lines"] == "one↵two⇥three↵four"
+    assert "␇" in shown["control"]
+    assert shown["long"].endswith("20,000 characters")
+    assert shown["empty"] == "empty"
+    # A value that is edited beside a hostile one, and one that is long, keep every character.
+    for row in range(len(hostile)):
+        edit(page, row, "entity_type", "y")
+    cell(page, 1, "entity_id").dblclick()
+    assert page.locator(".ph-editor textarea").input_value() == hostile["long"]
+    page.keyboard.press("Escape")
+    save(page)
+    assert query(seeded, "SELECT entity_type, entity_id FROM bookmarks ORDER BY id") == [
+        ("y", text) for text in hostile.values()
+    ]
+
+
+def test_columns_are_resized_moved_pinned_and_hidden_by_key(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+
+    def heads() -> list[str]:
+        return page.locator("thead th .ph-name").all_inner_texts()
+
+    page.locator("thead th", has_text="email").focus()
+    width = page.locator("thead th", has_text="email").bounding_box()["width"]  # type: ignore[index]
+    page.keyboard.press("Alt+Shift+ArrowRight")
+    assert page.locator("thead th", has_text="email").bounding_box()["width"] == width + 20  # type: ignore[index]
+    page.keyboard.press("Alt+ArrowRight")
+    assert heads() == ["id", "password_hash", "email", "role", "created_at"]
+    page.keyboard.press("p")
+    assert heads()[0] == "email"
+    page.locator("thead th", has_text="role").focus()
+    page.keyboard.press("h")
+    assert "role" not in heads()
+    page.reload()
+    ready(page)
+    assert heads() == ["email", "id", "password_hash", "created_at"]
+    grip = page.locator("thead th", has_text="email").locator(".ph-grip").bounding_box()
+    assert grip
+    page.mouse.move(grip["x"] + 3, grip["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(grip["x"] + 63, grip["y"] + 5)
+    page.mouse.up()
+    assert page.locator("thead th", has_text="email").bounding_box()["width"] == width + 80  # type: ignore[index]
+    page.get_by_role("tab", name="Columns").click()
+    page.get_by_role("button", name="Usual layout").click()
+    page.get_by_role("tab", name="Rows").click()
+    assert heads() == ["id", "email", "password_hash", "role", "created_at"]
+
+
+def test_the_grid_is_used_by_key_alone(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    page.locator(".ph-grid [tabindex='0']").focus()
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("ArrowRight")
+    expect(cell(page, 0, "email")).to_be_focused()
+    page.keyboard.type("keys@pharmtrainer.test")
+    page.keyboard.press("Enter")
+    expect(cell(page, 0, "email")).to_be_focused()
+    page.keyboard.press("Control+s")
+    expect(page.locator(".ph-message")).to_have_text("1 change saved")
+    expect(cell(page, 0, "email")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    ready(page)
+    expect(page.locator("thead th", has_text="email")).to_have_attribute("aria-sort", "ascending")
+    page.keyboard.press("End")
+    expect(page.locator("thead th").last).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("F2")
+    expect(page.get_by_role("dialog", name="Edit created_at")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(cell(page, 0, "created_at")).to_be_focused()
+    every = page.locator("#root button, #root input, #root select, #root textarea, #root [tabindex]")
+    assert every.count() > 20
+    assert (
+        page.locator("#root :is(button, input, select, textarea, [tabindex]):not([data-lm-suppress-shortcuts])").count()
+        == 0
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_axe_finds_no_violation(tabs: Tabs, seeded: str, scheme: str) -> None:
+    fill(seeded, 60)
+    page = tabs.open(seeded)
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    axe(page)
+    edit(page, 0, "email", "admin@pharmtrainer.test")
+    page.get_by_role("button", name="Add row").click()
+    save(page)
+    cell(page, 1, "email").click()
+    page.keyboard.press("Alt+Enter")
+    ready(page)
+    axe(page)
+    cell(page, 1, "role").dblclick()
+    axe(page)
+    page.keyboard.press("Escape")
+    page.get_by_label("Table", exact=True).select_option("attempts")
+    ready(page)
+    filter_by(page, "entity_id", "contains", "q")
+    page.get_by_label("Search", exact=True).fill("q1")
+    page.get_by_label("Search", exact=True).press("Enter")
+    ready(page)
+    axe(page)
+    page.get_by_role("tab", name="SQL").click()
+    page.get_by_label("One statement").fill("SELECT * FROM attempts")
+    page.get_by_role("button", name="Run").click()
+    ready(page)
+    axe(page)
+    for name in ("Columns", "Log", "Schema"):
+        page.get_by_role("tab", name=name).click()
+        ready(page)
+        axe(page)
+
+
+def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    page.get_by_role("tab", name="SQL").click()
+    box = page.get_by_label("One statement")
+    words = page.get_by_role("listbox", name="Tables and columns")
+    box.fill("SELECT u.ema")
+    box.press("End")
+    box.press("Control+Space")
+    expect(words).to_be_hidden()
+    box.fill("SELECT ema")
+    box.press("End")
+    box.press("Control+Space")
+    expect(words.get_by_role("option", name="email")).to_be_visible()
+    box.press("Enter")
+    box.press_sequentially(" FROM user")
+    assert words.get_by_role("option").all_inner_texts() == ["users", "user_settings", "user_id"]
+    box.press("ArrowDown")
+    box.press("ArrowUp")
+    box.press("Tab")
+    assert box.input_value() == "SELECT email FROM users"
+    box.fill("SELECT * FROM users ORDER BY id")
+    box.press("Control+Enter")
+    ready(page)
+    result = page.get_by_role("region", name="Result")
+    expect(result).to_contain_text("admin@pharmtrainer.test")
+    expect(result).to_contain_text("••••••••")
+    page.get_by_role("button", name="Plan").click()
+    ready(page)
+    expect(page.locator(".ph-plan")).to_contain_text(re.compile("SCAN|Sort|Scan"))
+    for statement, sentence in [
+        ("DELETE FROM users", "unlock the studio to write"),
+        ("SELECT 1; DELETE FROM users", "several"),
+        ("DROP TABLE users", "revisions alone"),
+        ("SELECT password_hash FROM users", "names no secret column"),
+        ("SELEKT", "SELEKT"),
+    ]:
+        box.fill(statement)
+        page.get_by_role("button", name="Run").click()
+        ready(page)
+        expect(page.locator(".ph-result [role=alert]")).to_contain_text(sentence)
+    assert len(query(seeded, "SELECT id FROM users")) == 2
+    page.get_by_role("button", name="Unlock…").click()
+    page.get_by_label("Name").fill(targets.target(seeded).name)
+    page.get_by_role("button", name="Unlock", exact=True).click()
+    ready(page)
+    box.fill("DELETE FROM users WHERE id = 2")
+    page.get_by_role("button", name="Run").click()
+    ready(page)
+    expect(page.locator(".ph-result")).to_contain_text("1 row changed")
+    assert len(query(seeded, "SELECT id FROM users")) == 1
+    assert "DELETE FROM users WHERE id = 2" in tabs.log.read_text(encoding="utf-8")
+
+
+def test_production_is_read_only_until_its_name_is_typed(tabs: Tabs, seeded: str) -> None:
+    execute(seeded, "UPDATE pharmdb_environment SET name = 'production'")
+    page = tabs.open(seeded)
+    expect(page.locator(".ph-badge")).to_have_text("production, read-only")
+    expect(page.get_by_role("button", name="Add row")).to_be_hidden()
+    cell(page, 0, "email").dblclick()
+    expect(page.locator(".ph-message")).to_contain_text("production is read-only until it is unlocked")
+    page.get_by_role("button", name="Unlock…").click()
+    page.get_by_label("Name").fill("wrong")
+    page.get_by_label("Name").press("Enter")
+    ready(page)
+    expect(page.locator(".ph-studio")).to_have_attribute("data-unlocked", "false")
+    page.get_by_role("button", name="Unlock…").click()
+    page.get_by_label("Name").fill(targets.target(seeded).name)
+    page.get_by_label("Name").press("Enter")
+    ready(page)
+    edit(page, 0, "email", "changed@pharmtrainer.test")
+    save(page)
+    assert query(seeded, "SELECT email FROM users WHERE id = 1") == [("changed@pharmtrainer.test",)]
+
+
+def test_the_schema_is_drawn(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    page.get_by_role("tab", name="Schema").click()
+    picture = page.get_by_role("img", name="attempts → users")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 500
+
+
+def test_a_kernel_that_is_gone_is_noticed_and_nothing_staged_is_lost(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded, clock=True)
+    edit(page, 0, "email", "staged@pharmtrainer.test")
+    page.evaluate("window.dead = true")
+    page.get_by_role("button", name="Save all").click()
+    page.clock.run_for(15_000)
+    expect(page.get_by_role("alert").first).to_contain_text("1 staged change kept in this page")
+    expect(page.locator(".ph-studio")).to_have_attribute("data-busy", "0")
+    page.reload()
+    ready(page)
+    expect(cell(page, 0, "email")).to_have_text("staged@pharmtrainer.test")
+
+
+def test_a_kernel_that_is_silent_from_the_start_is_noticed(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded, clock=True)
+    page.add_init_script("window.dead = true")
+    page.reload()
+    page.wait_for_selector(".ph-studio")
+    page.clock.run_for(15_000)
+    expect(page.get_by_role("alert").first).to_contain_text("The kernel does not answer")
+
+
+def test_unlocking_asks_for_a_name(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    page.get_by_role("button", name="Unlock…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Unlock", exact=True).click()
+    expect(page.locator(".ph-message")).to_contain_text("type the database's name")
+    expect(page.locator(".ph-studio")).to_have_attribute("data-unlocked", "false")
+
+
+def test_a_save_whose_answer_is_late_is_made_once(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded, model="Bookmark", clock=True)
+    page.get_by_role("button", name="Add row").click()
+    for column, text in (("user_id", "1"), ("entity_type", "drug"), ("entity_id", "late")):
+        edit(page, 0, column, text)
+    # The kernel hears the save, and its answer is lost.
+    page.evaluate(
+        """() => { const kernel = window.kernel; window.kernel = async (message) => {
+            if (message.op === "save") await kernel(message);
+            return message.op === "save" || message.op === "ping" ? [] : kernel(message); } }"""
+    )
+    page.get_by_role("button", name="Save all").click()
+    page.clock.run_for(15_000)
+    expect(page.get_by_role("alert").first).to_contain_text("It is not known whether the changes were saved")
+    assert query(seeded, "SELECT count(*) FROM bookmarks") == [(1,)]
+    page.reload()
+    ready(page)
+    page.get_by_role("button", name="Save all").click()
+    expect(page.locator(".ph-message")).to_have_text("1 change had been saved before")
+    assert query(seeded, "SELECT count(*) FROM bookmarks") == [(1,)]
+
+
+def test_an_export_is_the_whole_filtered_result(tabs: Tabs, seeded: str, tmp_path: Path) -> None:
+    fill(seeded, 120)
+    page = tabs.open(seeded, model="Attempt")
+    filter_by(page, "score", ">", "20")
+    expected = query(seeded, "SELECT count(*) FROM attempts WHERE score > 20")[0][0]
+    assert expected > 50
+    files = {}
+    for name, extension in [("csv", "csv"), ("json", "json"), ("markdown", "md"), ("parquet", "parquet")]:
+        page.get_by_label("as", exact=True).select_option(name)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Export").click()
+        files[name] = tmp_path / f"attempts.{extension}"
+        assert download.value.suggested_filename == f"attempts.{extension}"
+        download.value.save_as(files[name])
+    import duckdb
+
+    assert len(files["csv"].read_text(encoding="utf-8").splitlines()) == expected + 1
+    assert len(json.loads(files["json"].read_text(encoding="utf-8"))) == expected
+    assert len(files["markdown"].read_text(encoding="utf-8").splitlines()) == expected + 2
+    rows = duckdb.sql(f"SELECT count(*), min(score), count(feedback) FROM '{files['parquet']}'").fetchall()
+    assert rows == [(expected, 21.0, 0)]

@@ -1,0 +1,366 @@
+"""The studio as `make studio` serves it, and in JupyterLab: with its kernel, and what keeps both safe."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from support.chrome import READY, Tabs, watched
+from support.databases import Databases
+from support.steps import column_texts, filter_by, ready
+
+from pharmdb.database import targets, transactions
+from pharmdb.studio_app import browsing, serving, sessions
+from pharmdb.studio_app.catalogue import catalogue
+from pharmdb.studio_app.filters import View
+from pharmdb.studio_app.serving import HERE
+from pharmdb.studio_app.statement_log import Journal
+
+ROOT = Path(__file__).resolve().parents[2]
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Served:
+    """A server in a process of its own. `url` holds the token."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.process = process
+        self.url = url
+        self.origin, self.token = re.match(r"(http://[^/]+)/.*token=(\S+)", url).groups()  # type: ignore[union-attr]
+        self.port = int(self.origin.rpartition(":")[2])
+
+    def kernels(self) -> list[psutil.Process]:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [p for p in children if "ipykernel_launcher" in " ".join(p.cmdline())]
+
+    def get(self, path: str, **headers: str) -> HTTPResponse:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request("GET", path, headers={"Host": f"localhost:{self.port}", **headers})
+        return connection.getresponse()
+
+
+@contextmanager
+def serve(command: list[object], url: str, pattern: str, cwd: Path) -> Iterator[Served]:
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=os.environ | {"PHARMDB_URL": url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if found := re.search(pattern, line):
+                break
+        else:
+            raise AssertionError("".join(said))
+        # Its further lines go nowhere, so that it never waits for a reader.
+        drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
+        yield Served(process, found[0])
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        drain.wait(20)
+
+
+@pytest.fixture(scope="module")
+def studio(large: str) -> Iterator[tuple[Served, str]]:
+    """Voilà on the database with a million attempts."""
+    command = [sys.executable, "-m", "pharmdb.studio_app.serving", free_port()]
+    with serve(command, large, r"http://localhost:\d+/\?token=\S+", ROOT) as served:
+        yield served, large
+
+
+@pytest.fixture
+def page(studio: tuple[Served, str], browser: Browser) -> Iterator[Page]:
+    served, _ = studio
+    with watched(browser, served.origin) as context:
+        page = context.new_page()
+        page.clock.install()
+        page.goto(served.url)
+        page.wait_for_selector(READY, timeout=40_000)
+        yield page
+
+
+def change_email(page: Page, text: str) -> None:
+    page.locator('tbody tr td[data-column="email"]').first.dblclick()
+    page.locator(".ph-editor input").fill(text)
+    page.get_by_role("button", name="OK", exact=True).click()
+    page.get_by_role("button", name="Save all").click()
+    expect(page.locator(".ph-message")).to_have_text("1 change saved")
+
+
+def emails(url: str) -> list[str]:
+    with transactions.reading(targets.target(url)) as connection:
+        return [row[0] for row in connection.exec_driver_sql("SELECT email FROM users ORDER BY id")]
+
+
+def test_voila_shows_edits_cancels_and_survives_a_dead_kernel(page: Page, studio: tuple[Served, str]) -> None:
+    served, url = studio
+    assert "token" not in page.url
+    change_email(page, "voila@pharmtrainer.test")
+    assert emails(url)[0] == "voila@pharmtrainer.test"
+    page.get_by_role("tab", name="SQL").click()
+    page.get_by_label("One statement").fill(SLOW)
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.locator(".ph-result [role=alert]")).to_contain_text("cancelled")
+    page.get_by_label("time-out, s").fill("1")
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator(".ph-result [role=alert]")).to_contain_text("timed out after 1 s")
+    # Others are served while a statement runs.
+    page.get_by_label("time-out, s").fill("30")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_label("Table", exact=True).select_option("progress_by_tag")
+    expect(page.locator(".ph-studio")).to_have_attribute("data-table", "progress_by_tag")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    ready(page)
+    page.get_by_role("tab", name="Rows").click()
+    page.locator('tbody tr td[data-column="module"]').first.dblclick()
+    page.locator(".ph-editor input").fill("staged")
+    page.get_by_role("button", name="OK", exact=True).click()
+    for kernel in served.kernels():
+        kernel.kill()
+        kernel.wait(10)
+    page.get_by_role("button", name="Save all").click()
+    page.clock.run_for(15_000)
+    expect(page.get_by_role("alert").first).to_contain_text("1 staged change kept in this page", timeout=20_000)
+    page.reload()
+    page.wait_for_selector(READY, timeout=40_000)
+    expect(page.locator(".ph-studio")).to_have_attribute("data-table", "progress_by_tag")
+    expect(page.locator('tbody tr td[data-column="module"]').first).to_have_text("staged")
+    page.get_by_role("button", name="Save all").click()
+    expect(page.locator(".ph-message")).to_have_text("1 change saved")
+
+
+def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
+    page = tabs.open(large, model="Attempt")
+    assert float(re.search(r"([\d.]+) ms", page.locator(".ph-status").inner_text())[1]) < 300  # type: ignore[index]
+    postgresql = not targets.target(large).is_sqlite
+    counted = "PostgreSQL's estimate" if postgresql else "more than 10,000 rows"
+    expect(page.locator(".ph-status")).to_contain_text(counted)
+    page.get_by_role("button", name="Last").click()
+    ready(page)
+    assert column_texts(page, "id")[-1].replace("→", "") == "1000000"
+    deep = float(re.search(r"([\d.]+) ms", page.locator(".ph-status").inner_text())[1])  # type: ignore[index]
+    assert deep < 300
+    page.get_by_role("button", name="Previous").click()
+    ready(page)
+    assert column_texts(page, "id")[-1] == "999950"
+    address = page.evaluate("location.hash")
+    assert column_texts(tabs.open(large, address=address), "id") == column_texts(page, "id")
+    page.get_by_role("button", name="First").click()
+    ready(page)
+    page.get_by_label("Rows a page").select_option("100")
+    ready(page)
+    page.get_by_role("button", name="Next").click()
+    ready(page)
+    assert column_texts(page, "id") == [str(n) for n in range(101, 201)]
+
+
+def test_no_page_costs_more_for_its_depth(large: str) -> None:
+    """Whole pages, with and without an index to serve the order."""
+    with sessions.reading(targets.target(large), Journal()) as session:
+        table = catalogue(session)["attempts"]
+
+        def seconds(view: View) -> float:
+            times = []
+            for _ in range(3):
+                began = time.perf_counter()
+                browsing.page(session, table, view)
+                times.append(time.perf_counter() - began)
+            return min(times)
+
+        first = seconds(View())
+        integer = "i" if table.sqlite else "t"
+        deep = seconds(View(place=(f"{integer}:999000",)))
+        assert first < 0.25
+        assert deep < max(10 * first, 0.1)
+        by_score = View(sort=(("score", True),))
+        number = (77.0).hex() if table.sqlite else "77"
+        place = (f"{'f' if table.sqlite else 't'}:{number}", f"{integer}:500000")
+        assert seconds(View(sort=by_score.sort, place=place)) < max(3 * seconds(by_score), 0.1)
+
+
+def test_voila_pages_and_exports_a_million_rows(page: Page, studio: tuple[Served, str], tmp_path: Path) -> None:
+    page.get_by_label("Table", exact=True).select_option("attempts")
+    expect(page.locator(".ph-status")).to_contain_text("rows 1–50 of")
+    page.get_by_role("button", name="Last").click()
+    expect(page.locator('tbody td[data-column="id"]').last).to_have_text("1000000")
+    filter_by(page, "score", "<", "8")
+    with page.expect_download(timeout=60_000) as download:
+        page.get_by_role("button", name="Export").click()
+    download.value.save_as(tmp_path / "attempts.csv")
+    lines = (tmp_path / "attempts.csv").read_bytes().splitlines()
+    # Scores run from 0 to 100 in turn.
+    assert len(lines) == 1 + sum(1 for n in range(1, 1_000_001) if n % 101 < 8)
+    page.get_by_role("button", name="Clear filters").click()
+    ready(page)
+    page.get_by_role("button", name="Export").click()
+    expect(page.locator(".ph-message")).to_contain_text("exporting attempts")
+    page.get_by_role("button", name="Stop the export").click()
+    expect(page.locator(".ph-message")).to_contain_text("cancelled")
+
+
+def test_only_this_machine_is_served_and_only_with_the_token(studio: tuple[Served, str]) -> None:
+    served, _ = studio
+    listening = {
+        c.laddr.ip for c in psutil.Process(served.process.pid).net_connections() if c.laddr.port == served.port
+    }
+    assert listening == {"127.0.0.1"}
+    without = served.get("/")
+    assert without.status in (302, 403)
+    assert without.getheader("Location", "/login").startswith("/login")
+    assert served.get("/?token=wrong").status in (302, 403)
+    for path in ("/", f"/?token={served.token}", "/voila/static/voila.js", "/login"):
+        assert served.get(path, Host=f"rebound.example:{served.port}").status == 403
+    assert served.get(f"/voila/files/studio.ipynb?token={served.token}").status in (403, 404)
+    headers = dict(served.get("/login").getheaders())
+    policy = headers["Content-Security-Policy"]
+    for part in ("default-src 'none'", "frame-ancestors 'none'", f"ws://127.0.0.1:{served.port}", "script-src 'self'"):
+        assert part in policy
+    assert "http:" not in policy.replace(f"http://localhost:{served.port}", "").replace(
+        f"http://127.0.0.1:{served.port}", ""
+    )
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_a_page_of_another_origin_can_not_talk_to_the_kernel(page: Page, studio: tuple[Served, str]) -> None:
+    served, _ = studio
+    kernel = json.loads(page.locator("#jupyter-config-data").text_content() or "")["kernelId"]
+    channels = f"/api/kernels/{kernel}/channels"
+    cookies = "; ".join(f"{cookie['name']}={cookie['value']}" for cookie in page.context.cookies())
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "x" * 22 + "==",
+        "Sec-WebSocket-Version": "13",
+    }
+    # The browser sends its cookie along for any page that asks; the origin is what tells them apart.
+    assert served.get(channels, Origin=served.origin, Cookie=cookies, **upgrade).status == 101
+    assert served.get(channels, Origin="http://rebound.example", Cookie=cookies, **upgrade).status == 403
+    assert served.get(channels, Origin=served.origin, **upgrade).status == 403
+
+
+def test_idle_kernels_are_culled() -> None:
+    settings = serving.configuration("token").MappingKernelManager
+    assert settings.cull_idle_timeout == serving.IDLE
+    assert settings.cull_connected
+    assert 0 < settings.cull_interval < serving.IDLE
+
+
+def test_a_taken_port_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert serving.main(port) == 1
+    assert f"port {port} is taken" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[tuple[Served, dict[str, str]]]:
+    """JupyterLab on copies of the notebook, one for each database."""
+    folder = tmp_path_factory.mktemp("lab")
+    urls = {dialect: databases.seeded(dialect) for dialect in ("sqlite", "postgresql")}
+    copies = {dialect: ("studio", url) for dialect, url in urls.items()} | {
+        "inspect": ("inspect", databases.seeded("sqlite"))
+    }
+    for copy, (name, url) in copies.items():
+        notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+        cell = notebook["cells"][1]
+        cell["source"] = "".join(cell["source"]).replace('database_url: str = ""', f"database_url: str = {url!r}")
+        (folder / f"{copy}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={free_port()}",
+        "--ip=127.0.0.1",
+    ]
+    settings = ["--LabApp.news_url=None", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
+    with serve(
+        [*command, *settings], urls["sqlite"], r"http://(127\.0\.0\.1|localhost):\d+/lab\?token=\S+", folder
+    ) as served:
+        yield served, urls
+
+
+def run_all(page: Page) -> None:
+    """Runs the notebook, once its kernel is there."""
+    # On a slow machine JupyterLab asks for a kernel, because the notebook's own is not there yet.
+    page.add_locator_handler(page.get_by_role("button", name="Select", exact=True), lambda choice: choice.click())
+    expect(page.get_by_text("| Idle")).to_be_visible(timeout=40_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_jupyterlab_shows_a_snapshot_and_then_the_studio(
+    lab: tuple[Served, dict[str, str]], browser: Browser, dialect: str
+) -> None:
+    served, urls = lab
+    with watched(browser, served.origin) as context:
+        page = context.new_page()
+        page.goto(f"{served.origin}/lab/workspaces/{dialect}/tree/{dialect}.ipynb?reset&token={served.token}")
+        snapshot = page.locator(".jp-OutputArea-output table.dataframe caption", has_text="users: 2 rows")
+        expect(snapshot).to_be_visible(timeout=40_000)
+        run_all(page)
+        expect(page.locator(READY)).to_be_visible(timeout=40_000)
+        cells = page.locator(".jp-Cell").count()
+        focused = page.locator('tbody tr td[data-column="id"]').first
+        focused.click()
+        for key in ("b", "a", "Escape", "d", "Escape", "d", "Escape", "x", "Escape"):
+            page.keyboard.press(key)
+        assert page.locator(".jp-Cell").count() == cells, "no command of JupyterLab's fires from inside"
+        change_email(page, "lab@pharmtrainer.test")
+        assert emails(urls[dialect])[0] == "lab@pharmtrainer.test"
+
+
+def test_the_tables_of_inspect_are_plain_and_then_searchable(
+    lab: tuple[Served, dict[str, str]], browser: Browser
+) -> None:
+    served, _ = lab
+    with watched(browser, served.origin) as context:
+        page = context.new_page()
+        page.goto(f"{served.origin}/lab/workspaces/inspect/tree/inspect.ipynb?reset&token={served.token}")
+        expect(page.get_by_role("cell", name="arrhythmias")).to_be_visible(timeout=40_000)
+        expect(page.get_by_label("Search the table")).to_have_count(0)
+        run_all(page)
+        progress = page.locator(".jp-OutputArea-output", has_text="last_attempt_at").filter(has=page.locator("input"))
+        progress.get_by_label("Search the table").fill("ASTH", timeout=40_000)
+        expect(progress.get_by_role("status")).to_have_text("1 of 4 rows")
+        expect(progress.locator("mark")).to_have_text("asth")
+
+
+def test_the_page_of_the_studio_names_no_other_host() -> None:
+    for path in (*HERE.glob("static/*"), *HERE.glob("voila/**/*.j2")):
+        assert not re.search(r"https?://|//cdn|@import", path.read_text(encoding="utf-8")), path

@@ -1,0 +1,1 @@
+"""What the tests share: databases, raw sessions, old files, a browser, harm."""

@@ -1,0 +1,62 @@
+"""Runs the notebooks anew and stores their outputs: what is committed is what a newcomer sees.
+
+They run in a copy of the project, on its default database, so that nobody's own database is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from base64 import b64decode
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nbformat
+from nbclient import NotebookClient
+from support import legacy
+
+from pharmdb.command.program import without_widgets
+
+ROOT = Path(__file__).resolve().parents[1]
+# The order in which they are run, and tested: each finds the known-good database.
+ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "studio", "upgrade", "cohort")
+COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "data/catalogue", "pyproject.toml")
+
+
+def main() -> None:
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "pharmdb"
+        for name in COPIED:
+            source = ROOT / name
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, copy / name) if source.is_dir() else shutil.copy(source, copy / name)
+        for name in list(os.environ):
+            if name.startswith("PHARMDB_"):
+                del os.environ[name]
+        os.environ["PYTHONPATH"] = str(copy)
+        os.environ["PHARMDB_SOURCE"] = str(legacy.sample(Path(folder)))
+        subprocess.run([sys.executable, "-c", "import pharmdb; pharmdb.reset()"], check=True, cwd=copy)
+        for name in ORDER:
+            notebook = nbformat.read(copy / "notebooks" / f"{name}.ipynb", as_version=4)
+            NotebookClient(notebook, resources={"metadata": {"path": str(copy / "notebooks")}}).execute()
+            notebook.metadata.language_info = {"name": "python"}
+            without_widgets(notebook)
+            for cell in notebook.cells:
+                cell.metadata.pop("execution", None)
+            nbformat.write(notebook, ROOT / "notebooks" / f"{name}.ipynb")
+            if name == "inspect":
+                _store_schema(notebook)
+            print(f"notebooks/{name}.ipynb")
+
+
+def _store_schema(notebook: nbformat.NotebookNode) -> None:
+    """The picture in docs/schema.md is the one in the notebook."""
+    (cell,) = [cell for cell in notebook.cells if cell.source == "seen.schema_picture"]
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "schema.png").write_bytes(b64decode(cell.outputs[0].data["image/png"]))
+
+
+if __name__ == "__main__":
+    main()
