@@ -102,22 +102,19 @@ def test_no_private_name_leaves_its_module(module: str) -> None:
 
 # What looks private and is public: named tuples' methods, IPython's hooks for rich output.
 PUBLIC = {"_make", "_asdict", "_replace", "_fields", "_repr_html_", "_repr_mimebundle_", "_render_traceback_"}
-OWN = {"self", "cls"}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_private_name_of_anybody_else_is_used(module: str) -> None:
     """Names of libraries, too. A module's own classes may use each other's."""
-    own = {
-        node.name
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-        else node.attr
-        if isinstance(node, ast.Attribute)
-        else node.id
-        for node in ast.walk(tree(module))
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-        or (isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Store))
-    }
+    own = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            own.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            own.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
     reached = [
         f"line {node.lineno}: {ast.unparse(node)}"
         for node in ast.walk(tree(module))
@@ -129,8 +126,8 @@ def test_no_private_name_of_anybody_else_is_used(module: str) -> None:
 
 def test_no_module_is_named_like_a_public_function() -> None:
     """`import pharmdb.x` would put the module in the place of the function."""
-    rooms = {module.split(".")[1] for module in MODULES if "." in module}
-    assert rooms & set(pharmdb.__all__) == set()
+    names = {part for module in MODULES for part in module.split(".")[1:]}
+    assert names & set(pharmdb.__all__) == set()
 
 
 @pytest.mark.parametrize("module", MODULES)
