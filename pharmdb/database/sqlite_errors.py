@@ -132,7 +132,11 @@ def _statements(path: Path) -> list[str]:
         if "alembic_version" not in names:
             return []
     needed = {name: columns for name, columns in _COLUMNS.items() if name in names or name != environments.STAMP.name}
-    own = [f"SELECT {', '.join(map(_quoted, columns))} FROM {_quoted(name)}" for name, columns in needed.items()]
+    # Named with its table: SQLite takes a quoted name that is no column's for a text.
+    own = [
+        f"SELECT {', '.join(f'{_quoted(name)}.{_quoted(column)}' for column in columns)} FROM {_quoted(name)}"
+        for name, columns in needed.items()
+    ]
     every = [f"SELECT * FROM {_quoted(name)}" for name, kind in names.items() if kind in ("table", "view")]
     # Compiling an INSERT compiles checks, defaults, indexes and triggers.
     writes = [f"INSERT INTO {_quoted(name)} DEFAULT VALUES" for name in needed]
