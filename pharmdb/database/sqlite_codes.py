@@ -37,9 +37,7 @@ def is_undecodable(error: BaseException) -> bool:
     for one that is no time pharmdb.types raises a DataError over a ValueError.
     """
     origin = getattr(error, "orig", None) or error
-    return isinstance(origin, ValueError) or (
-        type(origin) is sqlite3.OperationalError and extended(origin) is None
-    )
+    return isinstance(origin, ValueError) or (type(origin) is sqlite3.OperationalError and extended(origin) is None)
 
 
 def busy() -> sqlite3.OperationalError:
