@@ -39,11 +39,9 @@ def check_integrity(context: Context) -> Iterator[Finding]:
     if not context.is_sqlite:
         faults = list(_amcheck(context, skipped))
     elif context.whole:
-        faults = [row[0] for row in context.connection.exec_driver_sql("PRAGMA integrity_check")]
+        faults = sampling.integrity(context.connection)
     else:
         faults, looks, skipped = sampling.faults(context.connection)
-    # Rows that break a check are the matter of another check.
-    faults = [line for line in faults if line != "ok" and not line.startswith("CHECK constraint failed")]
     if faults:
         remedy = remedies.make_anew(context.target, damaged=True) if context.is_sqlite else context.bring_back
         yield Finding("integrity", results.FAIL, "; ".join(faults[: sampling.EXAMPLES]), remedy)
