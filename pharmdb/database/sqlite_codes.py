@@ -31,14 +31,13 @@ def is_damaged(error: BaseException) -> bool:
 
 
 def is_undecodable(error: BaseException) -> bool:
-    """Whether a text of the file is not UTF-8: the schema's in a message, or a value's. SQLite itself never looks.
+    """Whether a text of the file can't be read: the schema's in a message, or a value's. SQLite itself never looks.
 
-    For a value the driver raises an OperationalError of its own, the only one that carries no code.
+    For a value that isn't UTF-8 the driver raises an OperationalError of its own, the only one that carries no code;
+    for one that is no time pharmdb.types raises a DataError over a ValueError.
     """
     origin = getattr(error, "orig", None) or error
-    return isinstance(origin, UnicodeDecodeError) or (
-        type(origin) is sqlite3.OperationalError and extended(origin) is None
-    )
+    return isinstance(origin, ValueError) or (type(origin) is sqlite3.OperationalError and extended(origin) is None)
 
 
 def busy() -> sqlite3.OperationalError:

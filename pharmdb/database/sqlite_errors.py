@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sqlite3
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -26,9 +25,10 @@ from pharmdb.errors import (
 )
 from pharmdb.models import MODELS
 
+_STAMP = environments.STAMP.name
 # The columns that our own statements name.
 _COLUMNS = {model.__tablename__: [column.key for column in model.__table__.columns] for model in MODELS} | {
-    environments.STAMP.name: [column.key for column in environments.STAMP.columns],
+    _STAMP: [column.key for column in environments.STAMP.columns],
     "alembic_version": ["version_num"],
 }
 
@@ -84,7 +84,7 @@ def _explain_unopened(target: Target, missing: bool) -> PharmdbError | None:
         return MissingFileError(
             expected=expected, found=f"no file {path}", command=targets.command(target, "pharmdb reset")
         )
-    if _reading(path, ()) is None:
+    if _read(path) is None:
         # It was another file, which the statement named.
         return None
     found = f"no permission for {path}"
@@ -108,11 +108,9 @@ def _explain_read_only(target: Target, error: BaseException) -> ReadOnlyError:
 
 def _explain_statement(target: Target, text: str) -> PharmdbError | None:
     """SQLITE_ERROR has no code for a table that is missing or a definition that is broken: the schema is asked."""
-    path = target.path
-    if (error := _reading(path, ())) is not None:
+    if (error := _read(target.path)) is not None:
         return _damaged(target, text) if _is_unsound(error) else None
-    statements = _statements(path)
-    if statements and (error := _reading(path, statements)) is not None and _is_unsound(error):
+    if (error := _compile(target.path)) is not None and _is_unsound(error):
         return TornSchemaError(
             expected=f"the tables of {target} to be there, and whole",
             found=text,
@@ -125,27 +123,39 @@ def _is_unsound(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     return sqlite_codes.primary(error) == sqlite3.SQLITE_ERROR or sqlite_codes.is_damaged(error)
 
 
-def _statements(path: Path) -> list[str]:
-    """What compiles if every table and view is whole; nothing where no revision was ever applied."""
-    with closing(_open(path)) as connection:
-        names = dict(connection.execute("SELECT name, type FROM sqlite_master"))
-        if "alembic_version" not in names:
-            return []
-    needed = {name: columns for name, columns in _COLUMNS.items() if name in names or name != environments.STAMP.name}
-    own = [f"SELECT {', '.join(map(_quoted, columns))} FROM {_quoted(name)}" for name, columns in needed.items()]
-    every = [f"SELECT * FROM {_quoted(name)}" for name, kind in names.items() if kind in ("table", "view")]
-    # Compiling an INSERT compiles checks, defaults, indexes and triggers.
-    writes = [f"INSERT INTO {_quoted(name)} DEFAULT VALUES" for name in needed]
-    return [f"EXPLAIN {statement}" for statement in (*own, *every, *writes)]
-
-
-def _reading(path: Path, statements: Iterable[str]) -> sqlite3.Error | UnicodeDecodeError | None:
-    """How reading the file's schema, and then these statements, fails; None where they don't."""
+def _read(path: Path) -> sqlite3.Error | UnicodeDecodeError | None:
+    """How reading the file's schema fails; None where it doesn't."""
     try:
         with closing(_open(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            for statement in statements:
-                connection.execute(statement).fetchone()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        return error
+    return None
+
+
+def _compile(path: Path) -> sqlite3.Error | UnicodeDecodeError | None:
+    """How compiling statements on the tables and views fails; None where it doesn't, or no revision was ever applied.
+
+    What writes is compiled on an empty copy of the schema: the file is only read.
+    """
+    try:
+        with closing(_open(path)) as connection, closing(sqlite3.connect(":memory:")) as copy:
+            schema = connection.execute("SELECT name, tbl_name, type, sql FROM sqlite_master ORDER BY rowid").fetchall()
+            tables = {name for name, _, kind, _ in schema if kind == "table"}
+            if "alembic_version" not in tables:
+                return None
+            needed = {name: columns for name, columns in _COLUMNS.items() if name in tables or name != _STAMP}
+            for name, columns in needed.items():
+                # Named with its table: SQLite takes a quoted name that is no column's for a text.
+                named = ", ".join(f"{_quoted(name)}.{_quoted(column)}" for column in columns)
+                connection.execute(f"EXPLAIN SELECT {named} FROM {_quoted(name)}")
+            for name in (name for name, _, kind, _ in schema if kind in ("table", "view")):
+                connection.execute(f"EXPLAIN SELECT * FROM {_quoted(name)}")
+            for sql in (sql for _, table, _, sql in schema if table in needed and sql):
+                copy.execute(sql)
+            for name in needed:
+                # Compiles checks, defaults, indexes and triggers.
+                copy.execute(f"EXPLAIN INSERT INTO {_quoted(name)} DEFAULT VALUES")
     except (sqlite3.Error, UnicodeDecodeError) as error:
         return error
     return None

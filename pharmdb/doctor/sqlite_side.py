@@ -20,7 +20,7 @@ from pharmdb.models import MODELS, Base
 class SQLiteSide(Side):
     def faults(self, context: Context) -> Faults:
         if context.whole:
-            return Faults([row[0] for row in context.connection.exec_driver_sql("PRAGMA integrity_check")], [], [])
+            return Faults(_integrity(context.connection), [], [])
         return _faults_of_a_part(context.connection)
 
     def mend_faults(self, context: Context) -> str:
@@ -75,6 +75,20 @@ class SQLiteSide(Side):
         return target.path.parent
 
 
+def _integrity(connection: Connection, table: str = "") -> list[str]:
+    """What SQLite's integrity check finds in the file, or in one (quoted) table.
+
+    Rows that break a check are left out: they are the matter of another check.
+    """
+    connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+    try:
+        pragma = f"PRAGMA integrity_check({table})" if table else "PRAGMA integrity_check"
+        # Where nothing is wrong there is one row, "ok".
+        return [line for line in connection.exec_driver_sql(pragma).scalars() if line != "ok"]
+    finally:
+        connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
+
+
 def _faults_of_a_part(connection: Connection) -> Faults:
     """Small tables are checked whole with their indexes, and the schema itself; of our own other ones some rows are
     looked up in each index.
@@ -88,7 +102,7 @@ def _faults_of_a_part(connection: Connection) -> Faults:
     for (name,) in names.all():
         quoted = '"' + name.replace('"', '""') + '"'
         if not sampling.has_many(connection, quoted):
-            found += connection.exec_driver_sql(f"PRAGMA integrity_check({quoted})").scalars()
+            found += _integrity(connection, quoted)
         elif _is_ours(connection, name):
             looks.append(sampling.all_or_some(connection, name))
             found += _unindexed(connection, looks[-1])

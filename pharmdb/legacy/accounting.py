@@ -133,6 +133,8 @@ class Account:
                 entry = (count.table.table, row[0], str(error), stages.as_json(count.table, row))
                 count.rejects_sum = (count.rejects_sum + checksums.digest(entry)) % checksums.MODULUS
                 rejected.append(entry)
+                # The value would make every row a kind of its own.
+                self.reasons[count.table.table, error.kind] += 1
             else:
                 kept.append(found)
                 count.source_sum += checksums.digest(make(row, found))
@@ -140,9 +142,6 @@ class Account:
         count.imported += len(kept)
         count.rejected += len(rejected)
         count.largest_id = max(count.largest_id, batch[-1][0])
-        for table, _, reason, _ in rejected:
-            # The value at a reason's end would make every row a kind of its own.
-            self.reasons[table, reason.partition(": ")[0]] += 1
         for table, id_, reason, stored in rejected[: SHOWN - len(self.rejects)]:
             # The table in the target keeps the hash; what is shown does not.
             shown = json.loads(stored)
@@ -183,7 +182,7 @@ class Account:
         def judge(row: stages.Row) -> list[Any]:
             if owner is not None and row[owner] not in self._users:
                 was = "a user that was rejected" if row[owner] in self._rejected_users else "no user"
-                raise stages.RejectedError(f"{table.columns[owner]} names {was}: {row[owner]!r:.60}")
+                raise stages.RejectedError(f"{table.columns[owner]} names {was}", f"{row[owner]!r:.60}")
             try:
                 found = convert(row)
                 accept(found)

@@ -42,15 +42,15 @@ def time(value: Any) -> str:
             if match[1]:
                 found = found.astimezone(UTC).replace(tzinfo=None)
         else:
-            raise RejectedError(f"no time that can be read: {value!r:.60}")
+            raise RejectedError("no time that can be read", f"{value!r:.60}")
     except (ValueError, OverflowError):
-        raise RejectedError(f"no time that can be read: {value!r:.60}") from None
+        raise RejectedError("no time that can be read", f"{value!r:.60}") from None
     return found.isoformat(sep=" ", timespec="microseconds")
 
 
 def text(value: Any) -> str:
     if not isinstance(value, str):
-        raise RejectedError("empty" if value is None else f"not text: {value!r:.60}")
+        raise RejectedError("empty") if value is None else RejectedError("not text", f"{value!r:.60}")
     return value
 
 
@@ -62,25 +62,25 @@ def text_for_postgresql(value: Any) -> str:
 
 def count_of(value: Any) -> int:
     if not 0 <= _integer(value) <= LARGEST:
-        raise RejectedError(f"not from 0 to {LARGEST}: {value}")
+        raise RejectedError(f"not from 0 to {LARGEST}", f"{value}")
     return int(value)
 
 
 def _integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise RejectedError(f"not a whole number: {value!r:.60}")
+        raise RejectedError("not a whole number", f"{value!r:.60}")
     return value
 
 
 def real(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise RejectedError(f"not a number: {value!r:.60}")
+        raise RejectedError("not a number", f"{value!r:.60}")
     return float(value)
 
 
 def boolean(value: Any) -> bool:
     if value not in (0, 1):
-        raise RejectedError(f"neither true nor false: {value!r:.60}")
+        raise RejectedError("neither true nor false", f"{value!r:.60}")
     return bool(value)
 
 
@@ -121,7 +121,7 @@ def document(value: Any) -> str:
     try:
         parsed = _parse(text(value))
     except ValueError:
-        raise RejectedError(f"not JSON: {value!r:.60}") from None
+        raise RejectedError("not JSON", f"{value!r:.60}") from None
     if not isinstance(parsed, str):
         return str(value)
     try:
@@ -189,14 +189,14 @@ def email(value: Any) -> str:
     found = text(value).strip(WHITE_SPACE)
     # ASCII first: lower() would make a k of the Kelvin sign.
     if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", found):
-        raise RejectedError(f"not an e-mail address: {found!r:.60}")
+        raise RejectedError("not an e-mail address", f"{found!r:.60}")
     return found.lower()
 
 
 def _one_of(*values: str) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         if value not in values:
-            raise RejectedError(f"not one of {', '.join(values)}: {value!r:.60}")
+            raise RejectedError(f"not one of {', '.join(values)}", f"{value!r:.60}")
         return str(value)
 
     return convert
@@ -204,7 +204,7 @@ def _one_of(*values: str) -> Callable[[Any], str]:
 
 def _language(value: Any) -> str:
     if not re.fullmatch(r"[A-Za-z]{2,5}", text(value)):
-        raise RejectedError(f"not two to five letters: {value!r:.60}")
+        raise RejectedError("not two to five letters", f"{value!r:.60}")
     return str(value)
 
 
@@ -212,7 +212,7 @@ def _between(low: float, high: float, convert: Callable[[Any], Any]) -> Callable
     def check(value: Any) -> Any:
         found = convert(value)
         if not low <= found <= high:
-            raise RejectedError(f"not from {low} to {high}: {value!r:.60}")
+            raise RejectedError(f"not from {low} to {high}", f"{value!r:.60}")
         return found
 
     return check
@@ -274,12 +274,12 @@ def _role_before_roles(value: Any) -> str:
 
 def _named(table: OldTable, converters: list[Callable[[Any], Any]], row: Row) -> RejectedError:
     """The reason, with the columns that it is about."""
-    reasons = []
+    reasons: list[RejectedError] = []
     for name, convert, value in zip(table.columns, converters, row, strict=True):
         try:
             convert(value)
         except RejectedError as error:
             # What is wrong with a hash is told without the hash.
-            told = str(error).partition(":")[0] if name == "password_hash" else error
-            reasons.append(f"{name} is {told}")
-    return RejectedError("; ".join(reasons))
+            detail = "" if name == "password_hash" else error.detail
+            reasons.append(RejectedError(f"{name} is {error.kind}", detail))
+    return RejectedError.of(reasons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,23 @@ BATCH = 5000
 
 
 class RejectedError(Exception):
-    """A row that no rule of pharmdb lets in; its text is the reason."""
+    """A row that no rule of pharmdb lets in; its text is the reason.
+
+    `kind` is what many rows have in common, and `detail` the value or the number of this one, or "".
+    """
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+        self.detail = detail
+
+    @classmethod
+    def of(cls, reasons: Sequence[RejectedError]) -> RejectedError:
+        """One for several reasons; the first is its kind."""
+        first, *others = reasons
+        found = cls(first.kind, first.detail)
+        found.args = ("; ".join(map(str, (first, *others))),)
+        return found
 
 
 @dataclass(frozen=True)

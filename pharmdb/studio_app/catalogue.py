@@ -91,12 +91,8 @@ class Column:
             return values.parsed(typed, self.kind, sqlite=self.sqlite, type_=self.type, values=self.values)
         except values.UnfitError as error:
             raise values.UnfitError(
-                f"{self.name} takes {error}" if _takes(error) else f"{self.name}: {error}"
+                f"{self.name} takes {error}" if isinstance(error, values.OtherValueError) else f"{self.name}: {error}"
             ) from None
-
-
-def _takes(error: Exception) -> bool:
-    return str(error).startswith(("a ", "one of", "true or"))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ class UnfitError(ValueError):
     """A value that doesn't fit its column; the text is a sentence."""
 
 
+class OtherValueError(UnfitError):
+    """As UnfitError; the text goes on after "it takes": what fits, and what doesn't."""
+
+
 def kind_of_sqlite(declared: str) -> str:
     """By SQLite's own rules of affinity, and by the names that other programs declare."""
     name = declared.upper()
@@ -100,7 +104,7 @@ def parsed(text: str, kind: str, *, sqlite: bool, type_: str = "", values: tuple
 
 def _one_of(text: str, values: tuple[str, ...]) -> str:
     if text not in values:
-        raise UnfitError(f"one of {', '.join(values)}, not {_quoted(text)}")
+        raise OtherValueError(f"one of {', '.join(values)}, not {_quoted(text)}")
     return text
 
 
@@ -122,16 +126,16 @@ def _json(text: str) -> str:
 def _integer(text: str, type_: str) -> int:
     limit = _RANGES.get(type_, 2**63)
     if not _INTEGER.fullmatch(text):
-        raise UnfitError(f"a whole number, not {_quoted(text)}")
+        raise OtherValueError(f"a whole number, not {_quoted(text)}")
     value = int(text)
     if not -limit <= value < limit:
-        raise UnfitError(f"a whole number from {-limit} to {limit - 1}, not {text}")
+        raise OtherValueError(f"a whole number from {-limit} to {limit - 1}, not {text}")
     return value
 
 
 def _number(text: str, type_: str) -> float | str:
     if not _NUMBER.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
-        raise UnfitError(f"a number, not {_quoted(text)}")
+        raise OtherValueError(f"a number, not {_quoted(text)}")
     # numeric holds more digits than a float.
     return text if type_.startswith("numeric") else float(text)
 
@@ -139,7 +143,7 @@ def _number(text: str, type_: str) -> float | str:
 def _boolean(text: str, type_: str) -> bool:
     words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if text.lower() not in words:
-        raise UnfitError(f"true or false, not {_quoted(text)}")
+        raise OtherValueError(f"true or false, not {_quoted(text)}")
     return words[text.lower()]
 
 
@@ -149,7 +153,7 @@ def _datetime(text: str, type_: str) -> str:
         value = datetime.fromisoformat(text)
         utc = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise UnfitError(f"a time like 2026-01-31 23:59:00, not {_quoted(text)}") from None
+        raise OtherValueError(f"a time like 2026-01-31 23:59:00, not {_quoted(text)}") from None
     plain = utc.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
     return f"{plain}+00" if type_.endswith("with time zone") else plain
 
@@ -158,7 +162,7 @@ def _date(text: str, type_: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
-        raise UnfitError(f"a date like 2026-01-31, not {_quoted(text)}") from None
+        raise OtherValueError(f"a date like 2026-01-31, not {_quoted(text)}") from None
 
 
 _READERS: dict[str, Any] = {

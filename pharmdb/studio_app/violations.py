@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from typing import Any
 
 from sqlalchemy import ColumnElement, column, exc, literal_column, select
 from sqlalchemy import table as sql_table
 
+from pharmdb.database import sqlite_codes
 from pharmdb.studio_app.catalogue import Table
 from pharmdb.studio_app.changes import Change, Problem
 from pharmdb.studio_app.statement_log import Session, masked
@@ -22,26 +24,39 @@ def problems_of(
     return [Problem(change.id, name, "violation", masked(sentence)) for name in changed]
 
 
+# The codes of both databases for each kind of violation.
+_FOREIGN_KEY = ("23503", sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
+_NOT_NULL = ("23502", sqlite3.SQLITE_CONSTRAINT_NOTNULL)
+_UNIQUE = (
+    "23505",
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+)
+_CHECK = ("23514", sqlite3.SQLITE_CONSTRAINT_CHECK)
+
+
 def _explained(
     session: Session, table: Table, change: Change, new: dict[str, Any], error: exc.DBAPIError
 ) -> tuple[list[str], str]:
     """The columns that a violation is about, and what it says."""
     text = str(error.orig).strip()
     diagnosis = getattr(error.orig, "diag", None)
-    state = getattr(error.orig, "sqlstate", None) or ""
+    code = sqlite_codes.extended(error) or getattr(error.orig, "sqlstate", None)
+    # SQLite has no other place for the rule's name, or its columns, than the end of its own message.
     rule = (diagnosis.constraint_name if diagnosis else text.rpartition("failed: ")[2]) or ""
-    if state == "23503" or "FOREIGN KEY constraint failed" in text:
+    if code in _FOREIGN_KEY:
         return _missing_parent(session, table, change, new)
-    if state == "23502" or "NOT NULL constraint failed" in text:
+    if code in _NOT_NULL:
         name = (diagnosis.column_name if diagnosis else rule.rpartition(".")[2]) or ""
         return [name], f"{name} can't be empty"
-    if state == "23505" or "UNIQUE constraint failed" in text:
+    if code in _UNIQUE:
         if diagnosis:
             names = re.findall(r"[^,\s]+", (re.match(r"Key \((.+?)\)=", diagnosis.message_detail or "") or ["", ""])[1])
         else:
             names = [part.strip().rpartition(".")[2] for part in rule.split(",")]
         return names, f"another row has the same {_listed(names)}"
-    if state == "23514" or "CHECK constraint failed" in text:
+    if code in _CHECK:
         sql = table.checks.get(rule, "")
         names = [name for name in table.columns if re.search(rf"\b{re.escape(name)}\b", sql)]
         docs = "; ".join(f"{name}: {table.columns[name].doc}" for name in names if table.columns[name].doc)

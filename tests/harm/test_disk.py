@@ -199,7 +199,7 @@ def test_a_full_folder_for_temporary_files(migrated: str, disk: Path, tmp_path: 
     command = [sys.executable, "-c", code, migrated, seed_dir]
     environment = os.environ | {"SQLITE_TMPDIR": str(disk)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert "UnavailableError" in done.stderr, done.stderr
+    assert "NoRoomError" in done.stderr, done.stderr
     assert f"{disk}: database or disk is full" in done.stderr
     assert raw.everything(migrated) == before
 

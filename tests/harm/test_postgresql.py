@@ -20,7 +20,7 @@ from support.postgres import Server
 import pharmdb
 from pharmdb.backups import manifests, postgresql_dumps, restoring
 from pharmdb.database import targets, transactions
-from pharmdb.errors import BackupError, NoSuchDatabaseError, PharmdbError, UnavailableError
+from pharmdb.errors import BackupError, LostConnectionError, NoSuchDatabaseError, PharmdbError, UnavailableError
 from pharmdb.schema import dropping
 from pharmdb.seeding import passwords, seeding
 
@@ -298,5 +298,5 @@ def test_a_client_that_waits_for_a_lock_is_cut_as_well(doomed: Server, busy: str
                 assert thread.is_alive()
             terminate(doomed)()
         thread.join(60)
-    assert [type(error) for error in failed] == [UnavailableError], failed
+    assert [type(error) for error in failed] == [LostConnectionError], failed
     assert raw.everything(busy) == before

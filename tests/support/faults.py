@@ -134,7 +134,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "revision",
         FAIL,
         "7 table(s) that no revision made: attempts",
-        "set PHARMDB_URL to another database; or, if all that this one holds may go: pharmdb reset",
+        "pharmdb reset",
     ),
     (
         "a revision edited after it was applied",
