@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pharmdb.learning.attempts import delete_user, record_attempt
     from pharmdb.learning.daily import daily_progress
     from pharmdb.learning.frames import attempts_frame, progress_frame
+    from pharmdb.learning.framing import frame
     from pharmdb.learning.inspecting import inspect
-    from pharmdb.learning.queries import frame
     from pharmdb.legacy.upgrading import upgrade
     from pharmdb.migration.migrating import migrate
     from pharmdb.reports import wide_tables
@@ -40,7 +40,7 @@ _HOMES = {
     "daily_progress": "learning.daily",
     "delete_user": "learning.attempts",
     "fingerprint": "schema.fingerprints",
-    "frame": "learning.queries",
+    "frame": "learning.framing",
     "inspect": "learning.inspecting",
     "list_backups": "backups.manifests",
     "migrate": "migration.migrating",
