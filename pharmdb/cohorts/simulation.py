@@ -266,7 +266,7 @@ class _State:
         """Leaves the review items as SM-2 does."""
         kept: tuple[Array, ...] = (self._ease, self._interval, self._repetitions)
         item = sm2.Item(*(values[learner, entity].astype(np.int64) for values in kept))
-        for values, now in zip(kept, sm2.review(item, graded, _NUMPY), strict=True):
+        for values, now in zip(kept, sm2.review(item, graded, NUMPY), strict=True):
             values[learner, entity] = now
         self._due[learner, entity] = day + self._interval[learner, entity]
         self._day[learner, entity], self._second[learner, entity] = day, second
@@ -301,4 +301,4 @@ SCORES = np.array(
 )
 # SM-2's grades of these scores.
 _GRADES = np.vectorize(sm2.grade, otypes=[np.int64])(SCORES)
-_NUMPY = sm2.Arithmetic(np.where, np.minimum, np.maximum)
+NUMPY = sm2.Arithmetic(np.where, np.minimum, np.maximum)

@@ -145,7 +145,7 @@ def delete_user(connection: Connection, user_id: int) -> bool:
 
 _ATTEMPT = insert(Attempt).returning(Attempt.id)
 # The attempt at the same entity that was recorded last, but for the one being recorded.
-_LAST = Prepared(
+LAST_ATTEMPT = (
     select(Attempt.score)
     .where(
         *(Attempt.__table__.c[name] == bindparam(name) for name in ("user_id", "entity_type", "entity_id")),
@@ -153,6 +153,7 @@ _LAST = Prepared(
     )
     .order_by(Attempt.id.desc())
 )
+_LAST = Prepared(LAST_ATTEMPT)
 _DIALECTS = ("sqlite", "postgresql")
 
 

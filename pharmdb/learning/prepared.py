@@ -7,9 +7,9 @@ columns that need it are converted. The connection is one of database.reading, w
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC
-from operator import methodcaller
+from operator import itemgetter, methodcaller
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Select, TextClause, literal_column
@@ -19,8 +19,9 @@ from pharmdb.types import DOCUMENT, UTCDateTime
 
 # A named tuple with the query's columns.
 Row = Any
+_Arrange = Callable[[dict[str, Any]], Sequence[Any]]
 # The SQL, what makes its parameters of named values, what makes a row of the driver's.
-_Compiled = tuple[str, Callable[[dict[str, Any]], list[Any]], Callable[[Any], Row]]
+_Compiled = tuple[str, _Arrange, Callable[[Any], Row]]
 
 # Forms of one statement that are kept: callers use few limits.
 MOST_COMPILED = 64
@@ -99,17 +100,7 @@ class Prepared:
             if (convert := bind.type.bind_processor(dialect)) is not None
         ]
 
-        def convert_all(values: dict[str, Any]) -> dict[str, Any]:
-            found = fixed | values
-            for name, convert in converted:
-                found[name] = convert(found[name])
-            return found
-
-        order = compiled.positiontup
-
-        def arrange(values: dict[str, Any]) -> list[Any]:
-            return list(map(convert_all(values).__getitem__, order))
-
+        arrange = _arranging(compiled.positiontup, fixed, converted)
         # A query's columns are its row's fields, whatever they are; a type checker can't know them.
         kind: Any = namedtuple("Row", [column.key for column in self._columns])  # type: ignore[misc]
         decoders = [
@@ -128,6 +119,22 @@ class Prepared:
             return kind._make(found)
 
         return str(compiled), arrange, make
+
+
+def _arranging(order: list[str], fixed: dict[str, Any], converted: list[tuple[str, Any]]) -> _Arrange:
+    """What puts named values into the order of the parameters; `converted` are those that the driver can't take."""
+    # With two names at least an itemgetter gives a tuple, and is the quickest.
+    take: _Arrange = itemgetter(*order) if len(order) > 1 else lambda values: [values[name] for name in order]
+    if not fixed and not converted:
+        return take
+
+    def arrange(values: dict[str, Any]) -> Sequence[Any]:
+        found = fixed | values
+        for name, convert in converted:
+            found[name] = convert(found[name])
+        return take(found)
+
+    return arrange
 
 
 def _decoder(type_: Any, dialect: Any, zone: str) -> Callable[[Any], Any] | None:
