@@ -28,7 +28,7 @@ from pharmdb.models import ATTEMPT_ENTITY_TYPES
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"learners": 60, "days": 40}
 # Of SMALL. A new value here means that rows have moved: that needs a new simulation.VERSION.
-PINNED = "899b81f31851b400b594545a368f9245726d391f2ecaa3ecb53c7a7148469a01"
+PINNED = "bd8817410463359d3359d196eb007202b56c6586ca04960be67677645a2fa1f3"
 
 
 NEVER = datetime(1, 1, 1)  # noqa: DTZ001 - as SQLite writes times, without a zone
@@ -268,7 +268,7 @@ def test_review_items_are_what_sm2_leaves(filled: str) -> None:
     ]
     stored = reviews(filled)
     assert stored == sorted(expected)
-    assert len({interval for _, _, _, _, interval, _, _ in stored}) > 5
+    assert {interval for _, _, _, _, interval, _, _ in stored} >= {1, 6, 14, 15}
     assert len({ease for _, _, _, ease, _, _, _ in stored}) > 2
 
 
@@ -285,7 +285,7 @@ def test_recording_the_same_attempts_one_by_one_leaves_the_same_reviews(filled: 
             at = datetime.fromisoformat(when).replace(tzinfo=UTC)
             pharmdb.record_attempt(connection, ids[email], kind, entity, answers=answers, score=score, at=at)
     assert reviews(url) == reviews(filled, f"email LIKE 'learner%' AND {learners}")
-    assert len({row[4] for row in reviews(url)}) > 4
+    assert {row[4] for row in reviews(url)} >= {1, 6, 15}
 
 
 def test_answers_agree_with_scores(filled: str) -> None:
