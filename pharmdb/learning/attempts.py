@@ -151,7 +151,8 @@ LAST_ATTEMPT = (
         *(Attempt.__table__.c[name] == bindparam(name) for name in ("user_id", "entity_type", "entity_id")),
         Attempt.id != bindparam("attempt_id"),
     )
-    .order_by(Attempt.id.desc())
+    # A sum, so that PostgreSQL sorts the few that the index finds; else it may walk all attempts backwards by their ids.
+    .order_by((Attempt.id + literal_column("0")).desc())
 )
 _LAST = Prepared(LAST_ATTEMPT)
 _DIALECTS = ("sqlite", "postgresql")
