@@ -121,7 +121,7 @@ def test_user_by_an_email_that_nobody_has(connection: Connection, email: str) ->
 def attempts_of(connection: Connection, user_id: int) -> list[tuple[datetime, int]]:
     """All of a user's attempts as (created_at, id), newest first, sorted by Python."""
     rows = connection.execute(select(Attempt.created_at, Attempt.id).where(Attempt.user_id == user_id))
-    return sorted((tuple(row) for row in rows), reverse=True)
+    return sorted(((row.created_at, row.id) for row in rows), reverse=True)
 
 
 def test_attempt_history_is_newest_first_and_ties_are_by_id(connection: Connection) -> None:

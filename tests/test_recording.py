@@ -67,7 +67,7 @@ def _known(seeded: str) -> None:
 
 
 def plain_frame(done: Recorded) -> dict[str, str]:
-    dtypes = {name: str(dtype) for name, dtype in done.frame().dtypes.items()}
+    dtypes = {str(name): str(dtype) for name, dtype in done.frame().dtypes.items()}
     assert dtypes.pop("next_review_at") == "datetime64[us, UTC]"
     return dtypes
 

@@ -151,7 +151,7 @@ LAST_ATTEMPT = (
         *(Attempt.__table__.c[name] == bindparam(name) for name in ("user_id", "entity_type", "entity_id")),
         Attempt.id != bindparam("attempt_id"),
     )
-    # A sum, so that PostgreSQL sorts the few that the index finds; else it may walk all attempts backwards by their ids.
+    # A sum, so that PostgreSQL sorts the few that the index finds; else it may walk all attempts back by their ids.
     .order_by((Attempt.id + literal_column("0")).desc())
 )
 _LAST = Prepared(LAST_ATTEMPT)
