@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from benchmarks import django_peer, ground
 from pharmdb.database import targets, transactions
-from pharmdb.learning import attempts, plain
+from pharmdb.learning import attempts, queries
 from pharmdb.learning.attempts import Tag
 
 EMAIL = "demo@pharmtrainer.test"
@@ -54,16 +54,16 @@ class Ours:
         self.connection = stack.enter_context(transactions.reading(self.target))
 
     def user(self) -> Any:
-        return plain.user_by_email(self.connection, EMAIL)
+        return queries.user_by_email.one(self.connection, email=EMAIL)
 
     def progress(self) -> Any:
-        return plain.progress_by_key(self.connection, 1, *TAG)
+        return queries.progress_by_key.one(self.connection, user_id=1, **TAG._asdict())
 
     def history(self) -> Any:
-        return plain.attempt_history(self.connection, 1)
+        return queries.attempt_history.rows(self.connection, user_id=1)
 
     def due(self) -> Any:
-        return plain.due_reviews(self.connection, 1, AT)
+        return queries.due_reviews.rows(self.connection, user_id=1, at=AT)
 
     def write(self, stack: ExitStack) -> Callable[[], object]:
         count = stack.enter_context(attempts.counting(self.target))

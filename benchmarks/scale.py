@@ -29,7 +29,7 @@ from benchmarks.ground import DIALECTS, Ground
 from benchmarks.timing import Peer, Seconds, alternate, each, line, memory, spread
 from pharmdb.database import targets, transactions
 from pharmdb.learning import attempts as recording
-from pharmdb.learning import plain
+from pharmdb.learning import queries
 from pharmdb.learning.attempts import Tag
 
 FIRST = 10_000
@@ -132,20 +132,21 @@ class Readers:
         return self.connection.exec_driver_sql(sql).scalars().all()
 
     def user(self) -> object:
-        return plain.user_by_email(self.connection, self.email)
+        return queries.user_by_email.one(self.connection, email=self.email)
 
     def progress(self) -> object:
-        return plain.progress_by_key(self.connection, self.one, *self.tag)
+        return queries.progress_by_key.one(self.connection, user_id=self.one, **self.tag._asdict())
 
     def history(self) -> object:
-        return plain.attempt_history(self.connection, self.one)
+        return queries.attempt_history.rows(self.connection, user_id=self.one)
 
     def histories(self) -> object:
         self.turn += 1
-        return plain.attempt_history(self.connection, self.many[self.turn % len(self.many)])
+        user_id = self.many[self.turn % len(self.many)]
+        return queries.attempt_history.rows(self.connection, user_id=user_id)
 
     def due(self) -> object:
-        return plain.due_reviews(self.connection, self.one, AT)
+        return queries.due_reviews.rows(self.connection, user_id=self.one, at=AT)
 
 
 READ = {

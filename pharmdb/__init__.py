@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pharmdb.learning.daily import daily_progress as daily_progress
     from pharmdb.learning.frames import attempts_frame as attempts_frame
     from pharmdb.learning.frames import progress_frame as progress_frame
+    from pharmdb.learning.framing import frame as frame
     from pharmdb.learning.inspecting import inspect as inspect
-    from pharmdb.learning.queries import frame as frame
     from pharmdb.legacy.upgrading import upgrade as upgrade
     from pharmdb.migration.migrating import migrate as migrate
     from pharmdb.reports import wide_tables as wide_tables
@@ -45,7 +45,7 @@ _HOMES = {
     "daily_progress": "learning.daily",
     "delete_user": "learning.attempts",
     "fingerprint": "schema.fingerprints",
-    "frame": "learning.queries",
+    "frame": "learning.framing",
     "inspect": "learning.inspecting",
     "list_backups": "backups.manifests",
     "migrate": "migration.migrating",

@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 from numpy.random import Philox
 
+from pharmdb.learning import sm2
 from pharmdb.learning.catalogue import Catalogue
 
 # Raise it with every change that moves a row.
-VERSION = 1
+VERSION = 2
 # A Monday, with which the course begins. Fixed, so that the rows are the same on every day.
 START = date(2025, 9, 1)
 # The most attempts of one session; nobody has two sessions on a day.
@@ -208,7 +209,7 @@ class _State:
         self._due = np.full(shape, _NEVER)
         self._interval, self._day, self._second = (np.zeros(shape, dtype=np.int32) for _ in range(3))
         self._repetitions = np.zeros(shape, dtype=np.int16)
-        self._ease = np.full(shape, 250, dtype=np.int16)
+        self._ease = np.full(shape, sm2.NEW.ease, dtype=np.int16)
         self._done: dict[str, list[Array]] = {name: [] for name in _ATTEMPT}
 
     def session(self, rows: Array, day: int, raw: Array) -> None:
@@ -234,7 +235,7 @@ class _State:
         second = begin[place] + np.cumsum(took, axis=1)[place, lane]
         # About one wrong answer in twelve is noted for later.
         noted = ~right & (_field(drawn, 16, 8) < 21)
-        self._review(learner, entity, day, second, quality(right, kind, variant, slowness))
+        self._review(learner, entity, day, second, _GRADES[kind, right.astype(np.int64), variant])
         self._practised[rows] += (plan >= 0).sum(axis=1)
         found = (learner, entity, np.full(len(entity), day), second, seconds, right, variant, noted)
         for name, values in zip(_ATTEMPT, found, strict=True):
@@ -262,22 +263,12 @@ class _State:
         return plan
 
     def _review(self, learner: Array, entity: Array, day: int, second: Array, graded: Array) -> None:
-        """Leaves the review items as SM-2 does.
-
-        Woźniak, "Optimization of learning" (1990), chapter 3.2: I(1) = 1, I(2) = 6, I(n) = I(n-1) * EF, rounded up;
-        EF' = EF + 0.1 - (5 - q) * (0.08 + (5 - q) * 0.02), from 2.5 and never below 1.3, and the new EF makes the next
-        interval; an answer graded below 3 begins the repetitions anew, with an interval of a day, and leaves EF.
-        The drill of weak items on the same day is left out.
-        """
-        passed = graded >= 3
-        miss = 5 - graded
-        ease = self._ease[learner, entity].astype(np.int64)
-        ease = np.where(passed, np.maximum(ease + 10 - miss * (8 + 2 * miss), 130), ease)
-        count = np.where(passed, self._repetitions[learner, entity] + 1, 0)
-        longer = -(-self._interval[learner, entity].astype(np.int64) * ease // 100)
-        interval = np.where(count <= 1, 1, np.where(count == 2, 6, longer))
-        self._ease[learner, entity], self._repetitions[learner, entity] = ease, count
-        self._interval[learner, entity], self._due[learner, entity] = interval, day + interval
+        """Leaves the review items as SM-2 does."""
+        kept: tuple[Array, ...] = (self._ease, self._interval, self._repetitions)
+        item = sm2.Item(*(values[learner, entity].astype(np.int64) for values in kept))
+        for values, now in zip(kept, sm2.review(item, graded, NUMPY), strict=True):
+            values[learner, entity] = now
+        self._due[learner, entity] = day + self._interval[learner, entity]
         self._day[learner, entity], self._second[learner, entity] = day, second
 
     def attempts(self) -> dict[str, Array]:
@@ -308,10 +299,6 @@ SCORES = np.array(
         [[0, 0, 20, 20, 20, 40, 40, 40], [100, 100, 100, 100, 100, 80, 80, 60]],
     ]
 )
-
-
-def quality(right: Array, kind: Array, variant: Array, slowness: Array) -> Array:
-    """SM-2's grade of a response, 0 to 5: right and quick 5, right 4, right in part 3, wrong in part 2, wrong 1."""
-    score = SCORES[kind, right.astype(np.int64), variant]
-    found: Array = np.where(right, np.where(score == 100, 4 + (slowness < 128), 3), np.where(score > 0, 2, 1))
-    return found
+# SM-2's grades of these scores.
+_GRADES = np.vectorize(sm2.grade, otypes=[np.int64])(SCORES)
+NUMPY = sm2.Arithmetic(np.where, np.minimum, np.maximum)

@@ -132,10 +132,12 @@ def check_query_plans(context: Context) -> Iterator[Finding]:
     """Whether each documented query can use its index; a small table may be read whole all the same."""
     at = datetime.now(UTC)
     documented: dict[str, Any] = {
-        "uq_users_email": queries.user_by_email("demo@pharmtrainer.test"),
-        "ix_attempts_user_id_created_at": queries.attempt_history(1),
-        "uq_progress_by_tag_user_id_module_course_block_tag": queries.progress_by_key(1, "m", "b", "t"),
-        "ix_spaced_repetition_items_user_id_next_review_at": queries.due_reviews(1, at),
+        "uq_users_email": queries.user_by_email.statement(email="demo@pharmtrainer.test"),
+        "ix_attempts_user_id_created_at": queries.attempt_history.statement(user_id=1),
+        "uq_progress_by_tag_user_id_module_course_block_tag": queries.progress_by_key.statement(
+            user_id=1, module="m", course_block="b", tag="t"
+        ),
+        "ix_spaced_repetition_items_user_id_next_review_at": queries.due_reviews.statement(user_id=1, at=at),
         "ix_dataset_overrides_is_active": select(DatasetOverride.id).where(DatasetOverride.is_active),
         "ix_dataset_overrides_created_by_id": select(DatasetOverride.id).where(DatasetOverride.created_by_id == 1),
     }

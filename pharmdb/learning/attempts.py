@@ -5,30 +5,37 @@ Every count is raised in the database itself, by an upsert: two processes that r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, Double, Integer, TextClause, bindparam, delete, insert, text
+from sqlalchemy import (
+    Connection,
+    Double,
+    Integer,
+    TextClause,
+    TextualSelect,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+)
 
 from pharmdb.database.targets import Target
 from pharmdb.database.transactions import keeping
-from pharmdb.learning.plain import Prepared
-from pharmdb.learning.queries import CORRECT_FROM
+from pharmdb.learning import sm2
+from pharmdb.learning.prepared import Prepared
 from pharmdb.models import Attempt, User
 from pharmdb.types import UTCDateTime
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# SM-2 (P. A. Woźniak, Optimization of learning, 1990): an item starts at this ease factor, and none falls below 1.3.
-FIRST_EASE = 2.5
-LEAST_EASE = 1.3
-# The intervals after the first and the second good answer in a row, in days.
-FIRST_INTERVAL, SECOND_INTERVAL = 1, 6
-LONGEST_INTERVAL = 36_500
 
 
 class Tag(NamedTuple):
@@ -55,20 +62,6 @@ class Recorded(NamedTuple):
         return data.astype({"next_review_at": "datetime64[us, UTC]"})
 
 
-def quality(score: float) -> int:
-    """SM-2's grade of an answer, 0 to 5, from a score of 0 to 100: a correct answer is 3, 4 or 5."""
-    if score >= CORRECT_FROM:
-        return 3 + round((score - CORRECT_FROM) / (100 - CORRECT_FROM) * 2)
-    return math.floor(score / CORRECT_FROM * 3)
-
-
-def ease_change(grade: int) -> float:
-    """SM-2: EF' = EF + (0.1 - (5 - q) * (0.08 + (5 - q) * 0.02)); a grade below 3 leaves the ease factor as it is."""
-    if grade < 3:
-        return 0.0
-    return 0.1 - (5 - grade) * (0.08 + (5 - grade) * 0.02)
-
-
 def record_attempt(
     connection: Connection,
     user_id: int,
@@ -84,22 +77,29 @@ def record_attempt(
     """Records one attempt, the progress of its tags and its review item, inside the caller's write transaction.
 
     `at` is an aware time (default: now). An answer counts as correct from a score of 50 on. The review item follows
-    SM-2; nothing is read first, so any number of processes may record at once.
+    SM-2 (`sm2.review`), answers in the order in which they are recorded. Any number of processes may record at once:
+    the review item is updated from the row as it is when it is locked. One thing is read before, whether the last
+    attempt at the same entity was correct. Two transactions that record the same user, entity and no common tag at the
+    same time may not see each other's attempt there; the item is then as if one of the two had come alone or first.
 
     Raises sqlalchemy.exc.IntegrityError for what a rule of the schema refuses, StatementError for a time without its
     zone.
     """
     at = at or datetime.now(UTC)
-    attempt = {"user_id": user_id, "entity_type": entity_type, "entity_id": entity_id}
-    row = attempt | {"answers": answers, "score": score, "feedback": feedback, "created_at": at}
+    entity = {"user_id": user_id, "entity_type": entity_type, "entity_id": entity_id}
+    row = entity | {"answers": answers, "score": score, "feedback": feedback, "created_at": at}
     attempt_id = connection.execute(_ATTEMPT, row).scalar_one()
     # In one order for everybody, so that two transactions never wait for each other.
     for tag in sorted(set(tags)):
-        count_progress(connection, user_id, tag, correct=score >= CORRECT_FROM, at=at)
-    grade = quality(score)
-    review = {"first_ease": max(LEAST_EASE, FIRST_EASE + ease_change(grade)), "at": at, "change": ease_change(grade)}
-    tomorrow = {"tomorrow": at + timedelta(days=FIRST_INTERVAL), "good": grade >= 3}
-    now = connection.execute(_REVIEW[connection.dialect.name], attempt | review | tomorrow).one()
+        count_progress(connection, user_id, tag, correct=score >= sm2.CORRECT_FROM, at=at)
+    # After the tags: whoever records one of them at the same time has committed by now, and is seen here.
+    last = _LAST.rows(connection, entity | {"attempt_id": attempt_id}, limit=1)
+    last_was_good = last[0].score >= sm2.CORRECT_FROM if last else None
+    grade = sm2.grade(score)
+    start = sm2.NEW._replace(repetitions=sm2.repetitions(sm2.NEW.interval, last_was_good))
+    first = sm2.review(start, grade)
+    new = {"ease": first.ease / 100, "interval": first.interval, "due": at + timedelta(days=first.interval), "at": at}
+    now = connection.execute(_review(connection.dialect.name, grade, last_was_good), entity | new).one()
     return Recorded(attempt_id, *now)
 
 
@@ -144,36 +144,28 @@ def delete_user(connection: Connection, user_id: int) -> bool:
 
 
 _ATTEMPT = insert(Attempt).returning(Attempt.id)
-
-
-def _statement(sql: str, dialect: str) -> TextClause:
-    """The SQL with what the two databases call differently, built once: building takes longer than running."""
-    sqlite = dialect == "sqlite"
-    least, greatest = ("min", "max") if sqlite else ("least", "greatest")
-    change = "CAST(:change AS DOUBLE PRECISION)" if not sqlite else ":change"
-    ease = f"{greatest}({LEAST_EASE}, item.ease_factor + {change})"
-    product = f"item.interval_days * {ease}"
-    up = f"CAST({product} AS INTEGER) + ({product} > CAST({product} AS INTEGER))" if sqlite else f"ceil({product})"
-    interval = (
-        f"CASE WHEN NOT {':good' if sqlite else 'CAST(:good AS BOOLEAN)'} THEN {FIRST_INTERVAL} "
-        f"WHEN item.interval_days < {SECOND_INTERVAL} THEN {SECOND_INTERVAL} "
-        f"ELSE CAST({least}({LONGEST_INTERVAL}, {up}) AS INTEGER) END"
+# The attempt at the same entity that was recorded last, but for the one being recorded.
+LAST_ATTEMPT = (
+    select(Attempt.score)
+    .where(
+        *(Attempt.__table__.c[name] == bindparam(name) for name in ("user_id", "entity_type", "entity_id")),
+        Attempt.id != bindparam("attempt_id"),
     )
-    last = f"{greatest}(item.last_reviewed_at, excluded.last_reviewed_at)"
-    # A review that was never: its time is empty, and the later of empty and a time is empty on SQLite.
-    last = f"coalesce({last}, excluded.last_reviewed_at)"
-    due = (
-        f"date({last}, '+' || ({interval}) || ' days') || substr({last}, 11)"
-        if sqlite
-        else f"{last} + make_interval(hours => 24 * ({interval}))"
-    )
-    words = {"greatest": greatest, "ease": ease, "interval": interval, "last": last, "due": due}
-    times = [bindparam(name, type_=UTCDateTime()) for name in ("at", "tomorrow") if f":{name}" in sql]
-    return text(sql.format(**words)).bindparams(*times)
-
-
+    # A sum, so that PostgreSQL sorts the few that the index finds; else it may walk all attempts back by their ids.
+    .order_by((Attempt.id + literal_column("0")).desc())
+)
+_LAST = Prepared(LAST_ATTEMPT)
 _DIALECTS = ("sqlite", "postgresql")
-_PROGRESS_SQL = """
+
+
+def _functions(dialect: str) -> dict[str, str]:
+    """The larger and the smaller of two values."""
+    least, greatest = ("min", "max") if dialect == "sqlite" else ("least", "greatest")
+    return {"least": least, "greatest": greatest}
+
+
+def _progress(dialect: str) -> TextClause:
+    sql = """
     INSERT INTO progress_by_tag AS item
            (user_id, module, course_block, tag, correct_count, wrong_count, last_attempt_at)
     VALUES (:user_id, :module, :course_block, :tag, :correct, :wrong, :at)
@@ -181,20 +173,60 @@ _PROGRESS_SQL = """
        SET correct_count = item.correct_count + excluded.correct_count,
            wrong_count = item.wrong_count + excluded.wrong_count,
            last_attempt_at = {greatest}(item.last_attempt_at, excluded.last_attempt_at)
-"""
-_PROGRESS = {dialect: Prepared(_statement(_PROGRESS_SQL, dialect)) for dialect in _DIALECTS}
-# The row that is there decides, as it is when the upsert has its lock; what is inserted is a first answer's outcome.
-_REVIEW_SQL = """
+    """.format(**_functions(dialect))
+    return text(sql).bindparams(bindparam("at", type_=UTCDateTime()))
+
+
+@cache
+def _review(dialect: str, grade: int, last_was_good: bool | None) -> TextualSelect:
+    """The row that is there decides, as it is when the upsert has its lock; inserted is a first review's outcome."""
+    functions = _functions(dialect)
+    reviewed = _reviewed(grade, last_was_good, **functions)
+    last = "{greatest}(item.last_reviewed_at, excluded.last_reviewed_at)".format(**functions)
+    # A review that was never: its time is empty, and the later of empty and a time is empty on SQLite.
+    last = f"coalesce({last}, excluded.last_reviewed_at)"
+    due = (
+        f"date({last}, '+' || ({reviewed.interval}) || ' days') || substr({last}, 11)"
+        if dialect == "sqlite"
+        else f"{last} + make_interval(hours => 24 * ({reviewed.interval}))"
+    )
+    sql = f"""
     INSERT INTO spaced_repetition_items AS item
            (user_id, entity_type, entity_id, ease_factor, interval_days, next_review_at, last_reviewed_at)
-    VALUES (:user_id, :entity_type, :entity_id, :first_ease, 1, :tomorrow, :at)
+    VALUES (:user_id, :entity_type, :entity_id, :ease, :interval, :due, :at)
         ON CONFLICT (user_id, entity_type, entity_id) DO UPDATE
-       SET ease_factor = {ease}, interval_days = {interval}, last_reviewed_at = {last}, next_review_at = {due}
+       SET ease_factor = {reviewed.ease} / 100.0, interval_days = {reviewed.interval},
+           last_reviewed_at = {last}, next_review_at = {due}
     RETURNING ease_factor, interval_days, next_review_at
-"""
-_REVIEW = {
-    dialect: _statement(_REVIEW_SQL, dialect).columns(
-        ease_factor=Double(), interval_days=Integer(), next_review_at=UTCDateTime()
-    )
-    for dialect in _DIALECTS
-}
+    """
+    times = [bindparam(name, type_=UTCDateTime()) for name in ("at", "due")]
+    statement = text(sql).bindparams(*times)
+    return statement.columns(ease_factor=Double(), interval_days=Integer(), next_review_at=UTCDateTime())
+
+
+def _reviewed(grade: int, last_was_good: bool | None, least: str, greatest: str) -> sm2.Item:
+    """`sm2.review` of the row that is called item, as SQL. What the grade decides is decided here."""
+
+    def function(name: str) -> Callable[[Any, Any], Any]:
+        return lambda one, other: getattr(func, name)(one, other, type_=Integer())
+
+    def where(condition: Any, then: Any, otherwise: Any) -> Any:
+        if isinstance(condition, bool):
+            return then if condition else otherwise
+        return case((condition, then), else_=otherwise)
+
+    by = sm2.Arithmetic(where, function(least), function(greatest))
+    interval: Any = literal_column("item.interval_days", Integer)
+    # An ease factor that was written otherwise may be any number: it is bounded before it becomes an integer.
+    bounded = f"{least}(item.ease_factor, {sm2.MOST_EASE / 100})"
+    ease: Any = literal_column(f"CAST(round({bounded} * 100) AS INTEGER)", Integer)
+    item = sm2.review(sm2.Item(ease, interval, sm2.repetitions(interval, last_was_good, by)), grade, by)
+    return sm2.Item(*map(_written, item))
+
+
+def _written(part: Any) -> str:
+    """A number, or an expression with its values."""
+    return str(part if isinstance(part, int) else part.compile(compile_kwargs={"literal_binds": True}))
+
+
+_PROGRESS = {dialect: Prepared(_progress(dialect)) for dialect in _DIALECTS}

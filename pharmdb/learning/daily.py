@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 
 from pharmdb.learning import catalogue, frames
-from pharmdb.learning.queries import CORRECT_FROM
+from pharmdb.learning.sm2 import CORRECT_FROM
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Integer, cast, func, select
 
 from pharmdb import reports
-from pharmdb.database import servers, targets, transactions
+from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError
-from pharmdb.learning import charts, queries
+from pharmdb.learning import charts, framing, queries, schema_chart, table_sizes
+from pharmdb.learning.framing import Statement
+from pharmdb.learning.sm2 import CORRECT_FROM
 from pharmdb.models import MODELS, Attempt, DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
 from pharmdb.schema import revisions
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 HISTORY_ROWS = 50
 DUE_ROWS = 50
-# Of a table or an index in an SQLite file no more pages are read to learn its size.
-PAGES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +49,12 @@ class Inspection:
     due: pd.DataFrame
     roles: pd.DataFrame
     overrides: pd.DataFrame
-    entities: list[charts.Entity] = field(repr=False)
+    entities: list[schema_chart.Entity] = field(repr=False)
 
     @property
     def schema_picture(self) -> charts.Picture:
         """The tables of the database with their columns, keys and references."""
-        return charts.schema(self.entities)
+        return schema_chart.schema(self.entities)
 
     @property
     def progress_picture(self) -> charts.Picture:
@@ -107,12 +107,12 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
             due=_frame(connection, _due(user_id, now)),
             roles=_frame(connection, _ROLES),
             overrides=_frame(connection, _OVERRIDES),
-            entities=charts.entities(connection),
+            entities=schema_chart.entities(connection),
         )
 
 
-def _frame(connection: Connection, statement: queries.Statement) -> pd.DataFrame:
-    return _whole_seconds(queries.frame(connection, statement))
+def _frame(connection: Connection, statement: Statement) -> pd.DataFrame:
+    return _whole_seconds(framing.frame(connection, statement))
 
 
 def _whole_seconds(data: pd.DataFrame) -> pd.DataFrame:
@@ -126,9 +126,9 @@ def _accuracy(correct: pd.Series[Any], attempts: pd.Series[Any]) -> pd.Series[An
     return (100.0 * correct / attempts.where(attempts > 0)).astype("Float64").round(1)
 
 
-def _user(email: str) -> queries.Statement:
+def _user(email: str) -> Statement:
     return (
-        queries.user_by_email(email)
+        queries.user_by_email.statement(email=email)
         .join(UserSettings, UserSettings.user_id == User.id, isouter=True)
         .with_only_columns(User.id, User.email, User.role, UserSettings.language, User.created_at)
     )
@@ -148,16 +148,16 @@ def _progress(connection: Connection, user_id: int) -> pd.DataFrame:
     return data
 
 
-def _history(user_id: int, since: datetime) -> queries.Statement:
+def _history(user_id: int, since: datetime) -> Statement:
     return (
-        queries.attempt_history(user_id, limit=HISTORY_ROWS)
+        queries.attempt_history.statement(user_id=user_id, limit=HISTORY_ROWS)
         .where(Attempt.created_at >= since)
         .with_only_columns(
             Attempt.created_at,
             Attempt.entity_type,
             Attempt.entity_id,
             Attempt.score,
-            (Attempt.score >= queries.CORRECT_FROM).label("correct"),
+            (Attempt.score >= CORRECT_FROM).label("correct"),
         )
     )
 
@@ -165,19 +165,19 @@ def _history(user_id: int, since: datetime) -> queries.Statement:
 def _activity(connection: Connection, user_id: int, since: datetime) -> pd.DataFrame:
     # PostgreSQL's date() follows the session's zone, which is UTC for every connection of ours.
     day = func.date(Attempt.created_at)
-    correct = func.sum(cast(Attempt.score >= queries.CORRECT_FROM, Integer), type_=Integer())
+    correct = func.sum(cast(Attempt.score >= CORRECT_FROM, Integer), type_=Integer())
     statement = (
         select(day.label("day"), func.count().label("attempts"), correct.label("correct"))
         .where(Attempt.user_id == user_id, Attempt.created_at >= since)
         .group_by(day)
         .order_by(day)
     )
-    data = queries.frame(connection, statement).astype({"day": "datetime64[s]"})
+    data = framing.frame(connection, statement).astype({"day": "datetime64[s]"})
     return data.assign(accuracy=_accuracy(data["correct"], data["attempts"]))
 
 
-def _due(user_id: int, now: datetime) -> queries.Statement:
-    return queries.due_reviews(user_id, now, limit=DUE_ROWS).with_only_columns(
+def _due(user_id: int, now: datetime) -> Statement:
+    return queries.due_reviews.statement(user_id=user_id, at=now, limit=DUE_ROWS).with_only_columns(
         SpacedRepetitionItem.next_review_at,
         SpacedRepetitionItem.entity_type,
         SpacedRepetitionItem.entity_id,
@@ -205,9 +205,7 @@ def _tables(connection: Connection) -> pd.DataFrame:
         model.__tablename__: connection.scalar(select(func.count()).select_from(model.__table__)) or 0
         for model in MODELS
     }
-    sizes = (
-        _sizes_postgresql(connection) if connection.dialect.name == "postgresql" else _sizes_sqlite(connection, counts)
-    )
+    sizes = table_sizes.measure(connection, counts)
     rows = []
     for model in MODELS:
         table: Any = model.__table__
@@ -224,41 +222,3 @@ def _tables(connection: Connection) -> pd.DataFrame:
         "newest": "datetime64[us, UTC]",
     }
     return _whole_seconds(reports.table(rows, columns))
-
-
-def _sizes_postgresql(connection: Connection) -> dict[str, tuple[float | None, str]]:
-    """Bytes of each table with its indexes, which the server knows."""
-    names = ", ".join(f"'{model.__tablename__}'" for model in MODELS)
-    found = connection.exec_driver_sql(
-        f"SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname IN ({names}) "
-        "AND relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r'"
-    )
-    return {name: (size, "measured") for name, size in found}
-
-
-def _sizes_sqlite(connection: Connection, counts: dict[str, int]) -> dict[str, tuple[float | None, str]]:
-    """Bytes of each table with its indexes, and whether they were measured; nothing without dbstat.
-
-    Only the pages themselves tell how many they are: those of a large table or index are estimated from how many of
-    its rows the first ones hold.
-    """
-    if not connection.exec_driver_sql("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'").first():
-        return {}
-    sizes: dict[str, float] = {}
-    whole = servers.size(connection)
-    estimated = set()
-    trees = connection.exec_driver_sql("SELECT tbl_name, name FROM sqlite_master WHERE rootpage > 0").all()
-    for table, name in trees:
-        if table not in counts:
-            continue
-        pages, size, rows = connection.exec_driver_sql(
-            "SELECT count(*), sum(pgsize), sum(ncell) FILTER (WHERE pagetype = 'leaf') "
-            "FROM (SELECT pgsize, ncell, pagetype FROM dbstat WHERE name = ? LIMIT ?)",
-            (name, PAGES),
-        ).one()
-        if pages == PAGES:
-            estimated.add(table)
-            # An estimate is no less than what was seen.
-            size = min(max(size, size * counts[table] / max(rows or 0, 1)), whole)
-        sizes[table] = sizes.get(table, 0) + size
-    return {table: (size, "estimated" if table in estimated else "measured") for table, size in sizes.items()}

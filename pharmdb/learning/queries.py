@@ -1,81 +1,136 @@
-"""The documented query patterns as Core statements, and frames of any statement."""
+"""The documented query patterns, each written once: as plain rows, as a dataframe, as a statement.
+
+attempt_history.rows(connection, user_id=1, limit=20)
+attempt_history.frame(connection, user_id=1)
+attempt_history.statement(user_id=1).where(Attempt.score >= 50)
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, Connection, Double, Integer, Select, select, tuple_
+from sqlalchemy import Connection, Dialect, String, TypeDecorator, bindparam, select, tuple_
 
+from pharmdb.learning import framing
+from pharmdb.learning.framing import Statement
+from pharmdb.learning.prepared import Prepared, Row
 from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, User
-from pharmdb.types import StrictBoolean, UTCDateTime
+from pharmdb.types import UTCDateTime
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# An attempt counts as correct from this score on.
-CORRECT_FROM = 50
 
-Statement = Select[*tuple[Any, ...]]
-
-
-def user_by_email(email: str) -> Statement:
-    """The user with this e-mail, in any case: id, email, role, created_at."""
-    return select(User.id, User.email, User.role, User.created_at).where(User.email == email.strip().lower())
+# Of a list, unless a caller says otherwise.
+MOST_ROWS = 50
 
 
-def attempt_history(user_id: int, *, limit: int = 50, before: tuple[datetime, int] | None = None) -> Statement:
-    """A user's attempts, newest first: all columns of attempts.
+class Pattern:
+    """One documented query; its values are given by name.
 
-    `before` is (created_at, id) of the last row already seen: the next page costs what the first one did.
+    `limit` is the most rows. `before`, of a pattern that is paged, is the sort key of the last row already seen: the
+    next page costs what the first one did. Every method raises TypeError for a value that is missing or unknown, and
+    ValueError for a negative limit.
     """
-    statement = select(*Attempt.__table__.columns).where(Attempt.user_id == user_id)
-    if before is not None:
-        statement = statement.where(tuple_(Attempt.created_at, Attempt.id) < before)
-    return statement.order_by(Attempt.created_at.desc(), Attempt.id.desc()).limit(limit)
+
+    def __init__(
+        self, name: str, statement: Statement, *, limit: int | None = None, newest_first: tuple[Any, ...] = ()
+    ) -> None:
+        """`statement` has its values as bind parameters, `limit` is that of a call without one.
+
+        `newest_first` are the columns that sort a paged pattern, the last of them unique.
+        """
+        self.name = name
+        self._limit = limit
+        self._names = frozenset(statement.compile().params)
+        self._key = tuple(f"before_{column.key}" for column in newest_first)
+        first = statement.order_by(*(column.desc() for column in newest_first))
+        seen = [bindparam(key, type_=column.type) for key, column in zip(self._key, newest_first, strict=True)]
+        self._first = _Form(first)
+        self._next = _Form(first.where(tuple_(*newest_first) < tuple_(*seen))) if seen else None
+
+    def rows(
+        self, connection: Connection, *, limit: int | None = None, before: tuple[Any, ...] | None = None, **values: Any
+    ) -> list[Row]:
+        """The rows as named tuples, at nearly the driver's speed."""
+        form = self._first
+        if before is not None or values.keys() != self._names:
+            form, values = self._form(before, values)
+        return form.prepared.rows(connection, values, self._limit if limit is None else limit)
+
+    def one(self, connection: Connection, **values: Any) -> Row | None:
+        """The first row; None where there is none."""
+        found = self.rows(connection, **values)
+        return found[0] if found else None
+
+    def frame(
+        self, connection: Connection, *, limit: int | None = None, before: tuple[Any, ...] | None = None, **values: Any
+    ) -> pd.DataFrame:
+        """The rows as a dataframe, with the dtypes that `pharmdb.frame` gives."""
+        return framing.frame(connection, self.statement(limit=limit, before=before, **values))
+
+    def statement(self, *, limit: int | None = None, before: tuple[Any, ...] | None = None, **values: Any) -> Statement:
+        """The query as an SQLAlchemy statement, which may be narrowed, joined or explained."""
+        form, values = self._form(before, values)
+        most = self._limit if limit is None else limit
+        if most is not None and most < 0:
+            raise ValueError(f"a limit is 0 or more, not {most}")
+        return form.statement.params(values).limit(most)
+
+    def _form(self, before: tuple[Any, ...] | None, values: dict[str, Any]) -> tuple[_Form, dict[str, Any]]:
+        if values.keys() != self._names:
+            raise TypeError(f"{self.name} takes {', '.join(sorted(self._names))}, not {', '.join(sorted(values))}")
+        if before is None:
+            return self._first, values
+        if self._next is None:
+            raise TypeError(f"{self.name} has no pages, so it takes no before")
+        return self._next, values | dict(zip(self._key, before, strict=True))
 
 
-def progress_by_key(user_id: int, module: str, course_block: str, tag: str) -> Statement:
-    """One progress row by its natural key: all columns of progress_by_tag."""
-    return select(*ProgressByTag.__table__.columns).where(
-        ProgressByTag.user_id == user_id,
-        ProgressByTag.module == module,
-        ProgressByTag.course_block == course_block,
-        ProgressByTag.tag == tag,
-    )
+class _Form:
+    """A statement, and the same one prepared."""
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self.prepared = Prepared(statement)
 
 
-def due_reviews(user_id: int, at: datetime, *, limit: int = 50) -> Statement:
-    """A user's review items that are due at a time, longest due first: all columns of spaced_repetition_items."""
-    return (
-        select(*SpacedRepetitionItem.__table__.columns)
-        .where(SpacedRepetitionItem.user_id == user_id, SpacedRepetitionItem.next_review_at <= at)
-        .order_by(SpacedRepetitionItem.next_review_at, SpacedRepetitionItem.id)
-        .limit(limit)
-    )
+class _Email(TypeDecorator[str]):
+    """An e-mail in any case, as it is stored."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.strip().lower()
 
 
-def frame(connection: Connection, statement: Statement) -> pd.DataFrame:
-    """The rows of a statement as a dataframe with one dtype per column, also where there is no row.
+_attempts, _progress, _items = (model.__table__ for model in (Attempt, ProgressByTag, SpacedRepetitionItem))
 
-    Times are datetime64[us, UTC]; integers Int64, floats Float64 and booleans boolean, all of them nullable; text str.
-    """
-    import pandas as pd
-
-    result = connection.execute(statement)
-    data = pd.DataFrame(result.fetchall(), columns=list(result.keys()), dtype=object)
-    for column, selected in zip(data.columns, statement.selected_columns, strict=True):
-        data[column] = data[column].astype(_dtype(selected.type))  # type: ignore[call-overload]
-    return data
-
-
-def _dtype(type_: Any) -> str:
-    if isinstance(type_, UTCDateTime):
-        return "datetime64[us, UTC]"
-    if isinstance(type_, (StrictBoolean, Boolean)):
-        return "boolean"
-    if isinstance(type_, Integer):
-        return "Int64"
-    if isinstance(type_, Double):
-        return "Float64"
-    return "object" if type_._type_affinity.__name__ == "JSON" else "str"
+# email, in any case: id, email, role, created_at of the one user.
+user_by_email = Pattern(
+    "user_by_email",
+    select(User.id, User.email, User.role, User.created_at).where(User.email == bindparam("email", type_=_Email())),
+)
+# user_id: all columns of a user's attempts, newest first; before=(created_at, id).
+attempt_history = Pattern(
+    "attempt_history",
+    select(*_attempts.columns).where(_attempts.c.user_id == bindparam("user_id")),
+    limit=MOST_ROWS,
+    newest_first=(_attempts.c.created_at, _attempts.c.id),
+)
+# user_id, module, course_block, tag: all columns of the one progress row.
+progress_by_key = Pattern(
+    "progress_by_key",
+    select(*_progress.columns).where(
+        *(_progress.c[name] == bindparam(name) for name in ("user_id", "module", "course_block", "tag"))
+    ),
+)
+# user_id, at: all columns of a user's review items that are due at a time, longest due first.
+due_reviews = Pattern(
+    "due_reviews",
+    select(*_items.columns)
+    .where(_items.c.user_id == bindparam("user_id"), _items.c.next_review_at <= bindparam("at", type_=UTCDateTime()))
+    .order_by(_items.c.next_review_at, _items.c.id),
+    limit=MOST_ROWS,
+)

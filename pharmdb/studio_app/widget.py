@@ -16,7 +16,7 @@ import traitlets
 from pharmdb import reports, settings
 from pharmdb.database import environments, servers, targets
 from pharmdb.errors import ParameterError
-from pharmdb.learning import charts
+from pharmdb.learning import schema_chart
 from pharmdb.schema import bookkeeping
 from pharmdb.studio_app import (
     browsing,
@@ -301,8 +301,8 @@ class Studio(anywidget.AnyWidget):
                 for c in table.columns.values()
             ]
             parents = sorted({parent for parent, _ in table.foreign.values()})
-            found.append(charts.Entity(table.name, tuple(marks), tuple(parents)))
-        picture = charts.schema(found)
+            found.append(schema_chart.Entity(table.name, tuple(marks), tuple(parents)))
+        picture = schema_chart.schema(found)
         return {"text": picture.text}, [picture.png]
 
     def _export(self, number: str, message: dict[str, Any], cancel: Cancel) -> None:

@@ -102,7 +102,7 @@ def test_a_frame_of_the_history_says_the_same(filled: str) -> None:
     with raw.session(filled) as session:
         assert session.execute("SELECT count(*) FROM attempts").fetchone() == (40,)
     with transactions.reading(targets.target(filled)) as connection:
-        history = pharmdb.frame(connection, queries.attempt_history(1, limit=100))
+        history = queries.attempt_history.frame(connection, user_id=1, limit=100)
         found = frames.attempts_frame(connection, user_id=1)
     assert sorted(history["id"]) == found["id"].tolist()
 

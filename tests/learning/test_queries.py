@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import pandas as pd
 import pytest
 from sqlalchemy import Connection, Select, insert, literal, null, select
+from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement, Executable
 from support.databases import DIALECTS, Databases
 
 import pharmdb
 from pharmdb.database import targets, transactions
-from pharmdb.learning import queries
+from pharmdb.learning import attempts, queries
+from pharmdb.learning.queries import Pattern
 from pharmdb.models import Attempt, Bookmark, DatasetOverride, ProgressByTag, SpacedRepetitionItem, User
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -103,7 +106,8 @@ def connection(filled: str) -> Iterator[Connection]:
 
 @pytest.mark.parametrize("email", ["user7@example.org", "USER7@Example.org", "  user7@example.org\n"])
 def test_user_by_email(connection: Connection, email: str) -> None:
-    (row,) = connection.execute(queries.user_by_email(email))
+    row = queries.user_by_email.one(connection, email=email)
+    assert row is not None
     assert (row.id, row.email, row.role) == (7, "user7@example.org", "USER")
     assert row.created_at.tzinfo is not None
     assert "password_hash" not in row._fields
@@ -111,17 +115,17 @@ def test_user_by_email(connection: Connection, email: str) -> None:
 
 @pytest.mark.parametrize("email", ["", "nobody@example.org", "user7", "user%@example.org", "' OR 1=1 --"])
 def test_user_by_an_email_that_nobody_has(connection: Connection, email: str) -> None:
-    assert connection.execute(queries.user_by_email(email)).all() == []
+    assert queries.user_by_email.one(connection, email=email) is None
 
 
 def attempts_of(connection: Connection, user_id: int) -> list[tuple[datetime, int]]:
     """All of a user's attempts as (created_at, id), newest first, sorted by Python."""
     rows = connection.execute(select(Attempt.created_at, Attempt.id).where(Attempt.user_id == user_id))
-    return sorted((tuple(row) for row in rows), reverse=True)
+    return sorted(((row.created_at, row.id) for row in rows), reverse=True)
 
 
 def test_attempt_history_is_newest_first_and_ties_are_by_id(connection: Connection) -> None:
-    rows = connection.execute(queries.attempt_history(7, limit=2 * EACH)).all()
+    rows = queries.attempt_history.rows(connection, user_id=7, limit=2 * EACH)
     assert len(rows) == EACH
     assert [(row.created_at, row.id) for row in rows] == attempts_of(connection, 7)
     assert {row.user_id for row in rows} == {7}
@@ -131,57 +135,112 @@ def test_attempt_history_is_newest_first_and_ties_are_by_id(connection: Connecti
 @pytest.mark.parametrize("limit", [3, 7, 50, EACH, EACH + 1])
 def test_pages_of_the_history_cover_everything_exactly_once(connection: Connection, limit: int) -> None:
     seen: list[tuple[datetime, int]] = []
-    while page := connection.execute(queries.attempt_history(7, limit=limit, before=seen[-1] if seen else None)).all():
+    while page := queries.attempt_history.rows(connection, user_id=7, limit=limit, before=seen[-1] if seen else None):
         assert len(page) <= limit
         seen += [(row.created_at, row.id) for row in page]
     assert seen == attempts_of(connection, 7)
 
 
 def test_the_history_of_nobody_is_empty(connection: Connection) -> None:
-    assert connection.execute(queries.attempt_history(USERS + 1)).all() == []
+    assert queries.attempt_history.rows(connection, user_id=USERS + 1) == []
 
 
 def test_the_history_has_fifty_rows_unless_told(connection: Connection) -> None:
-    assert len(connection.execute(queries.attempt_history(7)).all()) == 50
+    assert len(queries.attempt_history.rows(connection, user_id=7)) == 50
+
+
+KEY: dict[str, Any] = {"user_id": 7, "module": "m1", "course_block": "c3", "tag": "t13"}
 
 
 def test_progress_by_key(connection: Connection) -> None:
-    (row,) = connection.execute(queries.progress_by_key(7, "m1", "c3", "t13"))
+    row = queries.progress_by_key.one(connection, **KEY)
+    assert row is not None
     assert (row.user_id, row.module, row.course_block, row.tag) == (7, "m1", "c3", "t13")
 
 
-@pytest.mark.parametrize(
-    "key", [(7, "m1", "c3", "t14"), (7, "M1", "c3", "t13"), (7, "m1", "c3", ""), (USERS + 1, "m1", "c3", "t13")]
-)
-def test_progress_by_another_key(connection: Connection, key: tuple[int, str, str, str]) -> None:
-    assert connection.execute(queries.progress_by_key(*key)).all() == []
+@pytest.mark.parametrize("other", [{"tag": "t14"}, {"module": "M1"}, {"tag": ""}, {"user_id": USERS + 1}], ids=str)
+def test_progress_by_another_key(connection: Connection, other: dict[str, Any]) -> None:
+    assert queries.progress_by_key.one(connection, **KEY | other) is None
 
 
 def test_due_reviews_are_longest_due_first_and_none_of_the_future(connection: Connection) -> None:
     at = NOON + 10 * HOUR
-    rows = connection.execute(queries.due_reviews(7, at, limit=2 * EACH)).all()
+    rows = queries.due_reviews.rows(connection, user_id=7, at=at, limit=2 * EACH)
     items = connection.execute(select(SpacedRepetitionItem.__table__).where(SpacedRepetitionItem.user_id == 7)).all()
     assert rows == sorted((i for i in items if i.next_review_at <= at), key=lambda i: (i.next_review_at, i.id))
     assert rows[-1].next_review_at == at
-    assert connection.execute(queries.due_reviews(7, at, limit=3)).all() == rows[:3]
-    assert connection.execute(queries.due_reviews(7, NOON - timedelta(microseconds=1))).all() == []
+    assert queries.due_reviews.rows(connection, user_id=7, at=at, limit=3) == rows[:3]
+    assert queries.due_reviews.rows(connection, user_id=7, at=NOON - timedelta(microseconds=1)) == []
 
 
-@pytest.mark.parametrize("query", [queries.attempt_history, queries.due_reviews])
-def test_a_naive_time_is_refused(connection: Connection, query: Any) -> None:
-    naive = datetime(2026, 3, 1)  # noqa: DTZ001
-    statement = query(7, naive) if query is queries.due_reviews else query(7, before=(naive, 1))
-    with pytest.raises(Exception, match="needs a zone"):
-        connection.execute(statement)
+NAIVE = datetime(2026, 3, 1)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (queries.attempt_history, {"user_id": 7, "before": (NAIVE, 1)}),
+        (queries.due_reviews, {"user_id": 7, "at": NAIVE}),
+    ],
+    ids=["attempt_history", "due_reviews"],
+)
+def test_a_naive_time_is_refused(connection: Connection, query: Pattern, values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="needs a zone"):
+        query.rows(connection, **values)
+    with pytest.raises(StatementError, match="needs a zone"):
+        query.frame(connection, **values)
+
+
+PATTERNS: list[tuple[Pattern, dict[str, Any]]] = [
+    (queries.user_by_email, {"email": " User7@example.org"}),
+    (queries.attempt_history, {"user_id": 7, "limit": 9}),
+    (queries.attempt_history, {"user_id": 7, "before": (NOON + 150 * HOUR, 500)}),
+    (queries.progress_by_key, KEY),
+    (queries.due_reviews, {"user_id": 7, "at": NOON + 400 * HOUR}),
+]
+
+
+@pytest.mark.parametrize(("query", "values"), PATTERNS, ids=[query.name for query, _ in PATTERNS])
+def test_rows_frames_and_statements_say_the_same(
+    connection: Connection, query: Pattern, values: dict[str, Any]
+) -> None:
+    rows = query.rows(connection, **values)
+    assert rows
+    assert connection.execute(query.statement(**values)).all() == rows
+    frame = query.frame(connection, **values)
+    assert list(frame.columns) == list(rows[0]._fields)
+    assert frame.iloc[:, 0].tolist() == [row[0] for row in rows]
+    pd.testing.assert_frame_equal(frame, pharmdb.frame(connection, query.statement(**values)))
+
+
+@pytest.mark.parametrize(("query", "values"), PATTERNS, ids=[query.name for query, _ in PATTERNS])
+def test_a_value_that_is_missing_or_unknown_is_refused(
+    connection: Connection, query: Pattern, values: dict[str, Any]
+) -> None:
+    first = next(iter(values))
+    for wrong in ({name: value for name, value in values.items() if name != first}, values | {"other": 1}):
+        with pytest.raises(TypeError, match=rf"{query.name} takes .*{first}"):
+            query.rows(connection, **wrong)
+        with pytest.raises(TypeError, match=rf"{query.name} takes .*{first}"):
+            query.statement(**wrong)
+    with pytest.raises(ValueError, match="limit is 0 or more, not -1"):
+        query.rows(connection, **values | {"limit": -1})
+    with pytest.raises(ValueError, match="limit is 0 or more, not -1"):
+        query.statement(**values | {"limit": -1})
+
+
+def test_before_is_for_pages_only(connection: Connection) -> None:
+    with pytest.raises(TypeError, match="due_reviews has no pages"):
+        queries.due_reviews.rows(connection, user_id=7, at=NOON, before=(NOON, 1))
 
 
 # -- plans --------------------------------------------------------------------------------------------
 
 INTENDED: dict[str, tuple[Select[Any], str]] = {
-    "user by e-mail": (queries.user_by_email("user7@example.org"), "uq_users_email"),
-    "attempt history": (queries.attempt_history(7), "ix_attempts_user_id_created_at"),
+    "user by e-mail": (queries.user_by_email.statement(email="user7@example.org"), "uq_users_email"),
+    "attempt history": (queries.attempt_history.statement(user_id=7), "ix_attempts_user_id_created_at"),
     "attempt history, next page": (
-        queries.attempt_history(7, before=(NOON + 150 * HOUR, 500)),
+        queries.attempt_history.statement(user_id=7, before=(NOON + 150 * HOUR, 500)),
         "ix_attempts_user_id_created_at",
     ),
     "attempts at an entity": (
@@ -189,10 +248,13 @@ INTENDED: dict[str, tuple[Select[Any], str]] = {
         "ix_attempts_user_id_entity_type_entity_id",
     ),
     "progress by key": (
-        queries.progress_by_key(7, "m1", "c3", "t13"),
+        queries.progress_by_key.statement(**KEY),
         "uq_progress_by_tag_user_id_module_course_block_tag",
     ),
-    "due reviews": (queries.due_reviews(7, NOON + 400 * HOUR), "ix_spaced_repetition_items_user_id_next_review_at"),
+    "due reviews": (
+        queries.due_reviews.statement(user_id=7, at=NOON + 400 * HOUR),
+        "ix_spaced_repetition_items_user_id_next_review_at",
+    ),
     "active overrides": (
         select(DatasetOverride.name).where(DatasetOverride.is_active == True),  # noqa: E712
         "ix_dataset_overrides_is_active",
@@ -280,6 +342,15 @@ def test_the_index_itself_finds_where_the_next_page_starts(connection: Connectio
     assert "(user_id=? AND created_at<?)" in plan or "((user_id = '7'::bigint) AND (created_at <= " in plan
 
 
+def test_the_last_attempt_at_an_entity_is_found_by_its_index(connection: Connection) -> None:
+    """Which attempts were made before is looked up at each new one, so it must not go over all of them."""
+    values = {"user_id": 7, "entity_type": "case", "entity_id": "4", "attempt_id": 1}
+    statement = attempts.LAST_ATTEMPT.with_only_columns(Attempt.id).params(values).limit(1)
+    plan = repr(explained(connection, statement))
+    assert "ix_attempts_user_id_entity_type_entity_id" in plan
+    assert not re.search("Seq Scan|SCAN", plan)
+
+
 @pytest.mark.parametrize("pattern", INTENDED)
 def test_without_its_index_the_check_fails(filled: str, pattern: str) -> None:
     statement, index = INTENDED[pattern]
@@ -320,13 +391,13 @@ DTYPES = {
 
 @pytest.mark.parametrize(("user_id", "rows"), [(7, 50), (USERS + 1, 0)])
 def test_a_frame_has_the_same_dtypes_with_and_without_rows(connection: Connection, user_id: int, rows: int) -> None:
-    data = pharmdb.frame(connection, queries.due_reviews(user_id, NOON + 100 * HOUR))
+    data = queries.due_reviews.frame(connection, user_id=user_id, at=NOON + 100 * HOUR)
     assert len(data) == rows
     assert {column: str(dtype) for column, dtype in data.dtypes.items()} == DTYPES
 
 
 def test_a_frame_holds_the_values_of_the_rows(connection: Connection) -> None:
-    statement = queries.due_reviews(7, NOON + 100 * HOUR, limit=5)
+    statement = queries.due_reviews.statement(user_id=7, at=NOON + 100 * HOUR, limit=5)
     data = pharmdb.frame(connection, statement)
     for (_, found), row in zip(data.iterrows(), connection.execute(statement), strict=True):
         assert [None if pd.isna(value) else value for value in found] == list(row)
@@ -336,7 +407,7 @@ def test_a_frame_holds_the_values_of_the_rows(connection: Connection) -> None:
 def test_a_frame_of_every_kind_of_column(connection: Connection, rows: int) -> None:
     overrides = select(DatasetOverride.name, DatasetOverride.is_active).limit(rows)
     assert [str(d) for d in pharmdb.frame(connection, overrides).dtypes] == ["str", "boolean"]
-    attempts = pharmdb.frame(connection, queries.attempt_history(7, limit=rows))
+    attempts = queries.attempt_history.frame(connection, user_id=7, limit=rows)
     assert [str(attempts[name].dtype) for name in ("answers", "score", "feedback")] == ["object", "Float64", "object"]
     assert attempts["answers"].map(type).tolist() == [list] * rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support import raw
@@ -45,7 +46,7 @@ def test_index_query_of_attempts(seeded: str) -> None:
             session.execute(raw.insert("attempts", user_id=DEMO, created_at=f"'{time}'"))
     ((user_id,),) = ask(seeded, f"SELECT {DEMO}")
     with pharmdb.reading(pharmdb.target(seeded)) as connection:
-        history = pharmdb.frame(connection, queries.attempt_history(user_id))
+        history = queries.attempt_history.frame(connection, user_id=user_id)
     assert history["created_at"].dt.day.tolist() == [3, 2, 1]
 
 
@@ -53,7 +54,8 @@ def test_index_query_of_progress(seeded: str) -> None:
     """findUnique({ where: { userId_module_courseBlock_tag } })"""
     ((user_id,),) = ask(seeded, f"SELECT {DEMO}")
     with pharmdb.reading(pharmdb.target(seeded)) as connection:
-        found = pharmdb.frame(connection, queries.progress_by_key(user_id, "questions", "cardiology", "arrhythmias"))
+        key: dict[str, Any] = {"module": "questions", "course_block": "cardiology", "tag": "arrhythmias"}
+        found = queries.progress_by_key.frame(connection, user_id=user_id, **key)
     assert found["tag"].tolist() == ["arrhythmias"]
 
 

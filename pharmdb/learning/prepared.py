@@ -1,4 +1,4 @@
-"""The documented queries as plain rows, at nearly the driver's speed.
+"""Statements at nearly the driver's speed.
 
 SQLAlchemy makes the SQL once for each database; after that a call goes straight to the driver's cursor, and only the
 columns that need it are converted. The connection is one of database.reading, writing or keeping.
@@ -7,21 +7,21 @@ columns that need it are converted. The connection is one of database.reading, w
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
-from datetime import UTC, datetime
-from operator import methodcaller
+from collections.abc import Callable, Sequence
+from datetime import UTC
+from operator import itemgetter, methodcaller
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, TextClause, bindparam, literal_column, select, tuple_
+from sqlalchemy import BindParameter, Connection, Select, TextClause, literal_column
 from sqlalchemy.exc import DBAPIError
 
-from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, User
 from pharmdb.types import DOCUMENT, UTCDateTime
 
 # A named tuple with the query's columns.
 Row = Any
+_Arrange = Callable[[dict[str, Any]], Sequence[Any]]
 # The SQL, what makes its parameters of named values, what makes a row of the driver's.
-_Compiled = tuple[str, Callable[[dict[str, Any]], list[Any]], Callable[[Any], Row]]
+_Compiled = tuple[str, _Arrange, Callable[[Any], Row]]
 
 # Forms of one statement that are kept: callers use few limits.
 MOST_COMPILED = 64
@@ -36,7 +36,7 @@ class Prepared:
         self._binary = not any(column.type is DOCUMENT for column in self._columns)
         self._compiled: dict[tuple[str, str, int | None], _Compiled] = {}
 
-    def rows(self, connection: Connection, limit: int | None = None, **values: Any) -> list[Row]:
+    def rows(self, connection: Connection, values: dict[str, Any], limit: int | None = None) -> list[Row]:
         """The rows, at most `limit`; UTCDateTime values are aware, documents are decoded.
 
         Raises ValueError for a negative limit.
@@ -100,17 +100,7 @@ class Prepared:
             if (convert := bind.type.bind_processor(dialect)) is not None
         ]
 
-        def convert_all(values: dict[str, Any]) -> dict[str, Any]:
-            found = fixed | values
-            for name, convert in converted:
-                found[name] = convert(found[name])
-            return found
-
-        order = compiled.positiontup
-
-        def arrange(values: dict[str, Any]) -> list[Any]:
-            return list(map(convert_all(values).__getitem__, order))
-
+        arrange = _arranging(compiled.positiontup, fixed, converted)
         # A query's columns are its row's fields, whatever they are; a type checker can't know them.
         kind: Any = namedtuple("Row", [column.key for column in self._columns])  # type: ignore[misc]
         decoders = [
@@ -131,66 +121,25 @@ class Prepared:
         return str(compiled), arrange, make
 
 
+def _arranging(order: list[str], fixed: dict[str, Any], converted: list[tuple[str, Any]]) -> _Arrange:
+    """What puts named values into the order of the parameters; `converted` are those that the driver can't take."""
+    # With two names at least an itemgetter gives a tuple, and is the quickest.
+    take: _Arrange = itemgetter(*order) if len(order) > 1 else lambda values: [values[name] for name in order]
+    if not fixed and not converted:
+        return take
+
+    def arrange(values: dict[str, Any]) -> Sequence[Any]:
+        found = fixed | values
+        for name, convert in converted:
+            found[name] = convert(found[name])
+        return take(found)
+
+    return arrange
+
+
 def _decoder(type_: Any, dialect: Any, zone: str) -> Callable[[Any], Any] | None:
     """What makes a Python value of the driver's; psycopg makes documents, and times in the session's zone, itself."""
     if dialect.name == "postgresql":
         return methodcaller("astimezone", UTC) if isinstance(type_, UTCDateTime) and zone != "UTC" else None
     found: Callable[[Any], Any] | None = type_.dialect_impl(dialect).result_processor(dialect, None)
     return found
-
-
-_attempts = Attempt.__table__
-_items = SpacedRepetitionItem.__table__
-_progress = ProgressByTag.__table__
-
-_history = (
-    select(*_attempts.columns)
-    .where(_attempts.c.user_id == bindparam("user_id"))
-    .order_by(_attempts.c.created_at.desc(), _attempts.c.id.desc())
-)
-_USER_BY_EMAIL = Prepared(
-    select(User.id, User.email, User.role, User.created_at).where(User.email == bindparam("email"))
-)
-_NEWEST = Prepared(_history)
-_OLDER = Prepared(
-    _history.where(
-        tuple_(_attempts.c.created_at, _attempts.c.id)
-        < tuple_(bindparam("created_at", type_=UTCDateTime()), bindparam("id", type_=_attempts.c.id.type))
-    )
-)
-_PROGRESS_BY_KEY = Prepared(
-    select(*_progress.columns).where(
-        *(_progress.c[name] == bindparam(name) for name in ("user_id", "module", "course_block", "tag"))
-    )
-)
-_DUE = Prepared(
-    select(*_items.columns)
-    .where(_items.c.user_id == bindparam("user_id"), _items.c.next_review_at <= bindparam("at"))
-    .order_by(_items.c.next_review_at, _items.c.id)
-)
-
-
-def user_by_email(connection: Connection, email: str) -> Row | None:
-    """The user with this e-mail, in any case: id, email, role, created_at; None where there is none."""
-    found = _USER_BY_EMAIL.rows(connection, email=email.strip().lower())
-    return found[0] if found else None
-
-
-def attempt_history(
-    connection: Connection, user_id: int, *, limit: int = 50, before: tuple[datetime, int] | None = None
-) -> list[Row]:
-    """A user's attempts, newest first, all columns; `before` is (created_at, id) of the last row already seen."""
-    if before is None:
-        return _NEWEST.rows(connection, user_id=user_id, limit=limit)
-    return _OLDER.rows(connection, user_id=user_id, limit=limit, created_at=before[0], id=before[1])
-
-
-def progress_by_key(connection: Connection, user_id: int, module: str, course_block: str, tag: str) -> Row | None:
-    """One progress row by its natural key, all columns; None where there is none."""
-    found = _PROGRESS_BY_KEY.rows(connection, user_id=user_id, module=module, course_block=course_block, tag=tag)
-    return found[0] if found else None
-
-
-def due_reviews(connection: Connection, user_id: int, at: datetime, *, limit: int = 50) -> list[Row]:
-    """A user's review items that are due at a time, longest due first, all columns."""
-    return _DUE.rows(connection, user_id=user_id, at=at, limit=limit)

@@ -13,13 +13,13 @@ from typing import Any
 
 import psycopg
 import pytest
-import raw
-from conftest import DIALECTS, Databases
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from legacy import sample
 from postgres import Server
 from sqlalchemy import Engine, event, exc
+from support import raw
+from support.databases import DIALECTS, Databases
 
 import pharmdb
 from pharmdb.database import bulk, driver_errors, targets, transactions

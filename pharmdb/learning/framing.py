@@ -1,0 +1,40 @@
+"""A dataframe of any statement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import JSON, Boolean, Connection, Double, Integer, Select
+
+from pharmdb.types import StrictBoolean, UTCDateTime
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Statement = Select[*tuple[Any, ...]]
+
+
+def frame(connection: Connection, statement: Statement) -> pd.DataFrame:
+    """The rows of a statement as a dataframe with one dtype per column, also where there is no row.
+
+    Times are datetime64[us, UTC]; integers Int64, floats Float64 and booleans boolean, all of them nullable; text str.
+    """
+    import pandas as pd
+
+    result = connection.execute(statement)
+    data = pd.DataFrame(result.fetchall(), columns=list(result.keys()), dtype=object)
+    for column, selected in zip(data.columns, statement.selected_columns, strict=True):
+        data[column] = data[column].astype(_dtype(selected.type))  # type: ignore[call-overload]
+    return data
+
+
+def _dtype(type_: Any) -> str:
+    if isinstance(type_, UTCDateTime):
+        return "datetime64[us, UTC]"
+    if isinstance(type_, (StrictBoolean, Boolean)):
+        return "boolean"
+    if isinstance(type_, Integer):
+        return "Int64"
+    if isinstance(type_, Double):
+        return "Float64"
+    return "object" if isinstance(type_, JSON) else "str"

@@ -1,0 +1,59 @@
+"""How many bytes each table takes with its indexes."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from pharmdb.database import servers
+from pharmdb.models import MODELS
+
+# Of a table or an index in an SQLite file no more pages are read to learn its size.
+PAGES = 1000
+
+# By table: bytes, and whether they are "measured" or "estimated".
+Sizes = dict[str, tuple[float, str]]
+
+
+def measure(connection: Connection, counts: dict[str, int]) -> Sizes:
+    """The tables' sizes; `counts` are the tables and their numbers of rows. Nothing where the database can't tell."""
+    if connection.dialect.name == "postgresql":
+        return _on_postgresql(connection)
+    return _on_sqlite(connection, counts)
+
+
+def _on_postgresql(connection: Connection) -> Sizes:
+    """Bytes of each table with its indexes, which the server knows."""
+    names = ", ".join(f"'{model.__tablename__}'" for model in MODELS)
+    found = connection.exec_driver_sql(
+        f"SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname IN ({names}) "
+        "AND relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r'"
+    )
+    return {name: (size, "measured") for name, size in found}
+
+
+def _on_sqlite(connection: Connection, counts: dict[str, int]) -> Sizes:
+    """Bytes of each table with its indexes, and whether they were measured; nothing without dbstat.
+
+    Only the pages themselves tell how many they are: those of a large table or index are estimated from how many of
+    its rows the first ones hold.
+    """
+    if not connection.exec_driver_sql("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'").first():
+        return {}
+    sizes: dict[str, float] = {}
+    whole = servers.size(connection)
+    estimated = set()
+    trees = connection.exec_driver_sql("SELECT tbl_name, name FROM sqlite_master WHERE rootpage > 0").all()
+    for table, name in trees:
+        if table not in counts:
+            continue
+        pages, size, rows = connection.exec_driver_sql(
+            "SELECT count(*), sum(pgsize), sum(ncell) FILTER (WHERE pagetype = 'leaf') "
+            "FROM (SELECT pgsize, ncell, pagetype FROM dbstat WHERE name = ? LIMIT ?)",
+            (name, PAGES),
+        ).one()
+        if pages == PAGES:
+            estimated.add(table)
+            # An estimate is no less than what was seen.
+            size = min(max(size, size * counts[table] / max(rows or 0, 1)), whole)
+        sizes[table] = sizes.get(table, 0) + size
+    return {table: (size, "estimated" if table in estimated else "measured") for table, size in sizes.items()}
