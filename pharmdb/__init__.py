@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pharmdb.backups.restoring import restore
     from pharmdb.backups.taking import backup
     from pharmdb.cohorts.building import cohort
+    from pharmdb.command.listing import notebooks
     from pharmdb.database.targets import target
     from pharmdb.database.transactions import reading, writing
     from pharmdb.doctor.checking import check
@@ -44,6 +45,7 @@ _HOMES = {
     "inspect": "learning.inspecting",
     "list_backups": "backups.manifests",
     "migrate": "migration.migrating",
+    "notebooks": "command.listing",
     "progress_frame": "learning.frames",
     "reading": "database.transactions",
     "record_attempt": "learning.attempts",
@@ -70,6 +72,7 @@ __all__ = [
     "inspect",
     "list_backups",
     "migrate",
+    "notebooks",
     "progress_frame",
     "reading",
     "record_attempt",
