@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TextIO, TypeVar
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-# Seconds: what is done sooner needs no bar.
+T = TypeVar("T")
+# Seconds: what is done sooner needs no bar. In a notebook the bar is an output, which is stored and compared.
 DELAY = 1.5
+NOTEBOOK_DELAY = 30.0
 
 
-def bar(what: str, total: int | None = None, unit: str = " rows", **options: Any) -> tqdm[Any]:
-    """A tqdm bar on the standard error of a terminal or a notebook, and none elsewhere; it goes away at the end.
+@contextmanager
+def counting(what: str, total: int | None = None, unit: str = " rows") -> Iterator[Callable[[int], object]]:
+    """Gives a function to call with how many more are done, which moves a bar on standard error.
 
-    A command keeps what its cells print in the run file; the bar goes past that.
+    Nothing is shown but on a terminal or in a notebook, for the first moment, and afterwards. A command keeps what its
+    cells print in the run file; the bar goes past that.
     """
-    # Numbers of such a size are counted where tqdm is imported already; the import takes a moment.
+    where, delay = _looked_at()
+    if where is None:
+        yield lambda done: None
+        return
     from tqdm import tqdm
 
-    where = _looked_at()
-    return tqdm(desc=what, total=total, unit=unit, delay=DELAY, leave=False, file=where, disable=not where, **options)
+    with tqdm(desc=what, total=total, unit=unit, delay=delay, leave=False, file=where) as bar:
+        yield bar.update
 
 
-def _looked_at() -> TextIO | None:
+def counted(items: Iterable[T], what: str, total: int | None = None, unit: str = " rows") -> Iterator[T]:
+    """The items, counted by a bar as they are taken."""
+    with counting(what, total, unit) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+def _looked_at() -> tuple[TextIO | None, float]:
     if "IPython" in sys.modules:
         from IPython.core.getipython import get_ipython
 
         if hasattr(get_ipython(), "kernel"):
-            return sys.stderr
-    return sys.__stderr__ if sys.__stderr__ is not None and sys.__stderr__.isatty() else None
+            return sys.stderr, NOTEBOOK_DELAY
+    terminal = sys.__stderr__
+    return (terminal if terminal is not None and terminal.isatty() else None), DELAY

@@ -59,11 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and exit"
+    )
     completion = parser.add_argument(
         "--print-completion",
         action=_Completion,
         choices=("bash", "zsh", "tcsh"),
+        default=argparse.SUPPRESS,
         help="print a script that completes commands and options in this shell",
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -137,10 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(command: Command, values: dict[str, Any]) -> int:
+    from pharmdb.command import running
     from pharmdb.studio_app import serving
 
-    port, browser = values.pop("port"), values.pop("browser")
-    return serving.serve(command.notebook(), values, port=port, browser=browser)
+    options = {name: values.pop(name) for name in ("port", "browser")}
+    return serving.serve(running.inject(command.notebook(), values), **values, **options)
 
 
 def _run(command: Command, values: dict[str, Any], as_json: bool) -> int:

@@ -47,7 +47,7 @@ class _Stream(TextIOBase):
         return len(text)
 
 
-class _Results(DisplayHook):  # type: ignore[misc]
+class _Results(DisplayHook):
     """Keeps what the last line of a cell gives."""
 
     def write_output_prompt(self) -> None:
@@ -55,16 +55,17 @@ class _Results(DisplayHook):  # type: ignore[misc]
 
     def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
         output = {"output_type": "execute_result", "data": _encoded(format_dict), "metadata": md_dict or {}}
-        self.shell.outputs.append(output | {"execution_count": self.prompt_count})
+        shell: Any = self.shell
+        shell.outputs.append(output | {"execution_count": self.prompt_count})
 
     def finish_displayhook(self) -> None:
         """Nothing was written that could be flushed."""
 
 
-class _Displays(DisplayPublisher):  # type: ignore[misc]
+class _Displays(DisplayPublisher):
     """Keeps what a cell displays."""
 
-    def publish(self, data: dict[str, Any], metadata: dict[str, Any] | None = None, **options: Any) -> None:
+    def publish(self, data: Any, metadata: Any = None, source: Any = None, **options: Any) -> None:
         self.shell.outputs.append({"output_type": "display_data", "data": _encoded(data), "metadata": metadata or {}})
 
     def clear_output(self, wait: bool = False) -> None:
@@ -75,7 +76,7 @@ def _encoded(data: dict[str, Any]) -> dict[str, Any]:
     return {kind: b64encode(value).decode() if isinstance(value, bytes) else value for kind, value in data.items()}
 
 
-class Shell(InteractiveShell):  # type: ignore[misc]
+class Shell(InteractiveShell):
     """IPython without a profile, a history, a completer or a terminal."""
 
     def __init__(self, **options: Any) -> None:
@@ -101,7 +102,8 @@ class Shell(InteractiveShell):  # type: ignore[misc]
 
     def run(self, source: str) -> Ran:
         """Runs one cell, which can read nothing. What it raises, an interrupt too, comes back as `error`."""
-        self.outputs = outputs = []
+        outputs: list[Output] = []
+        self.outputs = outputs
         with redirect_stdout(_Stream("stdout", outputs)), redirect_stderr(_Stream("stderr", outputs)):
             done = self.run_cell(source, store_history=True)
         error = done.error_before_exec or done.error_in_exec
