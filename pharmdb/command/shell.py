@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -31,6 +32,8 @@ class Ran:
 
 class _Stream(TextIOBase):
     """What a cell prints: one output for all that comes without another one between."""
+
+    encoding = "utf-8"
 
     def __init__(self, name: str, outputs: list[Output]) -> None:
         self._name, self._outputs = name, outputs
@@ -83,7 +86,9 @@ class Shell(InteractiveShell):
         # Cells that run one after the other share it; `run` takes it away.
         self.outputs: list[Output] = []
         memory = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
-        super().__init__(config=memory, displayhook_class=_Results, display_pub_class=_Displays, **options)
+        super().__init__(  # type: ignore[no-untyped-call]
+            config=memory, displayhook_class=_Results, display_pub_class=_Displays, **options
+        )
 
     def init_ipython_dir(self, ipython_dir: Any) -> None:
         """No folder: there may be no home."""
@@ -93,6 +98,10 @@ class Shell(InteractiveShell):
 
     def init_completer(self) -> None:
         """Nobody types."""
+
+    def ask_exit(self) -> None:
+        """`exit()` in a cell."""
+        raise SystemExit(0)
 
     def showtraceback(self, *args: Any, **options: Any) -> None:
         """`run` says what was raised."""
@@ -105,7 +114,7 @@ class Shell(InteractiveShell):
         outputs: list[Output] = []
         self.outputs = outputs
         with redirect_stdout(_Stream("stdout", outputs)), redirect_stderr(_Stream("stderr", outputs)):
-            done = self.run_cell(source, store_history=True)
+            done = self.run_cell(source, store_history=True)  # type: ignore[no-untyped-call]
         error = done.error_before_exec or done.error_in_exec
         if error is not None:
             outputs.append(self._told(error))
@@ -122,13 +131,15 @@ class Shell(InteractiveShell):
 def shell() -> Iterator[Shell]:
     """A shell for one notebook. Afterwards the process is as it was, without its standard input meanwhile."""
     standard_input = sys.stdin
-    with open(os.devnull, encoding="utf-8") as nothing:
+    with open(os.devnull, encoding="utf-8") as nothing, warnings.catch_warnings():
+        # Said of every SystemExit.
+        warnings.filterwarnings("ignore", "To exit:", UserWarning)
         # Whoever asks gets the end of a file at once, and would wait forever else.
         sys.stdin = nothing
         made = Shell.instance()
         try:
             yield made
         finally:
-            made.restore_sys_module_state()
+            made.restore_sys_module_state()  # type: ignore[no-untyped-call]
             Shell.clear_instance()
             sys.stdin = standard_input
