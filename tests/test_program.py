@@ -30,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, with braces and a space in its name, whose notebooks the runner finds; runs/ goes there too."""
     folder = tmp_path / "a {b} c"
     (folder / "notebooks").mkdir(parents=True)
-    monkeypatch.setattr(settings, "SOURCE", folder)
+    monkeypatch.setattr(settings, "notebooks", lambda: folder / "notebooks")
     monkeypatch.setenv("PHARMDB_HOME", str(folder))
     return folder
 
@@ -401,7 +401,7 @@ def test_a_command_that_is_stopped_leaves_nothing_behind(project: Path, number: 
     with closing(sqlite3.connect(project / "kept.db")) as connection:
         connection.executescript("CREATE TABLE rows (n); INSERT INTO rows VALUES (1)")
     (project / "home").mkdir()
-    code = f"import sys, pathlib; from pharmdb import settings; settings.SOURCE = pathlib.Path({str(project)!r})\n"
+    code = "import sys, pathlib; from pharmdb import settings; settings.notebooks = lambda: pathlib.Path('notebooks')\n"
     environment = os.environ | dict.fromkeys(("HOME", "TMPDIR"), str(project / "home")) | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-c", f"{code}from pharmdb.command import program; sys.exit(program.main(['long']))"],
