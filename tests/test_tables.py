@@ -44,13 +44,14 @@ def test_values_are_shown_as_a_person_writes_them() -> None:
         {
             "f": pd.array([0.1 + 0.2, None], dtype="Float64"),
             "t": pd.to_datetime(["2026-01-02 03:04:05+00:00", None]),
+            "d": pd.to_datetime(["2026-01-02", "2026-01-03"]),
             "s": ["a\nb", "\x1b[31m"],
         }
     )
     assert tables.table(frame, 80).splitlines() == [
-        "  f  t                          s",
-        "0.3  2026-01-02 03:04:05+00:00  a\\nb",
-        "                                \\x1b[31m",
+        "  f  t                          d           s",
+        "0.3  2026-01-02 03:04:05+00:00  2026-01-02  a\\nb",
+        "                                2026-01-03  \\x1b[31m",
     ]
 
 

@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     epilog = textwrap.fill(_PATHS.format(home=settings.home()), width, break_on_hyphens=False)
     parser = argparse.ArgumentParser(
         prog="pharmdb",
-        description="The database of the Pharmacology Trainer. Each command runs the notebook of its name.",
+        description=tables.plain(
+            "The database of the Pharmacology Trainer. Each command runs the notebook of its name.", width
+        ),
         epilog=epilog,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -88,7 +90,7 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> list[argp
     """An option for each parameter, and those of every command. Gives the ones that take a path."""
     actions = []
     for parameter in command.parameters:
-        help_ = f"{parameter.help} (default: {parameter.default!r})".replace("%", "%%")
+        help_ = (parameter.help + _default(parameter)).replace("%", "%%")
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         if parameter.type != "bool":
             metavar = parameter.type.upper().replace(" OR ", "|")
@@ -108,6 +110,12 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> list[argp
     else:
         parser.add_argument("--json", action="store_true", dest="as_json", help="print the outcome as one JSON object")
     return actions
+
+
+def _default(parameter: parameters.Parameter) -> str:
+    """What stands behind the help; what an empty default means, the help says itself."""
+    default = {True: "yes", False: "no"}[parameter.default] if parameter.type == "bool" else parameter.default
+    return f" (default: {default})" if default != "" else ""
 
 
 def _port(value: str) -> int:

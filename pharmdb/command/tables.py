@@ -59,6 +59,8 @@ def _text(value: Any) -> str:
 
     if pd.isna(value) is True:
         return ""
+    if isinstance(value, pd.Timestamp) and value.tzinfo is None and value == value.normalize():
+        return str(value.date())
     if isinstance(value, float):
         return f"{value:.0f}" if math.isfinite(value) and abs(value) >= 1e6 else f"{value:.6g}"
     # A character that moves the cursor would break the table.
