@@ -136,12 +136,16 @@ def serve(
         page.write_text(json.dumps(notebook | {"cells": cells}), encoding="utf-8")
         server: Any = Server(config=configuration(token, port, folder))
         server.initialize([str(page)])
-        url = f"http://localhost:{port}/?token={token}"
-        print(f"The studio: {url}\nCtrl+C ends it.", flush=True)
-        if browser and _has_screen():
-            IOLoop.current().add_callback(webbrowser.open, url)
+        # The loop runs as soon as the server listens.
+        IOLoop.current().add_callback(_announce, f"http://localhost:{port}/?token={token}", browser)
         server.start()
     return 0
+
+
+def _announce(url: str, browser: bool) -> None:
+    print(f"The studio: {url}\nCtrl+C ends it.", flush=True)
+    if browser and _has_screen():
+        webbrowser.open(url)
 
 
 def _look(database_url: str, model: str) -> None:

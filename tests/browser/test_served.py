@@ -21,6 +21,7 @@ from conftest import Databases
 from playwright.sync_api import Browser, Page, expect
 from steps import column_texts, filter_by, ready
 
+import pharmdb
 from pharmdb.command import program
 from pharmdb.database import targets, transactions
 from pharmdb.studio_app import browsing, serving
@@ -287,6 +288,17 @@ def test_a_taken_port_is_said_with_a_free_one(databases: Databases, capsys: pyte
     assert f"port {port} free" in said
     free = int(re.search(r"next: +pharmdb studio --port (\d+)", said)[1])  # type: ignore[index]
     assert free != port
+
+
+def test_a_schema_that_is_not_the_newest_is_said(databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
+    url = databases.seeded("sqlite")
+    pharmdb.migrate(url, revision="-1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert program.main(["studio", "--port", str(taken.getsockname()[1]), "--database-url", url]) == 1
+    said = capsys.readouterr().err
+    assert "RevisionError" in said
+    assert "pharmdb migrate --database-url" in said
 
 
 @pytest.mark.parametrize("options", [["--model", "Nobody"], ["--database-url", "sqlite:////nonexistent/x.db"]])
