@@ -48,7 +48,7 @@ cohort: .venv/done ## add a thousand synthetic learners; safe to repeat
 	@$(BIN)/pharmdb cohort
 
 studio: .venv/done ## browse and edit the database at http://localhost:5555
-	@$(BIN)/python -m pharmdb.studio_app.serving
+	@$(BIN)/pharmdb studio
 
 lab: .venv/done ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab --notebook-dir=notebooks

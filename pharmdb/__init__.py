@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pharmdb.backups.restoring import restore as restore
     from pharmdb.backups.taking import backup as backup
     from pharmdb.cohorts.building import cohort as cohort
+    from pharmdb.command.listing import notebooks as notebooks
     from pharmdb.database.targets import target as target
     from pharmdb.database.transactions import reading as reading
     from pharmdb.database.transactions import writing as writing
@@ -49,6 +50,7 @@ _HOMES = {
     "inspect": "learning.inspecting",
     "list_backups": "backups.manifests",
     "migrate": "migration.migrating",
+    "notebooks": "command.listing",
     "progress_frame": "learning.frames",
     "reading": "database.transactions",
     "record_attempt": "learning.attempts",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from base64 import b64decode
 from pathlib import Path
@@ -16,16 +15,19 @@ from tempfile import TemporaryDirectory
 import nbformat
 from nbclient import NotebookClient
 from support import legacy
+from support.studying import study
 
-from pharmdb.command.program import without_widgets
+import pharmdb
+from pharmdb.command.running import without_widgets
 
 ROOT = Path(__file__).resolve().parents[1]
-# The order in which they are run, and tested: each finds the known-good database.
-ORDER = ("reset", "seed", "migrate", "inspect", "backup", "doctor", "restore", "studio", "upgrade", "cohort")
+# The order in which they are run, and tested. Up to the reset there is a learner at work; then it is the seed alone.
+ORDER = ("index", "inspect", "reset", "seed", "migrate", "backup", "doctor", "restore", "studio", "upgrade", "cohort")
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "data/catalogue", "pyproject.toml")
 
 
-def main() -> None:
+def main(*names: str) -> None:
+    """Stores the outputs of these notebooks, or of all."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "pharmdb"
         for name in COPIED:
@@ -37,14 +39,17 @@ def main() -> None:
                 del os.environ[name]
         os.environ["PYTHONPATH"] = str(copy)
         os.environ["PHARMDB_SOURCE"] = str(legacy.sample(Path(folder)))
-        subprocess.run([sys.executable, "-c", "import pharmdb; pharmdb.reset()"], check=True, cwd=copy)
-        for name in ORDER:
+        url = f"sqlite:///{copy / 'data' / 'pharm.db'}"
+        pharmdb.reset(url)
+        study(url)
+        for name in names or ORDER:
             notebook = nbformat.read(copy / "notebooks" / f"{name}.ipynb", as_version=4)
             NotebookClient(notebook, resources={"metadata": {"path": str(copy / "notebooks")}}).execute()
             notebook.metadata.language_info = {"name": "python"}
-            without_widgets(notebook)
+            notebook.metadata.pop("widgets", None)
             for cell in notebook.cells:
                 cell.metadata.pop("execution", None)
+                without_widgets(cell.get("outputs", []))
             nbformat.write(notebook, ROOT / "notebooks" / f"{name}.ipynb")
             if name == "inspect":
                 _store_schema(notebook)
@@ -59,4 +64,4 @@ def _store_schema(notebook: nbformat.NotebookNode) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

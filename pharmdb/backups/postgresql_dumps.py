@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pharmdb import settings
+from pharmdb import progress, settings
 from pharmdb.backups import manifests
 from pharmdb.database import servers, targets
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError
@@ -141,7 +141,7 @@ def digest_postgresql(connection: Connection) -> Digest:
     for name, quoted in list(tables):
         names[quoted] = name
         with driver.cursor() as cursor, cursor.copy(f"COPY {quoted} TO STDOUT") as rows:
-            found[quoted] = _hash(rows)
+            found[quoted] = _hash(rows, f"read {name}")
     return _digest(found, names)
 
 
@@ -153,7 +153,7 @@ def digest_dump(copy: Path, server: int) -> Digest:
         if kind == "copy":
             quoted = _copied_table(text)
             names[quoted] = _unquote(quoted)
-            found[quoted] = _hash(rows)
+            found[quoted] = _hash(rows, f"verify {names[quoted]}")
     return _digest(found, names)
 
 
@@ -170,14 +170,17 @@ def _unquote(qualified: str) -> str:
     return (found.group(1) or found.group(2)).replace('""', '"')
 
 
-def _hash(chunks: Iterable[Any]) -> tuple[int, str]:
+def _hash(chunks: Iterable[Any], what: str) -> tuple[int, str]:
     """How many lines, and the hash of all of them."""
     sha = hashlib.sha256()
     count = 0
-    for chunk in chunks:
-        sha.update(chunk)
-        # Within a value a line break is written as \\n.
-        count += bytes(chunk).count(b"\n")
+    with progress.counting(what) as advance:
+        for chunk in chunks:
+            sha.update(chunk)
+            # Within a value a line break is written as \\n.
+            lines = bytes(chunk).count(b"\n")
+            advance(lines)
+            count += lines
     return count, sha.hexdigest()
 
 
@@ -256,8 +259,9 @@ def load_postgresql(connection: Connection, copy: Path) -> None:
             if kind == "sql":
                 cursor.execute(text)
                 continue
-            with cursor.copy(text) as target:
+            with cursor.copy(text) as target, progress.counting(f"load {_copied_table(text)}") as advance:
                 for lines in rows:
                     target.write(lines)
+                    advance(lines.count(b"\n"))
         # The dump empties the search path for itself.
         cursor.execute("RESET search_path")

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pharmdb import settings
+from pharmdb import progress, settings
 from pharmdb.database import sqlite_codes, targets
 from pharmdb.errors import LockedError
+
+# Pages that are copied at once; between two such steps an interrupt is heard.
+STEP = 4096
 
 
 @contextmanager
@@ -43,8 +46,16 @@ def snapshot_sqlite(source: Path, copy: Path) -> Iterator[sqlite3.Connection]:
 
 def copy_sqlite(snapshot: sqlite3.Connection, copy: Path) -> None:
     """Copies a snapshot by the online backup API while others write."""
-    with open_sqlite(copy, "rwc") as target:
-        snapshot.backup(target, progress=_deadline())
+    with open_sqlite(copy, "rwc") as target, progress.counting("back up", unit=" pages") as advance:
+        patience, before = _deadline(), 0
+
+        def look(status: int, remaining: int, total: int) -> None:
+            nonlocal before
+            patience(status, remaining, total)
+            advance(total - remaining - before)
+            before = total - remaining
+
+        snapshot.backup(target, pages=STEP, progress=look)
         # The copy is one file: no -wal beside it that could be lost.
         target.execute("PRAGMA journal_mode = DELETE")
 
@@ -53,11 +64,11 @@ def _deadline() -> Any:
     """The backup API waits for a lock without end; this ends it."""
     limit = time.monotonic() + settings.lock_timeout()
 
-    def progress(status: int, remaining: int, total: int) -> None:
+    def wait(status: int, remaining: int, total: int) -> None:
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > limit:
             raise sqlite_codes.busy()
 
-    return progress
+    return wait
 
 
 def check_sqlite(path: Path) -> list[str]:
@@ -137,23 +148,29 @@ def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Con
         pass
 
     patience = _deadline()
-    checked = False
+    checked, before = False, 0
 
-    def progress(status: int, remaining: int, total: int) -> None:
-        nonlocal checked
+    def look(status: int, remaining: int, total: int) -> None:
+        nonlocal checked, before
         patience(status, remaining, total)
+        advance(total - remaining - before)
+        before = total - remaining
         # From the first page on the target is locked, so this look is the last word.
         if total and not checked and monitor is not None:
             checked = True
             if data_version(monitor) != seen:
                 raise WrittenSinceError
 
-    with open_sqlite(copy) as source, open_sqlite(target, "rwc") as destination:
+    with (
+        open_sqlite(copy) as source,
+        open_sqlite(target, "rwc") as destination,
+        progress.counting("restore", unit=" pages") as advance,
+    ):
         source.execute("BEGIN")
         destination.execute("PRAGMA busy_timeout = 100")
         try:
             # One page a step: the first step must not be the last, or the look would come too late.
-            source.backup(destination, pages=1, progress=progress, sleep=0.05)
+            source.backup(destination, pages=1, progress=look, sleep=0.05)
         except WrittenSinceError:
             return False
     return True

@@ -32,15 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BackupReport:
-    """What was backed up: `tables` (table, rows), `backups` as list_backups gives them, `outcome`."""
+    """What was backed up: `tables` (table, rows), `backups` as list_backups gives them, `outcome`.
+
+    `backup` is None where the backups were only listed.
+    """
 
     target: str
-    backup: Backup
+    backup: Backup | None
     all: list[Backup] = field(repr=False)
 
     @property
     def tables(self) -> pd.DataFrame:
-        return self.backup.contents
+        return manifests.contents(self.backup.tables if self.backup else {})
 
     @property
     def backups(self) -> pd.DataFrame:
@@ -50,18 +53,22 @@ class BackupReport:
     def outcome(self) -> pd.DataFrame:
         return reports.outcome(
             ok=True,
-            changed=f"{self.backup.rows} rows backed up and verified",
-            fingerprint=self.backup.fingerprint,
-            next=targets.command(self.target, "pharmdb restore"),
+            changed=f"{self.backup.rows} rows backed up and verified" if self.backup else "nothing",
+            fingerprint=self.backup.fingerprint if self.backup else "",
+            next=targets.command(self.target, "pharmdb restore" if self.all else "pharmdb backup"),
         )
 
 
-def backup(database_url: str = "") -> BackupReport:
+def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
     """Backs the database up into data/backups while others go on writing, and verifies the copy.
+
+    With `list_only` the backups that are there are listed, and the database is not even opened.
 
     Raises BackupError where there is nothing to back up or the copy is not sound, UnavailableError, LockedError.
     """
     target = targets.target(database_url)
+    if list_only:
+        return BackupReport(str(target), None, manifests.of(target))
     with transactions.reading(target) as connection:
         taken = take(connection, target)
     if taken is None:

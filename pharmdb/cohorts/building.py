@@ -7,9 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
-from tqdm import tqdm
 
-from pharmdb import reports
+from pharmdb import progress, reports
 from pharmdb.cohorts import batches, cohort_charts
 from pharmdb.database import bulk, environments, locks, targets, transactions
 from pharmdb.errors import ParameterError, ProtectedError
@@ -25,9 +24,6 @@ MOST_LEARNERS = 999_999
 MOST_DAYS = 730
 # Learners of one transaction: few enough to hold what they do in memory, and to lose little by a crash.
 BATCH = 500
-# Seconds of work before there is a progress bar; none for a cohort of the usual size, whose notebook is compared.
-DELAY = 2
-USUAL = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +148,7 @@ def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, rand
     created, unchanged = ({model.__tablename__: 0 for model in MODELS} for _ in range(2))
     with (
         transactions.keeping(target) as transaction,
-        tqdm(total=learners, unit=" learners", delay=DELAY, leave=False, disable=learners <= USUAL) as bar,
+        progress.counting("cohort", learners, " learners") as advance,
     ):
         for first in range(1, learners + 1, BATCH):
             last = min(first + BATCH - 1, learners)
@@ -162,7 +158,7 @@ def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, rand
                 # It may have been reset since the last batch.
                 _guard(connection, target)
                 _add(connection, target, batch, created, unchanged)
-            bar.update(last - first + 1)
+            advance(last - first + 1)
     return CohortReport(str(target), learners, days, random_seed, created, unchanged, target)
 
 

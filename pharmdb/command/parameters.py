@@ -8,6 +8,7 @@ import io
 import re
 import tokenize
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,6 +24,11 @@ class Parameter:
     default: Any
     help: str
 
+    @property
+    def option(self) -> str:
+        """Its name on the command line. One that clashes with Python's own has an underscore behind it."""
+        return "--" + self.name.rstrip("_").replace("_", "-")
+
 
 def parameters(notebook: dict[str, Any]) -> list[Parameter]:
     """The parameters of a notebook in the order of its cell. Raises ValueError for a line without a plain type."""
@@ -37,7 +43,7 @@ def parameters(notebook: dict[str, Any]) -> list[Parameter]:
     for node in ast.parse(source).body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
             raise ValueError(f"a parameter reads `name: type = default  # help`, not {ast.unparse(node)}")
-        kind = ast.unparse(node.annotation)
+        kind = ast.unparse(node.annotation).strip("'")
         if kind not in TYPES:
             raise ValueError(f"a parameter's type is one of {', '.join(TYPES)}, not {kind}")
         default = ast.literal_eval(node.value)
@@ -52,12 +58,36 @@ def _text(value: str) -> str:
         raise argparse.ArgumentTypeError("not UTF-8") from None
     plain = unquote(value)
     if mask(plain) != plain or re.search(r"://[^/?#]*:.*@", plain):
-        # Papermill would write it into the run file, so it is refused before there is one.
+        # It would be written into the run file, so it is refused before there is one.
         raise argparse.ArgumentTypeError(
             "a URL that holds a password is written into run files and process lists; "
             "export PHARMDB_URL=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service"
         )
     return value
+
+
+def _path(value: str) -> str:
+    """Relative to the caller's folder, as in every program; the notebook itself works in the home."""
+    try:
+        return str(Path.cwd() / Path(_text(value)).expanduser()) if value else ""
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def absolute(value: str) -> str:
+    """A URL as it is; a path, also as Prisma writes it (file:old.db), from the caller's folder."""
+    if "://" in value:
+        return value
+    if value.startswith("file:"):
+        value = value.removeprefix("file:").partition("?")[0]
+    return str(Path.cwd() / Path(value).expanduser()) if value else ""
+
+
+def _path_or_url(value: str) -> str:
+    try:
+        return absolute(_text(value))
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _integer(value: str) -> int:
@@ -66,4 +96,11 @@ def _integer(value: str) -> int:
     return int(value)
 
 
-TYPES: dict[str, Any] = {"str": _text, "int": _integer, "float": float, "bool": None}
+TYPES: dict[str, Any] = {
+    "str": _text,
+    "path": _path,
+    "path or url": _path_or_url,
+    "int": _integer,
+    "float": float,
+    "bool": None,
+}

@@ -3,154 +3,276 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import io
 import json
 import os
-import re
+import signal
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pharmdb import settings
-from pharmdb.command import parameters
-from pharmdb.errors import mask
+from pharmdb.command import parameters, tables
+from pharmdb.command.listing import Command, commands
+from pharmdb.errors import PharmdbError, mask
 
 RUNS_KEPT = 20
+_PATHS = "A path is relative to the folder you are in, a relative SQLite URL (sqlite:///…) to {home}."
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what is begun is rolled back and tidied up, as after Ctrl-C."""
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"pharmdb {version('pharmdb')}")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    paths: Sequence[argparse.Action] = ()
+
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, __: str | None = None) -> None:
+        import shtab
+
+        for action in self.paths:
+            vars(action)["complete"] = shtab.FILE
+        print(shtab.complete(parser, shell))
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
+    width = tables.width()
+    epilog = textwrap.fill(_PATHS.format(home=settings.home()), width, break_on_hyphens=False)
     parser = argparse.ArgumentParser(
         prog="pharmdb",
-        description="The database of the Pharmacology Trainer. Each command runs the notebook of its name.",
+        description=tables.plain(
+            "The database of the Pharmacology Trainer. Each command runs the notebook of its name.", width
+        ),
+        epilog=epilog,
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="verb", required=True, metavar="command")
-    for path in sorted(settings.notebooks().glob("*.ipynb")):
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        title, _, rest = "".join(notebook["cells"][0]["source"]).partition("\n")
-        text = re.sub(r"[*`]", "", rest.strip())
-        command = commands.add_parser(
-            path.stem,
-            help=title.lstrip("# "),
-            description=text,
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and exit"
+    )
+    completion = parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        default=argparse.SUPPRESS,
+        help="print a script that completes commands and options in this shell",
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for command in commands():
+        sub = subparsers.add_parser(
+            command.name,
+            help=command.title,
+            description=tables.plain(command.text, width),
+            epilog=epilog,
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        for parameter in parameters.parameters(notebook):
-            option = "--" + parameter.name.replace("_", "-")
-            help_ = f"{parameter.help} (default: {parameter.default!r})".replace("%", "%%")
-            if parameter.type == "bool":
-                command.add_argument(
-                    option, action=argparse.BooleanOptionalAction, default=parameter.default, help=help_
-                )
-            else:
-                command.add_argument(
-                    option,
-                    type=parameters.TYPES[parameter.type],
-                    default=parameter.default,
-                    help=help_,
-                    metavar=parameter.type.upper(),
-                )
+        sub.set_defaults(command=command)
+        vars(completion)["paths"] = [*vars(completion).get("paths", ()), *_add_options(sub, command)]
     return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, command: Command) -> list[argparse.Action]:
+    """An option for each parameter, and those of every command. Gives the ones that take a path."""
+    actions = []
+    for parameter in command.parameters:
+        help_ = (parameter.help + _default(parameter)).replace("%", "%%")
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        if parameter.type != "bool":
+            metavar = parameter.type.upper().replace(" OR ", "|")
+            how = {"type": parameters.TYPES[parameter.type], "metavar": metavar}
+        action = parser.add_argument(
+            parameter.option, dest=parameter.name, default=parameter.default, help=help_, **how
+        )
+        actions += [action] if parameter.type.startswith("path") else []
+    if command.served:
+        parser.add_argument("--port", type=_port, default=5555, metavar="PORT", help="where to serve (default: 5555)")
+        parser.add_argument(
+            "--browser",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="open it in a browser, if there is one",
+        )
+    else:
+        parser.add_argument("--json", action="store_true", dest="as_json", help="print the outcome as one JSON object")
+    return actions
+
+
+def _default(parameter: parameters.Parameter) -> str:
+    """What stands behind the help; what an empty default means, the help says itself."""
+    default = {True: "yes", False: "no"}[parameter.default] if parameter.type == "bool" else parameter.default
+    return f" (default: {default})" if default != "" else ""
+
+
+def _port(value: str) -> int:
+    if not value.isascii() or not value.isdecimal() or not 1 <= int(value) <= 65_535:
+        raise argparse.ArgumentTypeError(f"not a port from 1 to 65535: {value!r}")
+    return int(value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 only if the notebook ran to its end and its outcome says ok."""
-    values = vars(_parser().parse_args(arguments))
-    verb = values.pop("verb")
-    # A notebook that asks for input would wait forever, and papermill reads a piped one as a notebook.
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    run = _run_file(verb)
+    # Importing makes many objects that stay; to look for garbage among them takes a sixth of a command's time.
+    gc.set_threshold(100_000, 50, 50)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with _quiet_without_reader():
+        values = vars(_parser().parse_args(arguments))
+    command, as_json = values.pop("command"), values.pop("as_json", False)
     try:
-        notebook = _execute(settings.notebooks() / f"{verb}.ipynb", run, values)
-        _keep_plain(run)
-    except KeyboardInterrupt:
-        print(f"pharmdb {verb}: interrupted; the run is in {_shown(run)}", file=sys.stderr)
-        return 130
-    except Exception as error:  # noqa: BLE001 - every failure of a run is told, and none is a traceback
-        _print_until_failure(run)
-        print(mask(_failure(verb, error)), f"\n\nThe run is in {_shown(run)}", sep="", file=sys.stderr)
+        if source := os.environ.get("PHARMDB_SOURCE"):
+            # As typed: from the caller's folder.
+            os.environ["PHARMDB_SOURCE"] = parameters.absolute(source)
+        with _terminable():
+            return _serve(command, values) if command.served else _run(command, values, as_json)
+    except Exception as error:  # noqa: BLE001 - every failure is told, and none is a traceback
+        _fail(command, error, as_json)
         return 1
-    shown = [_as_text(cell) for cell in notebook.cells[2:]]
-    if not shown or not shown[-1]:
-        print(f"pharmdb {verb}: stopped before its end; the run is in {_shown(run)}", file=sys.stderr)
-        return 1
-    print("\n\n".join(text for text in shown if text))
-    print(f"\nThe run is in {_shown(run)}")
-    return 0 if _says_ok(shown[-1]) else 1
+    except KeyboardInterrupt as error:
+        _fail(command, error, as_json)
+        return _status_of(error)
 
 
-def without_widgets(notebook: dict[str, Any]) -> None:
-    """Takes the widgets out: without their kernel they would be blank, and hide the tables beside them."""
-    notebook["metadata"].pop("widgets", None)
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+def _serve(command: Command, values: dict[str, Any]) -> int:
+    from pharmdb.command import running
+    from pharmdb.studio_app import serving
+
+    options = {name: values.pop(name) for name in ("port", "browser")}
+    return serving.serve(running.inject(command.notebook(), values), **values, **options)
 
 
-def _keep_plain(run: Path) -> None:
-    notebook = json.loads(run.read_text(encoding="utf-8"))
-    without_widgets(notebook)
-    run.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def _run(command: Command, values: dict[str, Any], as_json: bool) -> int:
+    from pharmdb.command import running
+
+    file = running.RunFile(command.notebook(), _run_file(command.name), values, command.path)
+    run = running.Run()
+    try:
+        running.execute(file, run)
+    except KeyboardInterrupt as error:
+        # Between two cells.
+        run.error = error
+    finally:
+        file.end()
+    if not as_json:
+        with _quiet_without_reader():
+            if texts := list(_texts(run.steps[1:])):
+                print("\n\n".join(texts))
+    if run.outcome is None:
+        _fail(command, run.error, as_json, file.path)
+        return _status_of(run.error) if isinstance(run.error, KeyboardInterrupt) else 1
+    with _quiet_without_reader():
+        if as_json:
+            print(_json(run.outcome | {"run": str(file.path)}))
+        else:
+            print(f"\nThe run is in {_shown(file.path)}")
+    return 0 if run.outcome["ok"] else 1
 
 
-def _says_ok(outcome: str) -> bool:
-    """Whether the outcome row, if there is one, begins with a true `ok`."""
-    header, *rows = outcome.splitlines()
-    return header.split()[:1] != ["ok"] or (bool(rows) and rows[0].split()[1:2] == ["True"])
+def _fail(command: Command, error: BaseException | None, as_json: bool, path: Path | None = None) -> None:
+    """Says what stopped a command, for a program too, and where the run file is."""
+    if as_json:
+        with _quiet_without_reader():
+            run = {"run": str(path)} if path else {}
+            print(_json({"ok": False, "error": _as_data(error)} | run))
+    where = f"\n\nThe run is in {_shown(path)}" if path else ""
+    print(_sentence(command, error) + where, file=sys.stderr)
 
 
-def _print_until_failure(run: Path) -> None:
-    """The tables that a failed run did show: the doctor's tell what is wrong."""
-    if run.exists():
-        cells = json.loads(run.read_text(encoding="utf-8"))["cells"]
-        texts = [
-            o["data"]["text/plain"] for c in cells for o in c.get("outputs", []) if o["output_type"] == "execute_result"
-        ]
-        if texts:
-            print("\n\n".join("".join(text) for text in texts), flush=True)
+def _texts(steps: list[tuple[dict[str, Any], Any]]) -> Iterator[str]:
+    width, heading = tables.width(), ""
+    for cell, ran in steps:
+        if cell["cell_type"] == "markdown":
+            heading = tables.plain("".join(cell["source"]), width)
+        for output in ran.outputs if ran else ():
+            text = output.get("text", "") if output.get("name") != "stderr" else ""
+            if "data" in output:
+                result = ran.result if output["output_type"] == "execute_result" else None
+                text = tables.rendered(result, output["data"].get("text/plain", ""), width)
+            if text.strip():
+                yield from filter(None, (heading, text.rstrip("\n")))
+                heading = ""
 
 
-def _as_text(cell: Any) -> str:
-    """What a cell has to say on a terminal: a heading, or the result of the code."""
-    if cell.cell_type == "markdown":
-        return str(cell.source).lstrip("# ")
-    return "\n".join(o.data["text/plain"] for o in cell.outputs if o.output_type == "execute_result")
+def _sentence(command: Command, error: BaseException | None) -> str:
+    """What stopped a command, for a person."""
+    if error is None or isinstance(error, SystemExit):
+        return f"pharmdb {command.name}: stopped before its end, which is an outcome"
+    if isinstance(error, KeyboardInterrupt):
+        return f"pharmdb {command.name}: interrupted; what it had begun was rolled back"
+    return mask(f"pharmdb {command.name}: {type(error).__name__}: {error}")
 
 
-def _execute(notebook: Path, run: Path, values: dict[str, Any]) -> Any:
-    # jsonschema would compile a grammar for IRIs, which takes a second; no notebook holds one.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    import papermill
-
-    # Papermill takes both paths as format strings.
-    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, run)]
-    return papermill.execute_notebook(
-        *paths,
-        parameters=values,
-        progress_bar=sys.stderr.isatty(),
-        # Where a verb takes long, its own progress bar comes through.
-        stderr_file=sys.stderr if sys.stderr.isatty() else None,
-        kernel_manager_class="pharmdb.command.kernels.LocalKernelManager",
-        shutdown_kernel="immediate",
-    )
+def _as_data(error: BaseException | None) -> dict[str, str]:
+    """What stopped a command, for a program."""
+    parts = ("expected", "found", "unchanged", "command", "note")
+    if isinstance(error, PharmdbError):
+        told = {part: getattr(error, part, "") for part in parts}
+        told["command"] = told["command"] or getattr(error, "next", "")
+    else:
+        told = dict.fromkeys(parts, "")
+        told |= {"expected": "a run to its end, which is an outcome", "found": mask(str(error or ""))}
+    return {"type": type(error).__name__ if error is not None else "Incomplete"} | told
 
 
-def _failure(verb: str, error: Exception) -> str:
-    name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
-    if name == "CellExecutionError" or "Kernel died" in value:
-        return f"pharmdb {verb}: the kernel died; was it killed, or out of memory?"
-    return f"pharmdb {verb}: {name}: {value}"
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _run_file(verb: str) -> Path:
-    """A new path below runs/; of each verb the newest files are kept."""
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def terminate(number: int, frame: Any) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:
+        # Not the main thread: then it is not ours to say.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _status_of(interrupt: KeyboardInterrupt) -> int:
+    return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+
+
+@contextmanager
+def _quiet_without_reader() -> Iterator[None]:
+    """`pharmdb … | head` reads what it wants and goes; what is left to say goes nowhere."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run_file(name: str) -> Path:
+    """A new path below runs/; of each command the newest files are kept."""
     settings.runs().mkdir(parents=True, exist_ok=True)
-    old = sorted(settings.runs().glob(f"{verb}-[0-9]*.ipynb"))[: -RUNS_KEPT + 1]
+    old = sorted(settings.runs().glob(f"{name}-[0-9]*.ipynb"))[: -RUNS_KEPT + 1]
     for path in old:
         path.unlink(missing_ok=True)
-    return settings.runs() / f"{verb}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z-{os.getpid()}.ipynb"
+    return settings.runs() / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z-{os.getpid()}.ipynb"
 
 
 def _shown(path: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy.exc import DBAPIError
 
+from pharmdb import progress
 from pharmdb.database import dialect, driver_errors, environments, servers, targets, transactions
 from pharmdb.doctor import content, remedies, results, structure, surroundings
 from pharmdb.doctor.context import Context
@@ -27,7 +28,7 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
             findings.append(Finding("answers", results.OK, "yes"))
             whole = thorough or servers.size(connection) <= servers.LARGE
             context = Context(connection, target, environments.environment(connection), whole)
-            for look in _CHECKS:
+            for look in progress.counted(_CHECKS, "doctor", len(_CHECKS), " checks"):
                 if look not in _AT_HEAD or not _failed(findings, "revision"):
                     findings.extend(_guarded(look, context, drifted=_failed(findings, "drift")))
     except PharmdbError as error:

@@ -40,6 +40,7 @@ class Inspection:
     """
 
     target: str
+    user_email: str
     days: int
     tables: pd.DataFrame
     user: pd.DataFrame
@@ -68,11 +69,11 @@ class Inspection:
 
     @property
     def outcome(self) -> pd.DataFrame:
-        """One row: ok, changed, rows (int64, of all tables), user (found or not), next."""
-        found = "found" if len(self.user) else "not found"
+        """One row: ok, changed, rows (int64, of all tables), user, next. Not ok where there is no such user."""
+        found = "found" if len(self.user) else f"there is no user {self.user_email}"
         next_ = targets.command(self.target, "pharmdb seed")
         return reports.table(
-            [(True, "nothing, read-only", int(self.tables["rows"].sum()), found, next_)],
+            [(bool(len(self.user)), "nothing, read-only", int(self.tables["rows"].sum()), found, next_)],
             {"ok": "bool", "changed": "str", "rows": "int64", "user": "str", "next": "str"},
         )
 
@@ -98,6 +99,7 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
         user_id = int(user["id"].iloc[0]) if len(user) else -1
         return Inspection(
             target=str(target),
+            user_email=user_email,
             days=days,
             tables=_tables(connection),
             user=user,

@@ -10,8 +10,8 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table
-from tqdm import tqdm
 
+from pharmdb import progress
 from pharmdb.database import bulk, targets
 from pharmdb.errors import PharmdbError
 from pharmdb.legacy import checksums, conversion, sources, stages
@@ -19,8 +19,6 @@ from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem,
 from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
 
 SHOWN = 1000
-# Seconds of work before there is a progress bar.
-DELAY = 2
 
 # As the revision of the constraints makes it.
 rejects_table = Table(
@@ -104,12 +102,12 @@ class Account:
         there = [count for count in self.counts if self._recognition.has(count.table)]
         with sources.told_of(self._old, self._place):
             expected = {count.table.name: stages.count(self._source, count.table) for count in there}
-        with tqdm(total=sum(expected.values()), unit=" rows", delay=DELAY, leave=False) as bar:
+        with progress.counting("upgrade", sum(expected.values())) as advance:
             for count in there:
                 judge, make = self._judge(count.table), self._tuple(count.table)
                 for batch in self._batches(count.table):
                     self._take(count, batch, judge, make)
-                    bar.update(len(batch))
+                    advance(len(batch))
                 count.source_sum %= checksums.MODULUS
                 if self._writer is not None:
                     count.target_sum = checksums.of_target(self._writer, count.table)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import IntegrityError
 
-from pharmdb import reports, settings
+from pharmdb import progress, reports, settings
 from pharmdb.database import environments, locks, targets, transactions, upserts
 from pharmdb.errors import ProtectedError, RevisionError
 from pharmdb.models import ProgressByTag, User, UserSettings
@@ -92,7 +92,8 @@ def hash_passwords(seed: Seed, stored: Mapping[str, str]) -> dict[str, Password]
 
     # argon2 and bcrypt release the interpreter's lock.
     with ThreadPoolExecutor() as pool:
-        return dict(pool.map(decide, seed.users))
+        decided = pool.map(decide, seed.users)
+        return dict(progress.counted(decided, "hash passwords", len(seed.users), " users"))
 
 
 def _stored_hashes(connection: Connection, seed: Seed) -> dict[str, str]:
@@ -227,7 +228,8 @@ def apply(
         **options: Any,
     ) -> None:
         try:
-            done = upserts.upsert(connection, table, columns, values, **options)
+            rows = progress.counted(values, f"write {table.name}")
+            done = upserts.upsert(connection, table, columns, rows, **options)
         except IntegrityError as error:
             # The rows were checked; so it is a rule that is not ours.
             raise RevisionError(

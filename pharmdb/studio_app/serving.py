@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
 import sys
+import tempfile
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from tornado.ioloop import IOLoop
 from tornado.routing import HostMatches, Rule
 from tornado.web import RequestHandler
 from traitlets.config import Config
 from voila.app import Voila
 
 from pharmdb import settings
+from pharmdb.database import targets
+from pharmdb.errors import ParameterError, RevisionError
+from pharmdb.schema import revisions
+from pharmdb.studio_app import browsing
+from pharmdb.studio_app.catalogue import catalogue, find
+from pharmdb.studio_app.statement_log import Journal
 
 HERE = Path(__file__).parent
 ADDRESS = "127.0.0.1"
 PORT = 5555
 # Seconds after which a kernel whose page was left, or is no longer looked at, is ended.
 IDLE = 1800
+# A Unix socket's path holds about a hundred bytes; names below the folder of ours take some seventy of them.
+_LONGEST = 20
+# Where Jupyter and IPython look for a folder that they may write into.
+_WRITTEN = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
 
 
 def policy(port: int) -> str:
@@ -59,8 +76,10 @@ class Server(Voila):  # type: ignore[misc]
         super().listen()
 
 
-def configuration(token: str, port: int = PORT) -> Config:
-    """What makes Voilà safe to serve."""
+def configuration(token: str, port: int, folder: Path) -> Config:
+    """What makes Voilà safe to serve; `folder` is for the kernels' sockets."""
+    # Sockets that only their owner can open, in place of TCP ports that every user of the machine can connect to.
+    usable = sys.platform != "win32" and len(str(folder)) <= _LONGEST + len("/pharmdb-12345678")
     headers = {
         "Content-Security-Policy": policy(port),
         # The first address holds the token.
@@ -77,6 +96,7 @@ def configuration(token: str, port: int = PORT) -> Config:
                 "port_retries": 0,
                 "token": token,
                 "open_browser": False,
+                "connection_dir_root": str(folder),
                 "log_level": "WARN",
                 "tornado_settings": {"allow_remote_access": False, "headers": headers},
             },
@@ -88,31 +108,82 @@ def configuration(token: str, port: int = PORT) -> Config:
                 "file_denylist": [".*"],
                 "show_tracebacks": False,
             },
-            # Sockets that only their owner can open, in place of TCP ports that every user of the machine can read.
-            "KernelManager": {"transport": "ipc"},
+            "KernelManager": {"transport": "ipc" if usable else "tcp"},
             "MappingKernelManager": {"cull_idle_timeout": IDLE, "cull_interval": 60, "cull_connected": True},
         }
     )
 
 
-def main(port: int = PORT) -> int:
-    """Serves the studio's notebook until it is interrupted."""
+def serve(
+    notebook: dict[str, Any], *, database_url: str = "", model: str = "User", port: int = PORT, browser: bool = True
+) -> int:
+    """Serves the studio's notebook, whose parameters are set, until it is interrupted; leaves nothing behind.
+
+    Raises what `pharmdb.studio` raises with these parameters, and ParameterError for a port that is taken.
+    """
+    _look(database_url, model)
+    _refuse_taken(port)
+    token = secrets.token_urlsafe(24)
+    with _private_folder() as folder:
+        # Where Voilà looks for the page's template, and where Jupyter and IPython would write into the home.
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("JUPYTER_PATH"))))
+        os.environ |= dict.fromkeys(_WRITTEN, str(folder))
+        # The kernel is started in that folder.
+        os.environ["PHARMDB_HOME"] = str(settings.home())
+        page = folder / "studio.ipynb"
+        # Jupyter warns of stored outputs that it has not made.
+        cells = [cell | ({"outputs": []} if "outputs" in cell else {}) for cell in notebook["cells"]]
+        page.write_text(json.dumps(notebook | {"cells": cells}), encoding="utf-8")
+        server: Any = Server(config=configuration(token, port, folder))
+        server.initialize([str(page)])
+        # The loop runs as soon as the server listens.
+        IOLoop.current().add_callback(_announce, f"http://localhost:{port}/?token={token}", browser)
+        server.start()
+    return 0
+
+
+def _announce(url: str, browser: bool) -> None:
+    print(f"The studio: {url}\nCtrl+C ends it.", flush=True)
+    if browser and _has_screen():
+        webbrowser.open(url)
+
+
+def _look(database_url: str, model: str) -> None:
+    """Raises where there is no database, or no such model; says it where the schema is not the newest."""
+    target = targets.target(database_url)
+    with browsing.reading(target, Journal()) as session:
+        find(catalogue(session), model)
+        try:
+            revisions.require_head(session.connection, target)
+        except RevisionError as error:
+            print(f"pharmdb studio: {type(error).__name__}: {error}\n", file=sys.stderr)
+
+
+def _refuse_taken(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ADDRESS, port))
-        except OSError:
-            print(f"port {port} is taken: end what listens there, perhaps another studio", file=sys.stderr)
-            return 1
-    token = secrets.token_urlsafe(24)
-    # Where Voilà looks for the page's template.
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("JUPYTER_PATH"))))
-    server: Any = Server(config=configuration(token, port))
-    server.initialize([str(settings.notebooks() / "studio.ipynb")])
-    print(f"The studio: http://localhost:{port}/?token={token}\nCtrl+C ends it.", flush=True)
-    server.start()
-    return 0
+        except OSError as error:
+            with socket.socket() as other:
+                other.bind((ADDRESS, 0))
+                free = other.getsockname()[1]
+            raise ParameterError(
+                expected=f"port {port} free to listen at",
+                found=f"{error.strerror}; perhaps another studio listens there",
+                next=f"pharmdb studio --port {free}",
+            ) from None
 
 
-if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:2])))
+def _has_screen() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder that only its owner can open, for sockets and what Jupyter writes; its path is short, if it can be."""
+    place = tempfile.gettempdir()
+    if len(place) > _LONGEST and os.access("/tmp", os.W_OK | os.X_OK):
+        place = "/tmp"
+    with TemporaryDirectory(prefix="pharmdb-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

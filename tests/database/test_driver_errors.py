@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from legacy import sample
-from postgres import Server
 from sqlalchemy import Engine, event, exc
 from support import raw
 from support.databases import DIALECTS, Databases
+from support.postgres import Server
 
 import pharmdb
 from pharmdb.database import bulk, driver_errors, targets, transactions

@@ -22,8 +22,8 @@ from support import killing
 from support.databases import dsn
 from support.postgres import Server
 
+from pharmdb import settings
 from pharmdb.backups import postgresql_dumps
-from pharmdb.command import program
 from pharmdb.settings import SOURCE as ROOT
 
 # Percent signs, an @ and a quote around it, so that it is met escaped and unescaped; the middle is the same in both.
@@ -112,7 +112,7 @@ class Project:
             out.seek(0)
             err.seek(0)
             stdout, stderr = out.read(), err.read()
-        files = list(program.RUNS.glob(f"{arguments[0]}-*-{child.pid}.ipynb"))
+        files = list(settings.runs().glob(f"{arguments[0]}-*-{child.pid}.ipynb"))
         text = "".join(file.read_text(encoding="utf-8") for file in files)
         for file in files:
             file.unlink()

@@ -14,7 +14,9 @@ import pytest
 from support import legacy
 from support.databases import Databases
 from support.outcome import outcome_row
+from support.studying import study
 
+import pharmdb
 from pharmdb.command import parameters
 from tools.store_outputs import ORDER
 
@@ -64,6 +66,7 @@ def test_the_stored_outputs_come_again_on_both_databases(
     seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHARMDB_SOURCE", str(legacy.sample(tmp_path)))
+    study(seeded)
     notebooks = [ROOT / "notebooks" / f"{name}.ipynb" for name in ORDER]
     result = nbval(*notebooks, url=seeded, cwd=tmp_path)
     cells = sum(len(code_cells(load(path))) for path in notebooks)
@@ -88,7 +91,8 @@ def test_nbval_turns_red_at_each_stored_value_that_is_changed(databases: Databas
 def test_a_notebook_is_committed_as_it_ran_from_top_to_bottom(path: Path) -> None:
     cells = code_cells(load(path))
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    assert all(cell["outputs"] for cell in cells[2:]), "every cell after the imports shows something"
+    imports = next(number for number, cell in enumerate(cells) if "".join(cell["source"]).startswith("import pharmdb"))
+    assert all(cell["outputs"] for cell in cells[imports + 1 :]), "every cell after the imports shows something"
     kinds = {output["output_type"] for cell in cells for output in cell["outputs"]}
     assert kinds == {"execute_result"}, "no error, nothing printed"
 
@@ -99,16 +103,36 @@ def test_a_notebook_keeps_the_house_style(path: Path) -> None:
     cells = notebook["cells"]
     assert re.match(r"# \w+: .+\n\n\S", "".join(cells[0]["source"])), "one H1 with the verb, then an introduction"
     assert sum("".join(cell["source"]).startswith("# ") for cell in cells if cell["cell_type"] == "markdown") == 1
-    assert "parameters" in cells[1]["metadata"]["tags"]
+    is_command = path.stem != "index"
+    assert notebook["metadata"].get("pharmdb", {}).get("command", True) == is_command
+    if is_command:
+        assert "parameters" in cells[1]["metadata"]["tags"]
     for parameter in parameters.parameters(notebook):
         assert parameter.help, f"{parameter.name} has no comment"
-    headings = ["".join(cell["source"]) for cell in cells[2:] if cell["cell_type"] == "markdown"]
+    headings = ["".join(cell["source"]) for cell in cells[1:] if cell["cell_type"] == "markdown"]
     assert [re.match(r"## (\d+)\. ", heading).group(1) for heading in headings] == [  # type: ignore[union-attr]
         str(number) for number in range(1, len(headings) + 1)
     ]
     code = ["".join(cell["source"]) for cell in code_cells(notebook)]
-    assert code[1].startswith("import pharmdb")
-    assert not re.search(r"^\s*(for|while|def|class|SELECT|import(?! pharmdb))\b", "\n".join(code[1:]), re.MULTILINE)
+    assert code[is_command].startswith("import pharmdb")
+    assert not re.search(r"^\s*(for|while|def|class|SELECT|import(?! pharmdb))\b", "\n".join(code), re.MULTILINE)
+
+
+def test_the_index_links_every_other_notebook_and_says_which_destroy() -> None:
+    text = "".join("".join(cell["source"]) for cell in load(ROOT / "notebooks" / "index.ipynb")["cells"])
+    assert sorted(re.findall(r"\]\((\w+)\.ipynb\)", text)) == sorted(p.stem for p in NOTEBOOKS if p.stem != "index")
+    table = pharmdb.notebooks().set_index("command")["destroys"]
+    destroying = {"reset", "restore", "upgrade"}
+    assert {name.split()[1] for name in table.index[table != ""]} == destroying | {"studio"}
+    for path in NOTEBOOKS:
+        warns = "WARNING" in "".join(load(path)["cells"][0]["source"])
+        assert warns == (path.stem in destroying), path
+
+
+def test_inspect_is_stored_over_a_learner_with_data() -> None:
+    cells = code_cells(load(ROOT / "notebooks" / "inspect.ipynb"))
+    texts = {"".join(c["source"]): "".join(o["data"]["text/plain"]) for c in cells for o in c["outputs"]}
+    assert not [source for source, text in texts.items() if "Empty DataFrame" in text and "overrides" not in source]
 
 
 RUNS = [
@@ -118,7 +142,12 @@ RUNS = [
     ("postgresql", "migrate", {"revision": "-1"}, {"changed": "1 revisions applied", "next": "pharmdb migrate"}),
     ("sqlite", "migrate", {"message": "x"}, {"changed": "no difference: no revision written, 0 revisions applied"}),
     ("postgresql", "inspect", {"user_email": "admin@pharmtrainer.test", "days": 7}, {"rows": "8", "user": "found"}),
-    ("sqlite", "inspect", {"user_email": "nobody@nowhere.test"}, {"ok": "True", "user": "not found"}),
+    (
+        "sqlite",
+        "inspect",
+        {"user_email": "nobody@nowhere.test"},
+        {"ok": "False", "user": "there is no user nobody@nowhere.test"},
+    ),
     ("postgresql", "doctor", {"thorough": True}, {"ok": "True", "checks": "18"}),
 ]
 

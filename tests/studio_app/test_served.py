@@ -21,6 +21,8 @@ from support.chrome import READY, Tabs, watched
 from support.databases import Databases
 from support.steps import column_texts, filter_by, ready
 
+import pharmdb
+from pharmdb.command import program
 from pharmdb.database import targets, transactions
 from pharmdb.studio_app import browsing, serving, sessions
 from pharmdb.studio_app.catalogue import catalogue
@@ -92,7 +94,7 @@ def serve(command: list[object], url: str, pattern: str, cwd: Path) -> Iterator[
 @pytest.fixture(scope="module")
 def studio(large: str) -> Iterator[tuple[Served, str]]:
     """Voilà on the database with a million attempts."""
-    command = [sys.executable, "-m", "pharmdb.studio_app.serving", free_port()]
+    command = [sys.executable, "-m", "pharmdb.command", "studio", "--no-browser", "--port", free_port()]
     with serve(command, large, r"http://localhost:\d+/\?token=\S+", ROOT) as served:
         yield served, large
 
@@ -268,21 +270,66 @@ def test_a_page_of_another_origin_can_not_talk_to_the_kernel(page: Page, studio:
     assert served.get(channels, Origin=served.origin, **upgrade).status == 403
 
 
-def test_idle_kernels_are_culled() -> None:
-    settings = serving.configuration("token").MappingKernelManager
+def test_idle_kernels_are_culled(tmp_path: Path) -> None:
+    settings = serving.configuration("token", 5555, tmp_path).MappingKernelManager
     assert settings.cull_idle_timeout == serving.IDLE
     assert settings.cull_connected
     assert 0 < settings.cull_interval < serving.IDLE
 
 
-def test_a_taken_port_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-
+def test_a_taken_port_is_said_with_a_free_one(databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert serving.main(port) == 1
-    assert f"port {port} is taken" in capsys.readouterr().err
+        arguments = ["studio", "--port", str(port), "--database-url", databases.seeded("sqlite")]
+        assert program.main(arguments) == 1
+    said = capsys.readouterr().err
+    assert f"port {port} free" in said
+    free = int(re.search(r"next: +pharmdb studio --port (\d+)", said)[1])  # type: ignore[index]
+    assert free != port
+
+
+def test_a_schema_that_is_not_the_newest_is_said(databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
+    url = databases.seeded("sqlite")
+    pharmdb.migrate(url, revision="-1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert program.main(["studio", "--port", str(taken.getsockname()[1]), "--database-url", url]) == 1
+    said = capsys.readouterr().err
+    assert "RevisionError" in said
+    assert "pharmdb migrate --database-url" in said
+
+
+@pytest.mark.parametrize("options", [["--model", "Nobody"], ["--database-url", "sqlite:////nonexistent/x.db"]])
+def test_what_the_studio_can_not_open_is_said_before_it_is_served(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    monkeypatch.setenv("PHARMDB_URL", databases.seeded("sqlite"))
+    assert program.main(["studio", "--port", str(free_port()), *options]) == 1
+    printed = capsys.readouterr()
+    assert "expected:" in printed.err
+    assert "http" not in printed.out
+
+
+def test_the_studio_is_served_whatever_the_temporary_and_the_home_folder_are(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 40)
+    long.mkdir()
+    (tmp_path / "home").mkdir(mode=0o555)
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    command = [sys.executable, "-m", "pharmdb.command", "studio", "--no-browser", "--port", free_port()]
+    command += ["--model", "ProgressByTag"]
+    pattern = r"http://localhost:\d+/\?token=\S+"
+    with serve(command, databases.seeded("sqlite"), pattern, ROOT) as served:
+        answer = served.get(f"/?token={served.token}")
+        cookie = answer.getheader("Set-Cookie", "").partition(";")[0]
+        page = served.get(answer.getheader("Location", "/"), Cookie=cookie) if answer.status == 302 else answer
+        assert page.status == 200
+        assert "progress_by_tag: 4 rows" in page.read().decode()
+    assert [*long.iterdir(), *(tmp_path / "home").iterdir()] == []
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 import pharmdb
+from pharmdb.command import program
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, UnavailableError
 from pharmdb.legacy import accounting
@@ -58,19 +57,16 @@ def test_a_searchable_table_is_the_plain_one_where_no_widget_is(seeded: str) -> 
     assert pharmdb.searchable(seen.history).rows == []
 
 
-def test_a_run_file_is_readable_without_its_kernel(
-    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_file_is_readable_without_a_page(
+    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PHARMDB_URL", seeded)
-    code = "import sys; from pathlib import Path; from pharmdb import runner; runner.RUNS = Path(sys.argv[1]); "
-    command = [sys.executable, "-c", code + "sys.exit(runner.main(['studio']))", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "demo@pharmtrainer.test" in result.stdout
-    (path,) = tmp_path.glob("studio-*.ipynb")
+    monkeypatch.setenv("PHARMDB_HOME", str(tmp_path))
+    assert program.main(["inspect", "--database-url", seeded]) == 0
+    assert "hypertension" in capsys.readouterr().out
+    (path,) = tmp_path.glob("runs/inspect-*.ipynb")
     text = path.read_text(encoding="utf-8")
-    assert "<caption" in text
-    assert "widget" not in text.replace("pharmdb.studio_app.widget", "")
+    assert "<td>hypertension</td>" in text
+    assert "widget" not in text
 
 
 def test_a_widget_shows_the_model_or_table_that_is_asked_for(seeded: str) -> None:

@@ -1,0 +1,151 @@
+"""Runs a notebook in this process, and keeps the run file as papermill keeps one.
+
+Papermill itself is not imported: that takes longer than a whole seed. It can run notebooks the same way, by the engine
+in `papermill_engine`, which shares `execute`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+from pharmdb.command.shell import Output, Ran, shell
+
+Cell = dict[str, Any]
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Keeper(Protocol):
+    """Who keeps the notebook that runs: ours is RunFile, papermill's its NotebookExecutionManager."""
+
+    nb: Any
+
+    def cell_start(self, cell: Any, cell_index: int) -> None: ...
+    def cell_exception(self, cell: Any, cell_index: int) -> None: ...
+    def cell_complete(self, cell: Any, cell_index: int) -> None: ...
+
+
+@dataclass
+class Run:
+    """What became of a notebook: its cells with what each gave, the outcome row, and what stopped it."""
+
+    steps: list[tuple[Cell, Ran | None]] = field(default_factory=list)
+    outcome: dict[str, Any] | None = None
+    error: BaseException | None = None
+
+
+def execute(keeper: Keeper, run: Run, as_output: Callable[[Output], Any] = dict) -> None:
+    """Runs the cells one after the other until one raises; the outcome goes into the notebook's metadata.
+
+    `run` is filled on the way, so that it tells how far an interrupted notebook came.
+    """
+    with shell() as made:
+        for index, cell in enumerate(keeper.nb["cells"]):
+            source = "".join(cell["source"])
+            if cell["cell_type"] != "code" or not source.strip():
+                run.steps.append((cell, None))
+                continue
+            keeper.cell_start(cell, cell_index=index)
+            ran = made.run(source)
+            cell["execution_count"] = ran.number
+            cell["outputs"] = [as_output(output) for output in without_widgets(ran.outputs)]
+            run.steps.append((cell, ran))
+            run.error = ran.error
+            if run.error is not None:
+                keeper.cell_exception(cell, cell_index=index)
+            elif index == len(keeper.nb["cells"]) - 1 and (row := outcome(ran.result)):
+                run.outcome = row
+                keeper.nb["metadata"].setdefault("pharmdb", {})["outcome"] = row
+            keeper.cell_complete(cell, cell_index=index)
+            if run.error is not None:
+                return
+
+
+def outcome(result: Any) -> dict[str, Any] | None:
+    """The row of a dataframe that is an outcome: one row, with a boolean `ok`. None for everything else."""
+    import pandas as pd
+
+    if not isinstance(result, pd.DataFrame) or len(result) != 1 or "ok" not in result.columns:
+        return None
+    if not pd.api.types.is_bool_dtype(result["ok"]) or result["ok"].isna().any():
+        return None
+    row: dict[str, Any] = json.loads(result.to_json(orient="records", date_format="iso"))[0]
+    return row
+
+
+def without_widgets(outputs: list[Output]) -> list[Output]:
+    """Takes the widgets out: without their kernel they would be blank, and hide the tables beside them."""
+    for output in outputs:
+        output.get("data", {}).pop(WIDGET, None)
+    return outputs
+
+
+def inject(notebook: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The notebook with a cell after its parameter cell that sets these values, as papermill makes it."""
+    lines = ["# Parameters\n", *(f"{name} = {value!r}\n" for name, value in values.items())]
+    cell = {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": uuid4().hex[:8],
+        "metadata": {"tags": ["injected-parameters"]},
+        "outputs": [],
+        "source": lines,
+    }
+    place = next(i for i, c in enumerate(notebook["cells"]) if "parameters" in c["metadata"].get("tags", []))
+    return notebook | {"cells": [*notebook["cells"][: place + 1], cell, *notebook["cells"][place + 1 :]]}
+
+
+class RunFile:
+    """The notebook of a run and its file, which is written whenever a cell begins or the run ends."""
+
+    def __init__(self, notebook: dict[str, Any], path: Path, values: dict[str, Any], source: Path) -> None:
+        self.path = path
+        self.nb = inject(notebook, values) if values else notebook
+        self._began = datetime.now(UTC)
+        self.nb["metadata"]["papermill"] = {
+            "input_path": str(source),
+            "output_path": str(path),
+            "parameters": values,
+            "start_time": self._began.isoformat(),
+            "end_time": None,
+            "duration": None,
+            "exception": None,
+        }
+        for cell in self.nb["cells"]:
+            cell["metadata"]["papermill"] = {"exception": None, "status": "pending"}
+            if cell["cell_type"] == "code":
+                cell |= {"execution_count": None, "outputs": []}
+
+    def cell_start(self, cell: Cell, cell_index: int) -> None:
+        now = datetime.now(UTC).isoformat()
+        cell["metadata"]["papermill"] |= {"exception": False, "status": "running", "start_time": now}
+        self.save()
+
+    def cell_exception(self, cell: Cell, cell_index: int) -> None:
+        cell["metadata"]["papermill"] |= {"exception": True, "status": "failed"}
+        self.nb["metadata"]["papermill"]["exception"] = True
+
+    def cell_complete(self, cell: Cell, cell_index: int) -> None:
+        kept = cell["metadata"]["papermill"]
+        now = datetime.now(UTC)
+        kept |= {
+            "end_time": now.isoformat(),
+            "duration": (now - datetime.fromisoformat(kept["start_time"])).total_seconds(),
+            "status": "failed" if kept["exception"] else "completed",
+        }
+
+    def end(self) -> None:
+        """The last word of the run: when it ended."""
+        now = datetime.now(UTC)
+        seconds = (now - self._began).total_seconds()
+        self.nb["metadata"]["papermill"] |= {"end_time": now.isoformat(), "duration": seconds}
+        self.save()
+
+    def save(self) -> None:
+        text = json.dumps(self.nb, indent=1, ensure_ascii=False, default=str)
+        self.path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

@@ -1,0 +1,145 @@
+"""IPython in this process: runs a cell and gives its outputs as a notebook stores them. It touches no file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import TextIOBase
+from typing import Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+Output = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of one cell: its number, its outputs, what its last line gave, and what it raised."""
+
+    number: int
+    outputs: list[Output]
+    result: Any
+    error: BaseException | None
+
+
+class _Stream(TextIOBase):
+    """What a cell prints: one output for all that comes without another one between."""
+
+    encoding = "utf-8"
+
+    def __init__(self, name: str, outputs: list[Output]) -> None:
+        self._name, self._outputs = name, outputs
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        last = self._outputs[-1] if self._outputs else {}
+        if last.get("name") == self._name:
+            last["text"] += text
+        elif text:
+            self._outputs.append({"output_type": "stream", "name": self._name, "text": text})
+        return len(text)
+
+
+class _Results(DisplayHook):
+    """Keeps what the last line of a cell gives."""
+
+    def write_output_prompt(self) -> None:
+        """A notebook numbers its cells itself."""
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
+        output = {"output_type": "execute_result", "data": _encoded(format_dict), "metadata": md_dict or {}}
+        shell: Any = self.shell
+        shell.outputs.append(output | {"execution_count": self.prompt_count})
+
+    def finish_displayhook(self) -> None:
+        """Nothing was written that could be flushed."""
+
+
+class _Displays(DisplayPublisher):
+    """Keeps what a cell displays."""
+
+    def publish(self, data: Any, metadata: Any = None, source: Any = None, **options: Any) -> None:
+        self.shell.outputs.append({"output_type": "display_data", "data": _encoded(data), "metadata": metadata or {}})
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.shell.outputs.clear()
+
+
+def _encoded(data: dict[str, Any]) -> dict[str, Any]:
+    return {kind: b64encode(value).decode() if isinstance(value, bytes) else value for kind, value in data.items()}
+
+
+class Shell(InteractiveShell):
+    """IPython without a profile, a history, a completer or a terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        # Cells that run one after the other share it; `run` takes it away.
+        self.outputs: list[Output] = []
+        memory = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
+        super().__init__(  # type: ignore[no-untyped-call]
+            config=memory, displayhook_class=_Results, display_pub_class=_Displays, **options
+        )
+
+    def init_ipython_dir(self, ipython_dir: Any) -> None:
+        """No folder: there may be no home."""
+
+    def init_profile_dir(self, profile_dir: Any) -> None:
+        """No folder."""
+
+    def init_completer(self) -> None:
+        """Nobody types."""
+
+    def ask_exit(self) -> None:
+        """`exit()` in a cell."""
+        raise SystemExit(0)
+
+    def showtraceback(self, *args: Any, **options: Any) -> None:
+        """`run` says what was raised."""
+
+    def showsyntaxerror(self, *args: Any, **options: Any) -> None:
+        """`run` says what was raised."""
+
+    def run(self, source: str) -> Ran:
+        """Runs one cell, which can read nothing. What it raises, an interrupt too, comes back as `error`."""
+        outputs: list[Output] = []
+        self.outputs = outputs
+        with redirect_stdout(_Stream("stdout", outputs)), redirect_stderr(_Stream("stderr", outputs)):
+            done = self.run_cell(source, store_history=True)  # type: ignore[no-untyped-call]
+        error = done.error_before_exec or done.error_in_exec
+        if error is not None:
+            outputs.append(self._told(error))
+        return Ran(done.execution_count, outputs, done.result, error)
+
+    def _told(self, error: BaseException) -> Output:
+        parts = (type(error), error, error.__traceback__)
+        own = getattr(error, "_render_traceback_", None)
+        lines = own() if own else self.InteractiveTB.structured_traceback(*parts, tb_offset=1)
+        return {"output_type": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": lines}
+
+
+@contextmanager
+def shell() -> Iterator[Shell]:
+    """A shell for one notebook. Afterwards the process is as it was, without its standard input meanwhile."""
+    standard_input = sys.stdin
+    with open(os.devnull, encoding="utf-8") as nothing, warnings.catch_warnings():
+        # Said of every SystemExit.
+        warnings.filterwarnings("ignore", "To exit:", UserWarning)
+        # Whoever asks gets the end of a file at once, and would wait forever else.
+        sys.stdin = nothing
+        made = Shell.instance()
+        try:
+            yield made
+        finally:
+            made.restore_sys_module_state()  # type: ignore[no-untyped-call]
+            Shell.clear_instance()
+            sys.stdin = standard_input

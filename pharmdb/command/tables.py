@@ -1,0 +1,124 @@
+"""What a cell gives, as text that fits a terminal."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# So wide is what goes into a file or a pipe.
+PIPED = 120
+GAP = 2
+# A column of text is never made narrower than this, nor a table longer than that.
+NARROWEST = 12
+ROWS = 60
+
+
+def width() -> int:
+    """The columns of the terminal; 120 where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED
+
+
+def rendered(result: Any, fallback: str, columns: int) -> str:
+    """A dataframe, or what holds one as `frame`, as a table; a string as it is; everything else as `fallback`."""
+    import pandas as pd
+
+    frame = getattr(result, "frame", result)
+    if isinstance(frame, pd.DataFrame):
+        return table(frame, columns)
+    if isinstance(result, str):
+        return result
+    return "\n".join(part for line in fallback.splitlines() for part in _wrapped(line, columns))
+
+
+def table(frame: pd.DataFrame, columns: int) -> str:
+    """A dataframe in so many columns: long values are wrapped, and of many rows the first are shown."""
+    if not len(frame):
+        return "nothing"
+    names = [str(name) for name in frame.columns]
+    texts = [[_text(value) for value in frame[name].head(ROWS)] for name in frame.columns]
+    numbers = [frame[name].dtype.kind in "iuf" for name in frame.columns]
+    widths = _widths(names, texts, numbers, columns)
+    if widths is None or (len(frame) == 1 and any(len(t[0]) > w for t, w in zip(texts, widths, strict=True))):
+        shown = _records(names, texts)
+    else:
+        rows = [names, *map(list, zip(*texts, strict=True))]
+        shown = "\n".join(_line(row, widths, numbers) for row in rows)
+    more = len(frame) - ROWS
+    return shown if more <= 0 else f"{shown}\n… and {more:,} more rows"
+
+
+def _text(value: Any) -> str:
+    import pandas as pd
+
+    if pd.isna(value) is True:
+        return ""
+    if isinstance(value, pd.Timestamp) and value.tzinfo is None and value == value.normalize():
+        return str(value.date())
+    if isinstance(value, float):
+        return f"{value:.0f}" if math.isfinite(value) and abs(value) >= 1e6 else f"{value:.6g}"
+    # A character that moves the cursor would break the table.
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found.group())[1:-1], str(value))
+
+
+def _widths(names: list[str], texts: list[list[str]], numbers: list[bool], columns: int) -> list[int] | None:
+    """How wide each column is: as its longest value, and where that is too much, the widest texts are narrowed.
+
+    None where they can't be narrow enough.
+    """
+    widths = [max(map(len, (name, *column))) for name, column in zip(names, texts, strict=True)]
+    room = columns - GAP * (len(names) - 1)
+    while sum(widths) > room:
+        # Numbers stay whole, and so do headings.
+        narrowed = [
+            (width, i) for i, width in enumerate(widths) if not numbers[i] and width > max(NARROWEST, len(names[i]))
+        ]
+        if not narrowed:
+            return None
+        widths[max(narrowed)[1]] -= 1
+    return widths
+
+
+def _line(row: list[str], widths: list[int], numbers: list[bool]) -> str:
+    cells = [_wrapped(text, width) for text, width in zip(row, widths, strict=True)]
+    height = max(map(len, cells))
+    lines = []
+    for number in range(height):
+        parts = [cell[number] if number < len(cell) else "" for cell in cells]
+        aligned = [
+            part.rjust(width) if right else part.ljust(width)
+            for part, width, right in zip(parts, widths, numbers, strict=True)
+        ]
+        lines.append((" " * GAP).join(aligned).rstrip())
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def _records(names: list[str], texts: list[list[str]]) -> str:
+    """One line for each value, which stays in one piece: a command can be copied."""
+    indent = max(map(len, names)) + GAP
+    rows = zip(*texts, strict=True)
+    return "\n\n".join("\n".join(f"{n.ljust(indent)}{v}".rstrip() for n, v in zip(names, r, strict=True)) for r in rows)
+
+
+def plain(markdown: str, columns: int) -> str:
+    """Markdown as text: no marks, and paragraphs as wide as the terminal."""
+    paragraphs = re.split(r"\n\s*\n", markdown.strip())
+    return "\n\n".join(textwrap.fill(_unmarked(text), columns, break_on_hyphens=False) for text in paragraphs)
+
+
+def _unmarked(text: str) -> str:
+    text = re.sub(r"^(#+|>) *", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
+    return " ".join(re.sub(r"\*\*|`", "", text).split())
