@@ -221,7 +221,6 @@ def _as_data(error: BaseException | None) -> dict[str, str]:
     parts = ("expected", "found", "unchanged", "command", "note")
     if isinstance(error, PharmdbError):
         told = {part: getattr(error, part, "") for part in parts}
-        told["command"] = told["command"] or getattr(error, "next", "")
     else:
         told = dict.fromkeys(parts, "")
         told |= {"expected": "a run to its end, which is an outcome", "found": mask(str(error or ""))}

@@ -25,7 +25,7 @@ from pharmdb import settings
 from pharmdb.database import targets
 from pharmdb.errors import ParameterError, RevisionError
 from pharmdb.schema import revisions
-from pharmdb.studio_app import browsing
+from pharmdb.studio_app import sessions
 from pharmdb.studio_app.catalogue import catalogue, find
 from pharmdb.studio_app.statement_log import Journal
 
@@ -122,7 +122,7 @@ def serve(
     Raises what `pharmdb.studio` raises with these parameters, and ParameterError for a port that is taken.
     """
     _look(database_url, model)
-    _refuse_taken(port)
+    _refuse_taken(port, database_url)
     token = secrets.token_urlsafe(24)
     with _private_folder() as folder:
         # Where Voilà looks for the page's template, and where Jupyter and IPython would write into the home.
@@ -151,7 +151,7 @@ def _announce(url: str, browser: bool) -> None:
 def _look(database_url: str, model: str) -> None:
     """Raises where there is no database, or no such model; says it where the schema is not the newest."""
     target = targets.target(database_url)
-    with browsing.reading(target, Journal()) as session:
+    with sessions.reading(target, Journal()) as session:
         find(catalogue(session), model)
         try:
             revisions.require_head(session.connection, target)
@@ -159,7 +159,7 @@ def _look(database_url: str, model: str) -> None:
             print(f"pharmdb studio: {type(error).__name__}: {error}\n", file=sys.stderr)
 
 
-def _refuse_taken(port: int) -> None:
+def _refuse_taken(port: int, database_url: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -171,7 +171,7 @@ def _refuse_taken(port: int) -> None:
             raise ParameterError(
                 expected=f"port {port} free to listen at",
                 found=f"{error.strerror}; perhaps another studio listens there",
-                next=f"pharmdb studio --port {free}",
+                command=targets.command(targets.target(database_url), f"pharmdb studio --port {free}"),
             ) from None
 
 

@@ -21,7 +21,7 @@ from support.databases import Databases
 from pharmdb import settings
 from pharmdb.command import listing, program
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PHARMDB = (sys.executable, "-m", "pharmdb.command")
 
 

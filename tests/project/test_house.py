@@ -19,7 +19,7 @@ MODULES = {
 }
 # From the ground up: a package or module imports only what stands in a line above its own.
 ORDER = (
-    ("types", "errors"),
+    ("types", "errors", "progress"),
     ("models", "settings", "reports"),
     ("database",),
     ("schema",),
