@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from support.chrome import browser, large, tabs  # noqa: F401 - fixtures
 from support.databases import DIALECTS, Databases
+from support.hashing import hashed_once  # noqa: F401 - a fixture
 from support.postgres import Server
+from support.revisions import scripts  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session", autouse=True)

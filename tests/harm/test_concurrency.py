@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from support import killing, raw
 from support.backups import backed_up
 from support.databases import Databases
+from support.seeds import KNOWN_GOOD
 
 import pharmdb
 from pharmdb.backups import manifests, restoring
@@ -32,7 +33,6 @@ from pharmdb.schema import drift
 
 PROCESSES = 8
 INCREMENTS = 200 if killing.THOROUGH else 50
-KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
 
 
 _barriers: list[Barrier] = []

@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from support import raw
 from support.raw import ANN, OWNERS, TABLES, insert
+from support.revisions import differences
 
 import pharmdb
 from pharmdb import settings
@@ -58,22 +58,6 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
 def schema(url: str) -> list[tuple[Any, ...]]:
     with raw.session(url) as session:
         return raw.schema(session)
-
-
-def differences(url: str) -> list[tuple[str, ...]]:
-    with pharmdb.reading(pharmdb.target(url)) as connection:
-        return [tuple(d) for d in drift.differences(connection)]
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the revisions that a test may add to; pharmdb takes it for the project's own."""
-    shutil.copy(settings.SOURCE / "pyproject.toml", tmp_path)
-    shutil.copytree(
-        settings.SOURCE / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(settings, "SOURCE", tmp_path)
-    return tmp_path / "migrations" / "versions"
 
 
 def revision(scripts: Path, body: str, *, name: str = "ffff00000001", after: str = HEAD) -> str:
