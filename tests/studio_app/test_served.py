@@ -329,6 +329,10 @@ def test_the_studio_is_served_whatever_the_temporary_and_the_home_folder_are(
         page = served.get(answer.getheader("Location", "/"), Cookie=cookie) if answer.status == 302 else answer
         assert page.status == 200
         assert "progress_by_tag: 4 rows" in page.read().decode()
+        (kernel,) = served.kernels()
+        (file,) = [Path(word) for word in kernel.cmdline() if word.endswith(".json")]
+        assert json.loads(file.read_text())["transport"] == "ipc", "sockets in a short folder, for its owner alone"
+    assert not file.exists()
     assert [*long.iterdir(), *(tmp_path / "home").iterdir()] == []
 
 
