@@ -167,7 +167,7 @@ def test_where_nothing_can_be_installed_the_old_environment_stays_and_make_says_
         (checkout.home / "library-2-py3-none-any.whl").unlink()
     status, output = checkout.reset()
     assert status != 0
-    assert "The one in .venv is as it was and still works, but it is not what requirements.lock asks for." in output
+    assert "The one in .venv is unchanged and still works, but does not match requirements.lock." in output
     assert "library 1" not in output, "an outdated environment is not used without a word"
     assert checkout.answer() == "library 1\n"
     checkout.lock("2")
