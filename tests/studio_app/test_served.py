@@ -28,7 +28,7 @@ from pharmdb.studio_app import browsing, serving, sessions
 from pharmdb.studio_app.catalogue import catalogue
 from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.serving import HERE
-from pharmdb.studio_app.statement_log import Journal
+from pharmdb.studio_app.statement_log import StatementLog
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
@@ -179,7 +179,7 @@ def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
     assert column_texts(tabs.open(large, address=address), "id") == column_texts(page, "id")
     page.get_by_role("button", name="First").click()
     ready(page)
-    page.get_by_label("Rows a page").select_option("100")
+    page.get_by_label("Rows per page").select_option("100")
     ready(page)
     page.get_by_role("button", name="Next").click()
     ready(page)
@@ -188,7 +188,7 @@ def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
 
 def test_no_page_costs_more_for_its_depth(large: str) -> None:
     """Whole pages, with and without an index to serve the order."""
-    with sessions.reading(targets.target(large), Journal()) as session:
+    with sessions.reading(targets.target(large), StatementLog()) as session:
         table = catalogue(session)["attempts"]
 
         def seconds(view: View) -> float:
