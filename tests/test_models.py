@@ -355,7 +355,7 @@ def test_every_column_takes_every_real_time(session: Any, time: str) -> None:
 
 
 def test_a_row_takes_its_defaults(session: Any, dialect: str) -> None:
-    defaults = {
+    defaults: dict[str, dict[str, Any]] = {
         "users": {"role": "USER"},
         "user_settings": {"language": "en"},
         "bookmarks": {},

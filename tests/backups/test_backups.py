@@ -11,13 +11,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from support import raw
+from support.backups import backed_up
 from support.contents import everything
 from support.databases import Databases
 from support.raw import ask, run
@@ -84,10 +85,10 @@ def test_reset_then_restore_ends_in_the_state_from_before(filled: str) -> None:
 
 
 def test_the_newest_comes_back_where_none_is_named_and_a_named_one_where_it_is(filled: str) -> None:
-    first = pharmdb.backup(filled).backup
+    first = backed_up(filled)
     run(filled, "DELETE FROM bookmarks")
     mark = fingerprint(filled)
-    second = pharmdb.backup(filled).backup
+    second = backed_up(filled)
     assert second.name > first.name
     run(filled, "DELETE FROM attempts")
     assert pharmdb.restore(filled).backup == second
@@ -98,7 +99,7 @@ def test_the_newest_comes_back_where_none_is_named_and_a_named_one_where_it_is(f
 
 
 def test_restore_keeps_what_it_replaces_and_the_restore_of_that_gives_it_back(filled: str) -> None:
-    taken = pharmdb.backup(filled).backup
+    taken = backed_up(filled)
     run(filled, "DELETE FROM attempts")
     mark, before = fingerprint(filled), everything(filled)
     report = pharmdb.restore(filled, backup=taken.id)
@@ -112,7 +113,7 @@ def test_restore_keeps_what_it_replaces_and_the_restore_of_that_gives_it_back(fi
 
 
 def test_a_restore_that_is_said_twice_does_the_same_twice(filled: str) -> None:
-    taken = pharmdb.backup(filled).backup
+    taken = backed_up(filled)
     run(filled, "DELETE FROM attempts")
     for _ in range(2):
         assert pharmdb.restore(filled).backup.id == taken.id
@@ -209,7 +210,7 @@ def test_a_backup_of_an_older_revision_leaves_the_schema_old(empty: str) -> None
     with raw.session(empty) as session:
         raw.fill(session)
     before = everything(empty)
-    taken = pharmdb.backup(empty).backup
+    taken = backed_up(empty)
     assert taken.revision == OLD
     assert taken.fingerprint == ""
     pharmdb.migrate(empty)
@@ -314,7 +315,7 @@ def test_only_the_owner_can_read_them(filled: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PHARMDB_BACKUPS", str(tmp_path / "new" / "folder"))
     old = os.umask(0)
     try:
-        taken = pharmdb.backup(filled).backup
+        taken = backed_up(filled)
     finally:
         os.umask(old)
     assert taken.path.parent == tmp_path / "new" / "folder"
@@ -325,7 +326,7 @@ def test_only_the_owner_can_read_them(filled: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_name_tells_time_database_and_revision(filled: str) -> None:
-    names = [pharmdb.backup(filled).backup.name for _ in range(3)]
+    names = [backed_up(filled).name for _ in range(3)]
     assert names == sorted(names)
     time, name, rest = names[0].split("_")
     assert len(time) == len("20260101T000000.000000Z")
@@ -335,23 +336,25 @@ def test_the_name_tells_time_database_and_revision(filled: str) -> None:
 
 
 def test_the_table_lists_them_newest_first(filled: str) -> None:
-    first = pharmdb.backup(filled).backup
+    first = backed_up(filled)
     run(filled, "DELETE FROM attempts")
     report = pharmdb.backup(filled)
+    second = report.backup
+    assert second is not None
     table = pharmdb.list_backups(filled)
     assert table.equals(report.backups)
-    assert list(table["backup"]) == [report.backup.id, first.id]
-    assert list(table["rows"]) == [report.backup.rows, first.rows]
+    assert list(table["backup"]) == [second.id, first.id]
+    assert list(table["rows"]) == [second.rows, first.rows]
     assert table["rows"][0] < table["rows"][1]
-    assert list(table["fingerprint"]) == [report.backup.fingerprint[:12], first.fingerprint[:12]]
+    assert list(table["fingerprint"]) == [second.fingerprint[:12], first.fingerprint[:12]]
     assert (table["size_mib"] > 0).all()
     assert report.tables.set_index("table")["rows"]["attempts"] == 0
 
 
 def test_the_newest_ten_of_each_database_are_kept(databases: Databases) -> None:
     url, other = databases.seeded("sqlite"), databases.seeded("sqlite")
-    others = pharmdb.backup(other).backup
-    taken = [pharmdb.backup(url).backup for _ in range(13)]
+    others = backed_up(other)
+    taken = [backed_up(url) for _ in range(13)]
     assert manifests.of(pharmdb.target(url)) == taken[:2:-1]
     assert manifests.of(pharmdb.target(other)) == [others]
     assert len(files()) == 2 * 11
@@ -370,7 +373,7 @@ def test_there_is_nothing_to_back_up_in_an_empty_database(databases: Databases) 
 
 
 def test_what_a_killed_process_left_is_cleared_away_by_the_next(filled: str) -> None:
-    taken = pharmdb.backup(filled).backup
+    taken = backed_up(filled)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     folder = manifests.folder()
@@ -382,14 +385,14 @@ def test_what_a_killed_process_left_is_cleared_away_by_the_next(filled: str) -> 
     alive = folder / f"g_h_i.sqlite.{os.getppid()}.partial"
     alive.write_bytes(b"somebody is writing this")
     assert manifests.known() == [taken]
-    newer = pharmdb.backup(filled).backup
+    newer = backed_up(filled)
     assert files() == sorted([alive.name] + [n + end for n in (taken.name, newer.name) for end in ("", ".json")])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}', "null"])
 def test_a_manifest_that_is_none_is_passed_over(databases: Databases, text: str) -> None:
     url = databases.seeded("sqlite")
-    taken = pharmdb.backup(url).backup
+    taken = backed_up(url)
     (manifests.folder() / "99991231T000000.000000Z_x_y.sqlite.json").write_text(text)
     assert manifests.known() == [taken]
 
@@ -453,7 +456,7 @@ def test_a_copy_that_is_not_sound_is_no_backup(databases: Databases, monkeypatch
 
     monkeypatch.setattr(sqlite_copies, "copy_sqlite", damaging)
     for verb in (pharmdb.backup, pharmdb.reset):
-        refuses(lambda verb=verb: verb(url), url, PharmdbError, ".")
+        refuses(partial(verb, url), url, PharmdbError, ".")
     assert files() == []
 
 
@@ -470,13 +473,13 @@ def test_a_dump_that_is_cut_is_no_backup(databases: Databases, monkeypatch: pyte
 
     monkeypatch.setattr(postgresql_dumps, "dumping", cutting)
     for verb in (pharmdb.backup, pharmdb.reset):
-        refuses(lambda verb=verb: verb(url), url, BackupError, ".")
+        refuses(partial(verb, url), url, BackupError, ".")
     assert files() == []
 
 
 @pytest.mark.parametrize("place", ["first", "middle", "last", "cut", "longer"])
 def test_a_backup_that_was_changed_is_refused(filled: str, place: str) -> None:
-    taken = pharmdb.backup(filled).backup
+    taken = backed_up(filled)
     content = bytearray(taken.path.read_bytes())
     if place == "cut":
         content = content[:-1]
@@ -501,7 +504,7 @@ def test_a_name_that_is_no_backup_is_refused(filled: str, name: str) -> None:
 
 def test_a_manifest_cannot_lead_out_of_the_folder(databases: Databases, tmp_path: Path) -> None:
     url = databases.seeded("sqlite")
-    taken = pharmdb.backup(url).backup
+    taken = backed_up(url)
     manifest = Path(f"{taken.path}.json")
     entry = json.loads(manifest.read_text())
     for name in (f"../{manifests.folder().name}/{taken.name}", str(taken.path)):
@@ -516,19 +519,19 @@ def test_without_a_backup_restore_says_so(filled: str) -> None:
 
 def test_another_databases_backup_is_none_of_this(databases: Databases) -> None:
     url, other = databases.seeded("sqlite"), databases.seeded("sqlite")
-    taken = pharmdb.backup(other).backup
+    taken = backed_up(other)
     refuses(lambda: pharmdb.restore(url, backup=taken.id), url, BackupError, "none")
 
 
 def test_another_environments_backup_does_not_reach_production(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = pharmdb.backup(filled).backup
+    taken = backed_up(filled)
     assert taken.environment == "development"
     monkeypatch.setenv("PHARMDB_ENV", "production")
     refuses(lambda: pharmdb.restore(filled), filled, ProtectedError, "of development")
     monkeypatch.delenv("PHARMDB_ENV")
     run(filled, "UPDATE pharmdb_environment SET name = 'production'")
     refuses(lambda: pharmdb.restore(filled), filled, ProtectedError, "of development")
-    assert pharmdb.backup(filled).backup.environment == "production"
+    assert backed_up(filled).environment == "production"
     assert pharmdb.restore(filled).backup.environment == "production"
 
 
@@ -594,7 +597,7 @@ def test_a_backup_while_another_process_writes_is_one_snapshot(databases: Databa
         assert writer.stdout is not None
         try:
             assert writer.stdout.readline() == b"begun\n"
-            taken = [pharmdb.backup(url).backup for _ in range(4)]
+            taken = [backed_up(url) for _ in range(4)]
             assert writer.poll() is None
         finally:
             writer.kill()
@@ -658,7 +661,7 @@ def test_no_write_slips_between_the_backup_of_a_reset_and_the_reset(seeded: str)
 
 def test_no_write_slips_between_the_backup_of_a_restore_and_the_restore(seeded: str) -> None:
     before = ask(seeded, "SELECT count(*) FROM attempts")[0][0]
-    first = pharmdb.backup(seeded).backup
+    first = backed_up(seeded)
     with writer(seeded) as finish:
         try:
             kept = pharmdb.restore(seeded, backup=first.id).before
@@ -674,7 +677,7 @@ def test_a_write_between_backup_and_restore_is_seen_and_the_backup_taken_again(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = databases.seeded("sqlite")
-    first = pharmdb.backup(url).backup
+    first = backed_up(url)
     take, times = taking.take, 0
 
     def slow(*arguments: Any, **options: Any) -> Any:
@@ -698,7 +701,7 @@ def test_somebody_who_writes_after_every_backup_stops_the_restore(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = databases.seeded("sqlite")
-    first = pharmdb.backup(url).backup
+    first = backed_up(url)
     take, times = taking.take, 0
 
     def slow(*arguments: Any, **options: Any) -> Any:
@@ -775,9 +778,12 @@ def refuses_bytes(url: str) -> None:
 
 def test_every_report_names_the_database_in_its_next_command(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def reports() -> list[str]:
-        found = [pharmdb.seed(seeded), pharmdb.backup(seeded), pharmdb.reset(seeded), pharmdb.restore(seeded)]
-        found += [pharmdb.migrate(seeded), pharmdb.inspect(seeded), pharmdb.check(seeded)]
-        return [str(report.outcome["next"].iloc[0]) for report in found] + [found[2].way_back]
+        first = [pharmdb.seed(seeded).outcome, pharmdb.backup(seeded).outcome]
+        reset = pharmdb.reset(seeded)
+        then = [pharmdb.restore(seeded).outcome, pharmdb.migrate(seeded).outcome]
+        last = [pharmdb.inspect(seeded).outcome, pharmdb.check(seeded).outcome]
+        outcomes = [*first, reset.outcome, *then, *last]
+        return [str(outcome["next"].iloc[0]) for outcome in outcomes] + [reset.way_back]
 
     for text in reports():
         assert text.endswith(f"--database-url {shlex.quote(str(targets.target(seeded)))}")

@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -378,7 +378,8 @@ def test_the_report_counts_what_the_rows_say(filled: str) -> None:
     first_of_block = ask(filled, "SELECT sum(correct_count), sum(wrong_count) FROM progress_by_tag")[0]
     assert report.by_tag["correct"].sum() == first_of_block[0]
     assert report.by_tag["attempts"].sum() == sum(first_of_block)
-    gaps, last = Counter(), {}
+    gaps: Counter[int] = Counter()
+    last: dict[tuple[str, str], date] = {}
     for email, _, entity, *_, when in rows:
         day = datetime.fromisoformat(when).date()
         if (email, entity) in last:

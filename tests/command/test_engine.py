@@ -30,7 +30,7 @@ OUTCOME = "import pandas as pd; pd.DataFrame([{'ok': True, 'rows': 2}])"
 
 
 def notebook(*cells: str) -> nbformat.NotebookNode:
-    book = nbformat.v4.new_notebook(
+    book: nbformat.NotebookNode = nbformat.v4.new_notebook(
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     )
     parameters = nbformat.v4.new_code_cell('text: str = "x"  # any', metadata={"tags": ["parameters"]})

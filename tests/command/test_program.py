@@ -49,7 +49,9 @@ def write(project: Path, name: str, parameters: str, *cells: str) -> None:
 
 
 def last_run(project: Path) -> dict[str, Any]:
-    return json.loads(max((project / "runs").glob("echo-*.ipynb")).read_text(encoding="utf-8"))
+    newest = max((project / "runs").glob("echo-*.ipynb"))
+    content: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
+    return content
 
 
 ECHO = """

@@ -43,7 +43,7 @@ def test_values_are_shown_as_a_person_writes_them() -> None:
     frame = pd.DataFrame(
         {
             "f": pd.array([0.1 + 0.2, None], dtype="Float64"),
-            "t": pd.to_datetime(["2026-01-02 03:04:05+00:00", None]),
+            "t": pd.Series([pd.Timestamp("2026-01-02 03:04:05+00:00"), None], dtype="datetime64[us, UTC]"),
             "d": pd.to_datetime(["2026-01-02", "2026-01-03"]),
             "s": ["a\nb", "\x1b[31m"],
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -15,9 +16,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from legacy import sample
 from sqlalchemy import Engine, event, exc
-from support import raw
+from support import legacy, raw
 from support.databases import DIALECTS, Databases
 from support.postgres import Server
 
@@ -111,7 +111,7 @@ def standing(databases: Databases) -> dict[str, str]:
     return {dialect: databases.migrated(dialect) for dialect in DIALECTS}
 
 
-_PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="\0%;", exclude_categories=("Cs",)), max_size=8)
+_PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="\0%;", exclude_categories=["Cs"]), max_size=8)
 NAMES = st.builds(lambda a, word, b: (a + word + b)[:15] or "x", _PLAIN, st.sampled_from(["", *WORDS]), _PLAIN)
 TEXTS = st.builds("{}{}{}".format, _PLAIN, st.sampled_from(["", *WORDS]), _PLAIN)
 
@@ -145,11 +145,11 @@ def url_of(path: Path) -> str:
 HARM: dict[str, tuple[Callable[[Path], object], type[PharmdbError], str]] = {
     "no file": (Path.unlink, MissingFileError, "pharmdb reset --database-url {url}"),
     "no folder": (
-        lambda path: (path.unlink(), path.parent.rmdir()),
+        lambda path: shutil.rmtree(path.parent),
         MissingFileError,
         "mkdir -p {folder}",
     ),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), UnavailableError, ""),
+    "a folder": (raw.folder_instead, UnavailableError, ""),
     "noise": (lambda path: path.write_bytes(b"noise" * 999), DamagedError, "pharmdb restore --database-url {url}"),
     "cut": (lambda path: os.truncate(path, 9000), DamagedError, "pharmdb restore --database-url {url}"),
     "a schema that can't be read": (
@@ -356,7 +356,7 @@ def page_limit() -> Iterator[list[int]]:
 def test_a_target_without_room_is_not_told_as_the_source(
     databases: Databases, tmp_path: Path, page_limit: list[int]
 ) -> None:
-    source, url = sample(tmp_path), databases.empty("sqlite")
+    source, url = legacy.sample(tmp_path), databases.empty("sqlite")
     page_limit.append(20)
     with pytest.raises(NoRoomError) as error:
         pharmdb.upgrade(str(source), url)
@@ -375,7 +375,7 @@ def test_an_error_while_the_target_is_written_is_the_targets(
         raise error
 
     monkeypatch.setattr(bulk, "insert", fail)
-    source, url = sample(tmp_path), databases.empty("sqlite")
+    source, url = legacy.sample(tmp_path), databases.empty("sqlite")
     with pytest.raises(PharmdbError) as error:
         pharmdb.upgrade(str(source), url)
     assert raw.path(url).name in error.value.expected
@@ -393,7 +393,7 @@ def test_an_error_of_the_source_while_the_target_is_written_is_the_sources(
         yield []
 
     monkeypatch.setattr(stages, "rows", fail)
-    source, url = sample(tmp_path), databases.empty("sqlite")
+    source, url = legacy.sample(tmp_path), databases.empty("sqlite")
     with pytest.raises(DamagedError) as error:
         pharmdb.upgrade(str(source), url)
     assert str(source) in error.value.command

@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 import pytest
 from support import raw
+from support.backups import backed_up
 from support.databases import Databases
 from support.drifts import DRIFT, rebuild
 from support.faults import (
@@ -327,7 +328,7 @@ def test_little_room_is_told(ours: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_old_backup_is_told_with_its_age(ours: str) -> None:
-    taken = pharmdb.backup().backup
+    taken = backed_up()
     manifest = Path(f"{taken.path}.json")
     text = manifest.read_text(encoding="utf-8")
     for days, state in ((6, OK), (30, WARN)):
@@ -338,7 +339,7 @@ def test_an_old_backup_is_told_with_its_age(ours: str) -> None:
 
 
 def test_a_damaged_backup_is_told(ours: str) -> None:
-    taken = pharmdb.backup().backup
+    taken = backed_up()
     with taken.path.open("ab") as file:
         file.write(b"x")
     told = wrong()["newest backup"]
@@ -413,7 +414,7 @@ FILES: dict[str, tuple[Callable[[Path], object], type[PharmdbError], str, str]] 
         "the folder {folder} does not exist",
         "mkdir -p {folder}",
     ),
-    "a folder": (lambda path: (path.unlink(), path.mkdir()), UnavailableError, "{path} is a folder", ""),
+    "a folder": (raw.folder_instead, UnavailableError, "{path} is a folder", ""),
     "not a database": (
         lambda path: path.write_text("x" * 9999),
         DamagedError,

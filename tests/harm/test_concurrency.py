@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from support import killing, raw
+from support.backups import backed_up
 from support.databases import Databases
 
 import pharmdb
@@ -33,9 +35,11 @@ INCREMENTS = 200 if killing.THOROUGH else 50
 KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
 
 
-def _begin(barrier: Any) -> None:
-    global _barrier
-    _barrier = barrier
+_barriers: list[Barrier] = []
+
+
+def _begin(barrier: Barrier) -> None:
+    _barriers.append(barrier)
     # The imports take longer than the race; and hashing is not what this is about.
     import pharmdb.schema.drift
     import pharmdb.seeding.resetting  # noqa: F401
@@ -43,7 +47,7 @@ def _begin(barrier: Any) -> None:
 
 def _together(verb: str, url: str, folder: str, options: dict[str, Any]) -> Any:
     os.environ["PHARMDB_BACKUPS"] = folder
-    _barrier.wait(60)
+    _barriers[0].wait(60)
     report = getattr(pharmdb, verb)(url, **options)
     if verb == "seed":
         return report.counts
@@ -52,7 +56,7 @@ def _together(verb: str, url: str, folder: str, options: dict[str, Any]) -> Any:
 
 def _increment(url: str, times: int) -> int:
     target = pharmdb.target(url)
-    _barrier.wait(60)
+    _barriers[0].wait(60)
     for _ in range(times):
         with pharmdb.writing(target) as connection:
             if not target.is_sqlite:
@@ -71,7 +75,7 @@ def crowd() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def at_once(crowd: ProcessPoolExecutor, calls: list[tuple[str, str, dict[str, Any]]]) -> list[Any]:
+def at_once(crowd: ProcessPoolExecutor, calls: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Any]:
     assert len(calls) == PROCESSES
     waiting = [crowd.submit(_together, verb, url, str(manifests.folder()), options) for verb, url, options in calls]
     return [future.result(120) for future in waiting]
@@ -261,4 +265,4 @@ def test_what_a_killed_writer_left_is_recovered_by_the_next(databases: Databases
         assert "big" not in raw.tables(session)
         assert session.execute("SELECT count(*) FROM progress_by_tag WHERE correct_count = 77777").fetchone() == (0,)
         assert session.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert pharmdb.backup(url).backup.tables["users"] == len(names)
+    assert backed_up(url).tables["users"] == len(names)

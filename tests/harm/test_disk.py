@@ -8,13 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
 from support import raw
+from support.backups import backed_up
 from support.databases import Databases
 from support.large_seeds import large
 
@@ -98,7 +99,7 @@ def test_a_full_disk_below_the_database(databases: Databases, disk: Path) -> Non
 
 def test_a_full_disk_below_the_backups(seeded: str, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHARMDB_BACKUPS", str(disk / "backups"))
-    good = pharmdb.backup(seeded).backup
+    good = backed_up(seeded)
     files = sorted(os.listdir(manifests.folder()))
     wide(seeded)
     for leave in (0, 8192):
@@ -127,7 +128,7 @@ def test_the_device_that_is_always_full(seeded: str, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "fsync", full)
     for verb in (pharmdb.backup, pharmdb.reset):
-        fails(lambda verb=verb: verb(seeded), seeded, BackupError)
+        fails(partial(verb, seeded), seeded, BackupError)
         assert os.listdir(manifests.folder()) == []
 
 

@@ -191,7 +191,8 @@ def test_a_kill_leaves_the_old_state_or_the_new_one_and_the_next_run_succeeds(
     duration = stable.duration(case.verb, url, options)
     new = case.state(url)
     assert (new != old) == case.changes
-    inside, seen = [], []
+    inside: list[float] = []
+    seen = []
     for instant in killing.instants(numbers, duration, inside):
         scene.put_up()
         if stable.kill(case.verb, url, options, instant):

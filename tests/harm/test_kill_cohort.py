@@ -34,7 +34,8 @@ def test_a_kill_leaves_whole_learners_and_the_next_run_completes_the_cohort(
     whole = databases.migrated(dialect)
     duration = stable.duration("cohort", whole, OPTIONS)
     expected = pharmdb.cohort(whole, **OPTIONS).fingerprint
-    inside, left = [], []
+    inside: list[float] = []
+    left = []
     for instant in killing.instants(numbers, duration, inside):
         url = databases.migrated(dialect)
         if stable.kill("cohort", url, OPTIONS, instant):

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from support import killing, legacy, raw
-from support.databases import Databases, dsn
+from support.databases import Databases, dsn, name_of
 from support.legacy import row
 
 import pharmdb
@@ -77,8 +77,8 @@ class Scene:
         self.template = template
         self.name = f"killed_{case.source}_{case.before}".replace("-", "_")
         self.url = f"sqlite:///{folder / 'new.db'}" if case.target == "sqlite" else server().uri(self.name)
-        confirm = {"confirm": pharmdb.target(self.url).name} if case.before == "work" else {}
-        self.options = {"database_url": self.url, **confirm}
+        confirm: dict[str, Any] = {"confirm": pharmdb.target(self.url).name} if case.before == "work" else {}
+        self.options: dict[str, Any] = {"database_url": self.url, **confirm}
         self.untouched = self.source_state()
 
     def source_state(self) -> Any:
@@ -101,8 +101,7 @@ class Scene:
                 shutil.copyfile(raw.path(self.template), self.folder / "new.db")
             return
         self._sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)
-        name = psycopg.conninfo.conninfo_to_dict(dsn(self.template))["dbname"]
-        self._sql("CREATE DATABASE {} TEMPLATE {}", self.name, name)
+        self._sql("CREATE DATABASE {} TEMPLATE {}", self.name, name_of(self.template))
 
     def state(self) -> Any:
         """All that the target holds, without what differs from run to run: times and hashes of the seed."""
@@ -156,7 +155,8 @@ def test_a_kill_leaves_the_target_as_before_or_complete_and_the_next_run_complet
     new = scene.state()
     assert new != old
     assert len(new[3]) > 30
-    inside, seen = [], []
+    inside: list[float] = []
+    seen = []
     for instant in killing.instants(numbers, duration, inside):
         scene.put_up()
         if stable.kill("upgrade", scene.source, scene.options, instant):

@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import URL, Connection
 from support import raw
+from support.backups import backed_up
 from support.databases import dsn
 from support.postgres import Server
 
@@ -36,7 +37,7 @@ def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "hash_password", _hash)
 
 
-def admin(server: Server, *statements: sql.Composable | str) -> None:
+def admin(server: Server, *statements: sql.SQL | sql.Composed | str) -> None:
     with psycopg.connect(dsn(server.uri()), autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -83,7 +84,7 @@ def test_the_right_password_is_taken(guarded: Server, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PHARMDB_URL", url(guarded, "ann", "the right one", "ann"))
     pharmdb.reset()
     pharmdb.seed()
-    assert pharmdb.restore(backup=pharmdb.backup().backup.id).backup
+    assert pharmdb.restore(backup=backed_up().id).backup
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -132,7 +133,7 @@ def test_names_with_every_odd_character(guarded: Server, monkeypatch: pytest.Mon
     assert pharmdb.target().name == HOSTILE
     pharmdb.migrate()
     pharmdb.seed()
-    taken = pharmdb.backup().backup
+    taken = backed_up()
     assert taken.database == HOSTILE
     assert taken.path.parent == manifests.folder()
     pharmdb.reset()
@@ -256,7 +257,7 @@ def test_a_connection_that_is_cut_in_the_middle(
 ) -> None:
     kept = []
     if verb == "restore":
-        kept = [pharmdb.backup(busy).backup]
+        kept = [backed_up(busy)]
         with raw.session(busy) as session:
             session.execute("DELETE FROM attempts")
     before = raw.everything(busy)

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,9 +121,10 @@ class Project:
 
 def children(process: psutil.Process) -> list[psutil.Process]:
     try:
-        return process.children(recursive=True)
+        found: list[psutil.Process] = process.children(recursive=True)
     except psutil.Error:
         return []
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_a_password_that_works_is_found_nowhere(project: Project) -> None:
     assert len(list(project.backups.glob("*.json"))) >= 2
 
 
-FAILURES = {
+FAILURES: dict[str, Callable[[Project], tuple[tuple[str, ...], str]]] = {
     "a wrong password": lambda p: (("reset",), p.url(password=f"{PASSWORD}wrong")),
     "an @ that is not escaped": lambda p: (("seed",), f"postgresql://canary:x@{CANARY}@localhost/canary"),
     "no server": lambda p: (("backup",), f"postgresql://canary:{CANARY}@127.0.0.1:1/canary"),

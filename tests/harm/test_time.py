@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from support import killing, raw
+from support.backups import backed_up
 from support.databases import Databases
 
 import pharmdb
@@ -60,7 +61,7 @@ for url in sys.argv[1:]:
         back = dict(session.execute(select(Bookmark.entity_id, Bookmark.created_at)).all())
         assert all(back[str(n)] == moment for n, moment in enumerate(moments))
         mark = pharmdb.fingerprint(connection)
-    taken = pharmdb.backup(url).backup
+    taken = backed_up(url)
     age = datetime.now(UTC) - datetime.strptime(taken.id, "%Y%m%dT%H%M%S.%f%z")
     seed = pharmdb.seed(url).fingerprint
     pharmdb.restore(url, backup=taken.id)
@@ -110,12 +111,12 @@ def test_the_servers_own_zone_changes_nothing(databases: Databases) -> None:
             return pharmdb.fingerprint(connection)
 
     before = mark()
-    taken = pharmdb.backup(url).backup
+    taken = backed_up(url)
     with raw.session(url) as session:
         name = pharmdb.target(url).name
         for setting in ("timezone = 'Pacific/Kiritimati'", "datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'"):
             session.execute(f"ALTER DATABASE {name} SET {setting}")
     assert mark() == before
-    assert pharmdb.backup(url).backup.fingerprint == before
+    assert backed_up(url).fingerprint == before
     pharmdb.restore(url)
     assert mark() == before == taken.fingerprint

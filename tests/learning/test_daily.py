@@ -47,7 +47,7 @@ def test_it_is_the_plain_count_of_a_cohort(migrated: str) -> None:
             key = (row["created_at"].date(), contents.modules[entity.kind], entity.block, tag)
             expected[(*key, row["score"] >= 50)] += 1
     found = daily(migrated)
-    counted = Counter()
+    counted: Counter[tuple[object, ...]] = Counter()
     for day, module, block, tag, correct, wrong in found.itertuples(index=False):
         counted[day.date(), module, block, tag, True] += correct
         counted[day.date(), module, block, tag, False] += wrong

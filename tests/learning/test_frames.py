@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -121,6 +122,7 @@ def test_wide_gaps_between_ids_cost_no_query_for_each_row(
     seen: list[str] = []
     with transactions.reading(targets.target(url)) as connection:
         driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
         driver.set_trace_callback(seen.append)
         assert frames.attempts_frame(connection)["id"].tolist() == [n * 10**6 for n in range(100)]
     assert len([sql for sql in seen if sql.startswith("SELECT count(*)")]) < 15

@@ -30,6 +30,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from support import legacy, raw
+from support.backups import backed_up
 from support.databases import DIALECTS, Databases
 from support.legacy import MIGRATIONS, STAGES, Cell, Doc, row
 from support.raw import OWNERS, TABLES, TIMES
@@ -212,10 +213,14 @@ def assert_as_expected(
 PAIRS = [(s, t) for s in DIALECTS for t in DIALECTS]
 # Each stage is read from both kinds of source and written to both kinds of target.
 CASES = [
-    pytest.param((source, target, stage), id=f"{source}-to-{target}-stage-{stage}")
+    (source, target, stage)
     for source, target in PAIRS
     for stage in (STAGES if target == "sqlite" else (1, 3) if source == "sqlite" else (3, 4))
 ]
+
+
+def case_id(case: tuple[str, str, int]) -> str:
+    return "{}-to-{}-stage-{}".format(*case)
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +251,7 @@ def upgrades(
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PHARMDB_BACKUPS", str(tmp_path_factory.mktemp("backups")))
             report = upgrade(source, url)
-            sound = restoring.verify(report.source_backup) is None
-            kept = report.source_backup.path
+            assert report.source_backup is not None
             listed = manifests.of(pharmdb.target(url))
         rows = legacy.at_stage(legacy.dirty(source_dialect), stage)
         return SimpleNamespace(
@@ -262,20 +266,19 @@ def upgrades(
             rejects=rejects(url),
             expected=legacy.fates(rows, stage, dialect),
             exactly=source_dialect == dialect == "sqlite",
-            sound_backup=sound,
-            kept=kept,
+            kept=report.source_backup,
             listed=listed,
         )
 
     return run
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=CASES, ids=case_id)
 def done(request: pytest.FixtureRequest, upgrades: Callable[[Any], SimpleNamespace]) -> SimpleNamespace:
     return upgrades(request.param)
 
 
-@pytest.fixture(params=[c for c in CASES if c.values[0][2] == 3])
+@pytest.fixture(params=[case for case in CASES if case[2] == 3], ids=case_id)
 def done_at_3(request: pytest.FixtureRequest, upgrades: Callable[[Any], SimpleNamespace]) -> SimpleNamespace:
     """At the one stage that has every table and every fault."""
     return upgrades(request.param)
@@ -390,12 +393,12 @@ def test_the_source_is_untouched(done: SimpleNamespace) -> None:
 
 
 def test_the_source_is_backed_up_and_an_absent_target_is_not(done: SimpleNamespace) -> None:
-    assert done.sound_backup
+    restoring.verify(done.kept)
     assert done.report.target_backup is None
     # A restore of the target must never bring the old schema into it.
     assert done.listed == []
     if done.source.startswith("sqlite"):
-        assert sqlite_rows(done.kept) == sqlite_rows(raw.path(done.source))
+        assert sqlite_rows(done.kept.path) == sqlite_rows(raw.path(done.source))
 
 
 def sqlite_rows(path: Path) -> dict[str, list[Any]]:
@@ -935,7 +938,7 @@ def refuses(source: str | Path, url: str, *errors: type[PharmdbError], match: st
 
 BROKEN: dict[str, Callable[[Path], object]] = {
     "missing": Path.unlink,
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a folder": raw.folder_instead,
     "empty": lambda path: path.write_bytes(b""),
     "garbage": lambda path: path.write_bytes(bytes(range(256)) * 40),
     "a text": lambda path: path.write_text("id,email\n1,ann@example.test\n" * 100),
@@ -1280,7 +1283,7 @@ def test_every_other_verb_works_on_an_upgraded_database(databases: Databases, di
     report = pharmdb.migrate(url)
     assert (report.steps, report.differences) == ((), ())
     assert pharmdb.inspect(url) is not None
-    taken = pharmdb.backup(url).backup
+    taken = backed_up(url)
     pharmdb.reset(url)
     assert ("bookmarks", 1) not in imported(url)
     pharmdb.restore(url, backup=taken.id)
@@ -1432,9 +1435,9 @@ def times(draw: st.DrawFn) -> Cell:
         ms = since // timedelta(milliseconds=1)
         return Cell(ms, EPOCH + timedelta(milliseconds=ms))
     if form == "float":
-        ms = since / timedelta(milliseconds=1) + draw(st.floats(-1, 1))
+        float_ms = since / timedelta(milliseconds=1) + draw(st.floats(-1, 1))
         # Exactly what the float says, to the nearest microsecond.
-        return Cell(ms, EPOCH + timedelta(microseconds=round(Fraction(ms) * 1000)))
+        return Cell(float_ms, EPOCH + timedelta(microseconds=round(Fraction(float_ms) * 1000)))
     digits = draw(st.sampled_from(["seconds", "milliseconds", "microseconds"]))
     unit = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}[digits]
     value = value.replace(microsecond=value.microsecond // unit * unit)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -433,14 +434,16 @@ def test_a_kill_in_the_middle_leaves_the_old_state_and_the_next_run_succeeds(
 PROCESSES = 4
 
 
-def _wait_for_the_others(barrier: Any) -> None:
-    global _barrier
-    _barrier = barrier
+_barriers: list[Barrier] = []
+
+
+def _wait_for_the_others(barrier: Barrier) -> None:
+    _barriers.append(barrier)
     import pharmdb.schema.drift  # noqa: F401  (the imports take longer than the race)
 
 
 def _migrate_with_the_others(url: str) -> int:
-    _barrier.wait()
+    _barriers[0].wait()
     return len(pharmdb.migrate(url).steps)
 
 
@@ -469,7 +472,7 @@ def test_of_four_migrations_of_an_old_database_at_once_one_does_the_work(crowd: 
 # -- refusals ---------------------------------------------------------------------------------------
 
 
-def refuses(url: str, found: str, /, **arguments: str) -> None:
+def refuses(url: str, found: str, /, **arguments: Any) -> None:
     """Migrating raises a RevisionError with its four parts, and touches nothing."""
     before = raw.everything(url)
     with pytest.raises(RevisionError, match=found) as error:

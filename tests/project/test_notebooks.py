@@ -26,7 +26,8 @@ KNOWN_GOOD = "64e201d4a7bd"
 
 
 def load(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:

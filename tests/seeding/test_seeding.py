@@ -835,9 +835,9 @@ def test_any_rows_in_any_state_give_the_same_result(
     languages = {row.user_id: row for row in _rows(url, UserSettings)}
     for email in (DEMO, ADMIN):
         assert passwords.verify_password(PASSWORDS[email], found[email].password_hash)
-        state = states.get(email)
-        assert found[email].role == (state["role"] if state else ROLES[email])
-        if state:
+        before = states.get(email)
+        assert found[email].role == (before["role"] if before else ROLES[email])
+        if before:
             assert found[email].created_at == state["created_at"]
             if state["hash"] in ("current", "weak argon2id"):
                 assert found[email].password_hash == hashes[email]

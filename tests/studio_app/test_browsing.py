@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,7 @@ from support.databases import DIALECTS, Databases
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError
 from pharmdb.studio_app import browsing, cells, sessions, values
-from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
+from pharmdb.studio_app.catalogue import Catalogue, Column, Table, catalogue, find
 from pharmdb.studio_app.filters import Filter, View
 from pharmdb.studio_app.statement_log import Session, StatementLog
 
@@ -95,7 +95,8 @@ def holds(row: dict[str, Any], each: Filter) -> bool:
         return (value is None) == (each.operator == "is empty")
     if each.operator == "contains":
         return value is not None and values.lowered(each.value) in values.lowered(value)
-    kind = {"amount": int, "ratio": float, "flag": lambda text: text == "true"}.get(each.column, str)
+    kinds: dict[str, Callable[[str], Any]] = {"amount": int, "ratio": float, "flag": lambda text: text == "true"}
+    kind = kinds.get(each.column, str)
     if each.operator == "≠":
         return bool(value != kind(each.value))
     if value is None:
@@ -294,7 +295,23 @@ def test_the_statement_log_holds_each_statement_with_its_parameters_rows_and_tim
 
 def test_another_kernel_knows_a_long_cell_again_and_no_masked_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A draft outlives its kernel: after a reload what was cut is still compared."""
-    long, hashed = SimpleNamespace(kind="text", secret=False), SimpleNamespace(kind="text", secret=True)
+    long = Column(
+        name="note",
+        kind="text",
+        type="text",
+        nullable=False,
+        default="",
+        key=False,
+        unique=False,
+        references=None,
+        doc="",
+        values=(),
+        secret=False,
+        is_password=False,
+        generated=False,
+        sqlite=True,
+    )
+    hashed = replace(long, secret=True)
     before: Any = cells.cell(long, "x" * 5000), cells.cell(hashed, "$2a$10$abc")
     monkeypatch.setattr(cells, "_DIGEST_KEY", b"of another kernel")
     after: Any = cells.cell(long, "x" * 5000), cells.cell(hashed, "$2a$10$abc")

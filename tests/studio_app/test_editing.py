@@ -114,7 +114,7 @@ def test_a_column_that_must_be_given_says_so(editor: Editor) -> None:
 
 def test_a_unique_key_over_several_columns_is_named_whole(editor: Editor) -> None:
     _, before = editor.row("progress_by_tag", 1)
-    same = {name: str(before[name]) for name in ("user_id", "module", "course_block", "tag")}
+    same: dict[str, str | None] = {name: str(before[name]) for name in ("user_id", "module", "course_block", "tag")}
     (problem, *others) = editor.save(Change(1, "insert", "progress_by_tag", values=same)).problems
     assert problem.sentence == "another row has the same user_id, module, course_block and tag"
     assert {p.column for p in [problem, *others]} == set(same)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.chrome import fill
+from support.parquet import parquet
 
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError
@@ -71,19 +72,16 @@ def test_markdown_keeps_its_columns(hostile: str) -> None:
 
 
 def test_parquet_is_typed(hostile: str, tmp_path: Path) -> None:
-    import duckdb
-
     fill(hostile, 7000)
     path = tmp_path / "attempts.parquet"
     path.write_bytes(export(hostile, "attempts", "parquet", View(sort=(("score", True),))))
-    found = duckdb.sql(f"SELECT * FROM '{path}'")
-    types = dict(zip(found.columns, map(str, found.types), strict=True))
+    types = {name: type_ for name, type_, *_ in parquet(f"DESCRIBE SELECT * FROM '{path}'")}
     assert (types["id"], types["score"], types["created_at"]) == ("BIGINT", "DOUBLE", "TIMESTAMP")
-    scores = [row[0] for row in duckdb.sql(f"SELECT score FROM '{path}'").fetchall()]
+    scores = [row[0] for row in parquet(f"SELECT score FROM '{path}'")]
     assert len(scores) == 7000
     assert scores == sorted(scores, reverse=True)
     path.write_bytes(export(hostile, "bookmarks", "parquet"))
-    assert [row[0] for row in duckdb.sql(f"SELECT entity_id FROM '{path}'").fetchall()] == HOSTILE
+    assert [row[0] for row in parquet(f"SELECT entity_id FROM '{path}'")] == HOSTILE
 
 
 @pytest.mark.parametrize("format", exporting.FORMATS)
@@ -113,8 +111,6 @@ def test_another_format_is_refused(seeded: str) -> None:
 
 
 def test_a_column_whose_values_do_not_fit_its_type_is_text_in_parquet(seeded: str, tmp_path: Path) -> None:
-    import duckdb
-
     if not seeded.startswith("sqlite"):
         return
     with transactions.writing(targets.target(seeded)) as connection:
@@ -122,4 +118,4 @@ def test_a_column_whose_values_do_not_fit_its_type_is_text_in_parquet(seeded: st
         connection.exec_driver_sql("INSERT INTO plain VALUES (1, 1.5, 'abc', 1), (2, 3, 4, NULL)")
     path = tmp_path / "plain.parquet"
     path.write_bytes(export(seeded, "plain", "parquet"))
-    assert duckdb.sql(f"SELECT * FROM '{path}' ORDER BY id").fetchall() == [(1, "1.5", "abc", 1), (2, "3", "4", None)]
+    assert parquet(f"SELECT * FROM '{path}' ORDER BY id") == [(1, "1.5", "abc", 1), (2, "3", "4", None)]

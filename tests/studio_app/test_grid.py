@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 from support.chrome import Tabs, fill
+from support.parquet import parquet
 from support.steps import axe, cell, column_texts, edit, filter_by, ready, save
 
 from pharmdb.database import targets, transactions
@@ -601,10 +602,9 @@ def test_an_export_is_the_whole_filtered_result(tabs: Tabs, seeded: str, tmp_pat
         files[name] = tmp_path / f"attempts.{extension}"
         assert download.value.suggested_filename == f"attempts.{extension}"
         download.value.save_as(files[name])
-    import duckdb
 
     assert len(files["csv"].read_text(encoding="utf-8").splitlines()) == expected + 1
     assert len(json.loads(files["json"].read_text(encoding="utf-8"))) == expected
     assert len(files["markdown"].read_text(encoding="utf-8").splitlines()) == expected + 2
-    rows = duckdb.sql(f"SELECT count(*), min(score), count(feedback) FROM '{files['parquet']}'").fetchall()
+    rows = parquet(f"SELECT count(*), min(score), count(feedback) FROM '{files['parquet']}'")
     assert rows == [(expected, 21.0, 0)]

@@ -46,7 +46,9 @@ class Served:
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process = process
         self.url = url
-        self.origin, self.token = re.match(r"(http://[^/]+)/.*token=(\S+)", url).groups()  # type: ignore[union-attr]
+        found = re.match(r"(http://[^/]+)/.*token=(\S+)", url)
+        assert found is not None
+        self.origin, self.token = found[1], found[2]
         self.port = int(self.origin.rpartition(":")[2])
 
     def kernels(self) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import make_url
 
 import pharmdb
 from support.postgres import Server
@@ -60,10 +61,17 @@ class Databases:
         with psycopg.connect(dsn(server.uri()), autocommit=True) as connection:
             statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
             if template:
-                source = sql.Identifier(psycopg.conninfo.conninfo_to_dict(dsn(template))["dbname"])
+                source = sql.Identifier(name_of(template))
                 statement += sql.SQL(" TEMPLATE {}").format(source)
             connection.execute(statement)
         return server.uri(name)
+
+
+def name_of(url: str) -> str:
+    """The database that an SQLAlchemy URL of PostgreSQL names."""
+    name = make_url(url).database
+    assert name is not None
+    return name
 
 
 def dsn(url: str) -> str:

@@ -78,7 +78,7 @@ class Doc:
 
     def means(self, other: Doc) -> bool:
         """Equal as values: what JSONB keeps."""
-        return meaning(self.text) == meaning(other.text)
+        return bool(meaning(self.text) == meaning(other.text))
 
 
 def _refuse(constant: str) -> Any:
@@ -212,9 +212,9 @@ VALID: dict[str, dict[str, Any]] = {
         "created_by_id": 1,
     },
 }
-for _table, _columns in raw.ROWS.items():
-    for _column in _columns:
-        VALID[_table].setdefault(_column, VALID["users"]["created_at"])
+for _table, _names in raw.ROWS.items():
+    for _name in _names:
+        VALID[_table].setdefault(_name, VALID["users"]["created_at"])
 
 
 @dataclass
@@ -683,8 +683,8 @@ def _dirty_children(dialect: str) -> list[Row]:
         add(table, **{column: bad(Text(b"\xed\xa0\x80"), column)})
     for entity_type in ("drug", "Question", "", "question "):
         add("attempts", entity_type=bad(entity_type, "entity_type"))
-    for score in ("abc", "", b"\x00"):
-        add("attempts", score=bad(score, "score"))
+    for no_score in ("abc", "", b"\x00"):
+        add("attempts", score=bad(no_score, "score"))
     for count in ("abc", 1.5, b"1", ""):
         add("progress_by_tag", wrong_count=bad(count, "count"))
     add("progress_by_tag", correct_count=Cell("12", 12))
@@ -776,11 +776,11 @@ def schema(stage: int, dialect: str) -> Iterator[str]:
             )
         yield f'CREATE TABLE "{old}" (\n    ' + ",\n    ".join(lines) + "\n)"
     unique = dict(_UNIQUE) | ({"dataset_overrides": ("name",)} if stage == 4 else {})
-    for table, names in unique.items():
-        yield _index(table, names, unique=True)
+    for table, indexed in unique.items():
+        yield _index(table, indexed, unique=True)
     if stage == 4:
-        for table, names in _INDEXES:
-            yield _index(table, names)
+        for table, indexed in _INDEXES:
+            yield _index(table, indexed)
 
 
 def _index(table: str, names: tuple[str, ...], *, unique: bool = False) -> str:

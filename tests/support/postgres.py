@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 SUPERUSER = "postgres"
 
@@ -54,7 +55,7 @@ class Server:
             **self._as_user(),
         )
 
-    def _as_user(self) -> dict[str, object]:
+    def _as_user(self) -> dict[str, Any]:
         return {"user": self.user, "group": None, "extra_groups": []} if self.user else {}
 
     def start(self) -> None:

@@ -78,6 +78,12 @@ def path(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
+def folder_instead(path: Path) -> None:
+    """Where a database was there is a folder."""
+    path.unlink()
+    path.mkdir()
+
+
 @contextmanager
 def session(url: str) -> Iterator[Any]:
     """A connection in autocommit mode. Foreign keys are on: SQLite enforces them only where it is asked to."""

@@ -28,7 +28,7 @@ USER_PROGRESS = f"{PROGRESS_HEADER}\nown@example.org,questions,renal,diuretics,0
 
 def counts(report: seeding.SeedReport) -> dict[str, tuple[int, int, int]]:
     """Table -> created, updated, unchanged."""
-    return {row.table: (row.created, row.updated, row.unchanged) for row in report.tables.itertuples()}
+    return {table: (created, updated, unchanged) for table, created, updated, unchanged in report.counts}
 
 
 def users(url: str) -> dict[str, Any]:

@@ -7,15 +7,16 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 
 import pharmdb
+from pharmdb.learning.attempts import Tag
 from pharmdb.models import User
 
 # Days ago, and the scores of that day; each tag in turn.
 DAYS = {61: (20, 40, 80), 47: (60, 30, 90), 33: (70, 100), 20: (45, 85, 95, 60), 9: (100, 75), 2: (90, 55, 100)}
 TAGS = (
-    ("questions", "cardiology", "hypertension"),
-    ("questions", "cardiology", "arrhythmias"),
-    ("cases", "pulmonary", "asthma"),
-    ("calculations", "pharmacokinetics", "dosing"),
+    Tag("questions", "cardiology", "hypertension"),
+    Tag("questions", "cardiology", "arrhythmias"),
+    Tag("cases", "pulmonary", "asthma"),
+    Tag("calculations", "pharmacokinetics", "dosing"),
 )
 KINDS = {"questions": "question", "cases": "case", "calculations": "calc"}
 
@@ -31,8 +32,8 @@ def study(url: str = "", email: str = "demo@pharmtrainer.test") -> int:
             pharmdb.record_attempt(
                 connection,
                 user,
-                KINDS[tag[0]],
-                f"{tag[2]}-{number % 3 + 1}",
+                KINDS[tag.module],
+                f"{tag.tag}-{number % 3 + 1}",
                 answers={"choice": "B"},
                 score=score,
                 tags=[tag],
