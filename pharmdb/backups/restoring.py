@@ -199,7 +199,7 @@ def _refuse_damaged_production(target: targets.Target, chosen: Backup) -> None:
 def _restore_postgresql(target: targets.Target, chosen: Backup) -> Backup | None:
     with transactions.changing_schema(target) as connection:
         _refuse_other_environment(connection, chosen)
-        locks.hold_still(connection)
+        locks.lock_tables(connection)
         before = taking.take(connection, target, before_restore_of=chosen.name)
         dropping.drop_everything(connection)
         postgresql_dumps.load_postgresql(connection, chosen.path)

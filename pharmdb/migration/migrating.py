@@ -154,7 +154,7 @@ def _migrate(
     taken = None
     with _explained(target, revision):
         if backup and _is_downgrade(connection, revision):
-            locks.hold_still(connection)
+            locks.lock_tables(connection)
             taken = taking.take(connection, target)
         _go_to(connection, target, revision)
     dropped = _write_revision(connection, message, written) if message else ()

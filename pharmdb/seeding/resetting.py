@@ -76,7 +76,7 @@ def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, see
     hashes = seeding.hash_passwords(seed, {})
     with transactions.changing_schema(target) as connection:
         _guard(connection, target, confirm)
-        locks.hold_still(connection)
+        locks.lock_tables(connection)
         destroyed = dropping.objects(connection)
         taken = taking.take(connection, target) if backup else None
         dropping.drop_everything(connection)
