@@ -1,18 +1,18 @@
-# One target for each job; `make help` lists them. Every target makes the environment first, if it is missing or old.
+# One target for each job; `make help` lists them. Every target first creates the environment, if it is missing or old.
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-# Libraries are compiled when they are first imported; unless that is kept, every process compiles them again.
+# Libraries are compiled when they are first imported; if the result were not stored, every process would compile them.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort studio lab chromium test harm lint bench notebooks lock lint-js
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
 
-# make compares times of files. They don't show that the checkout was moved or its Python removed, nor that a Python is
-# asked for by name; then tools/make_env.py looks at what the environment was made from.
+# make only compares file times. They don't show whether the checkout was moved, its Python removed, or a Python given
+# with PYTHON=; in these cases tools/make_env.py checks what the environment was created from.
 stale := $(shell [ -x .venv/bin/python ] || echo python; \
 	case "$$(readlink .venv)" in (.venvs/*) [ "$$(cat .venv/done)" = "$(CURDIR)" ] || echo moved;; esac)
 .venv/done: requirements.lock pyproject.toml $(if $(stale)$(filter-out file,$(origin PYTHON)),.stale)
@@ -23,25 +23,25 @@ stale := $(shell [ -x .venv/bin/python ] || echo python; \
 reset: .venv/done ## drop everything and build the known-good database
 	@$(BIN)/pharmdb reset
 
-seed: .venv/done ## create what is missing of the seed; safe to repeat
+seed: .venv/done ## create what is missing from the seed; safe to repeat
 	@$(BIN)/pharmdb seed
 
 migrate: .venv/done ## apply all pending revisions
 	@$(BIN)/pharmdb migrate
 
-inspect: .venv/done ## tables, progress, history and pictures, in a run file
+inspect: .venv/done ## show tables, progress, history and charts, in a run file
 	@$(BIN)/pharmdb inspect
 
-doctor: .venv/done ## check everything, and name the remedy
+doctor: .venv/done ## check everything and name the remedy
 	@$(BIN)/pharmdb doctor
 
-upgrade: .venv/done ## an old Prisma database (PHARMDB_SOURCE) becomes the new one
+upgrade: .venv/done ## copy an old Prisma database (PHARMDB_SOURCE) to the current schema
 	@$(BIN)/pharmdb upgrade
 
-backup: .venv/done ## back the database up into data/backups
+backup: .venv/done ## back up the database to data/backups
 	@$(BIN)/pharmdb backup
 
-restore: .venv/done ## bring the newest backup back
+restore: .venv/done ## restore the newest backup
 	@$(BIN)/pharmdb restore
 
 cohort: .venv/done ## add a thousand synthetic learners; safe to repeat
@@ -50,42 +50,42 @@ cohort: .venv/done ## add a thousand synthetic learners; safe to repeat
 studio: .venv/done ## browse and edit the database at http://localhost:5555
 	@$(BIN)/pharmdb studio
 
-lab: .venv/done ## JupyterLab on the notebooks
+lab: .venv/done ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
 
-chromium: ## the browser of the tests, from Debian's packages
+chromium: ## install the browser for the tests, from Debian's packages
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
-	else echo "no Chromium, and it can't be installed without root and apt-get: the tests in a browser are skipped"; fi
+	else echo "no Chromium, and it can't be installed without root and apt-get: the browser tests are skipped"; fi
 
-test: .venv/done chromium ## every test, on SQLite and PostgreSQL
+test: .venv/done chromium ## run all tests, on SQLite and PostgreSQL
 	@$(BIN)/python -m pytest -n 2 --dist loadscope
 
-harm: .venv/done ## the harm tests with their full counts
+harm: .venv/done ## run the harm tests with full counts
 	@PHARMDB_HARM_ROUNDS=50 $(BIN)/python -m pytest -n 2 --dist loadscope tests/harm
 
-lint: .venv/done ## formatting, ruff, mypy, spelling, notebooks, and JavaScript
+lint: .venv/done ## check formatting, ruff, mypy, spelling, notebooks and JavaScript
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	@git ls-files -z | xargs -0 $(BIN)/codespell
 	@$(BIN)/python tools/check_notebooks.py notebooks/*.ipynb
-	@# The studio's scripts have linters of their own.
+	@# The studio's scripts have their own linter.
 	@$(MAKE) --no-print-directory lint-js
 
-bench: .venv/done ## measure everything, and write the figures into docs/performance.md (an hour and 20 GB)
+bench: .venv/done ## measure everything, and write the figures to docs/performance.md (an hour and 20 GB)
 	@$(BIN)/python -m benchmarks
 
-notebooks: .venv/done ## run the notebooks anew and store their outputs, and the studio's pictures
+notebooks: .venv/done ## rerun the notebooks and store their outputs, and the studio's screenshots
 	@PYTHONPATH=.:tests $(BIN)/python tools/store_outputs.py
 	@PYTHONPATH=.:tests $(BIN)/python tools/store_pictures.py
 
-lock: .venv/done ## renew requirements.lock from pyproject.toml
+lock: .venv/done ## update requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --output-file requirements.lock pyproject.toml
 
 node_modules/.package-lock.json: package-lock.json
 	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && touch $@
 
-lint-js: ## Biome over the studio's scripts and style sheet (needs npm)
+lint-js: ## check the studio's scripts and style sheet with Biome (needs npm)
 	@if command -v npm >/dev/null; then $(MAKE) -s node_modules/.package-lock.json && npx --no-install biome ci; \
-	else echo "no npm here: the studio's scripts are not checked"; test -z "$$CI"; fi
+	else echo "npm is missing: the studio's scripts are not checked"; test -z "$$CI"; fi

@@ -1,1 +1,1 @@
-"""Where the figures in docs/performance.md come from: `make bench`."""
+"""Measures the figures in docs/performance.md: `make bench`."""

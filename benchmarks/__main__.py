@@ -1,6 +1,6 @@
-"""`python -m benchmarks [part …]`: measures, prints the lines as they come, and keeps the figures of a whole run.
+"""`python -m benchmarks [part …]`: measures, prints each line when it is ready, and stores the figures of a full run.
 
-With the usual sizes each part's lines go to benchmarks/results.md and docs/performance.md, and the growing cohort's
+With the default sizes, each part's lines are written to benchmarks/results.md and docs/performance.md, and the scaling
 figures to docs/scale.csv and its chart.
 """
 
@@ -20,7 +20,7 @@ from benchmarks import results
 from benchmarks.ground import Ground
 from benchmarks.timing import HEAD
 
-# Name -> what it measures, as the table's heading says it; the module has the part's name, or the one below.
+# Name -> the table's heading; the module has the same name as the part, unless listed below.
 PARTS = {
     "processes": "Whole processes",
     "resets": "Reset",
@@ -44,13 +44,13 @@ _MODULES = {
 
 
 def part(name: str) -> Callable[[Ground], Iterable[str]]:
-    """What gives the part's lines."""
+    """The function that yields the part's lines."""
     main: Callable[[Ground], Iterable[str]] = import_module(f"benchmarks.{_MODULES.get(name, name)}").main
     return main
 
 
 def measure(name: str, ground: Ground) -> list[str]:
-    """The part's lines; each is printed when it is there."""
+    """Returns the part's lines, and prints each when it is ready."""
     print(f"\n### {PARTS[name]}\n\n{HEAD}", flush=True)
     lines, begin = [], time.monotonic()
     for line in part(name)(ground):
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _picture(ground: Ground, keep: bool) -> None:
-    """Redrawn from the figures; those of a smaller run stay where nobody commits them."""
+    """Redraws the chart; that of a smaller run goes to a folder that is not committed."""
     from benchmarks import scale_picture
 
     points = ground.folder / "scale.csv"

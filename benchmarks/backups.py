@@ -1,4 +1,4 @@
-"""Backup and restore of the large databases beside the raw tools, which verify nothing."""
+"""Backup and restore of the large databases, compared with the raw tools, which verify nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pharmdb
 from benchmarks.ground import Ground, fill, path
-from benchmarks.timing import Peer, alternate, line
+from benchmarks.timing import Baseline, alternate, line
 from pharmdb.backups import postgresql_dumps
 from pharmdb.database import targets, transactions
 
-# Less than of what is quicker.
+# Fewer rounds than for faster work.
 ROUNDS = 2
 
 
@@ -25,7 +25,7 @@ def main(ground: Ground) -> Iterator[str]:
 
 
 def _sqlite(ground: Ground) -> Iterator[str]:
-    """Against the backup API alone."""
+    """Compared with SQLite's backup API."""
     url = ground.empty("SQLite")
     fill(url, ground.attempts)
     raw = ground.folder / "raw.db"
@@ -34,17 +34,19 @@ def _sqlite(ground: Ground) -> Iterator[str]:
         with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(copy)) as target:
             original.backup(target)
 
-    ours, peer = alternate(ROUNDS, lambda: pharmdb.backup(url), lambda: api(path(url), raw))
+    ours, baseline = alternate(ROUNDS, lambda: pharmdb.backup(url), lambda: api(path(url), raw))
     yield line(
-        f"backup of {ground.attempts:,} attempts, SQLite, verified", ours, Peer("backup API, unverified", peer, 1.3)
+        f"backup of {ground.attempts:,} attempts, SQLite, verified",
+        ours,
+        Baseline("backup API, unverified", baseline, 1.3),
     )
-    ours, peer = alternate(ROUNDS, lambda: pharmdb.restore(url), lambda: api(raw, ground.folder / "restored.db"))
-    yield line("restore of it, after a backup", ours, Peer("backup API, unverified", peer, 1.3))
+    ours, baseline = alternate(ROUNDS, lambda: pharmdb.restore(url), lambda: api(raw, ground.folder / "restored.db"))
+    yield line("restore of it, after a backup", ours, Baseline("backup API, unverified", baseline, 1.3))
     ground.drop(url)
 
 
 def _postgresql(ground: Ground) -> Iterator[str]:
-    """Against pg_dump and pg_restore alone."""
+    """Compared with pg_dump and pg_restore."""
     url = ground.empty("PostgreSQL")
     fill(url, ground.attempts)
     target = targets.target(url)
@@ -57,12 +59,14 @@ def _postgresql(ground: Ground) -> Iterator[str]:
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     dump = str(ground.folder / "raw.dump")
-    ours, peer = alternate(
+    ours, baseline = alternate(
         ROUNDS, lambda: pharmdb.backup(url), lambda: run("pg_dump", "--format=custom", f"--file={dump}")
     )
-    yield line(f"backup of {ground.attempts:,} attempts, PostgreSQL, verified", ours, Peer("`pg_dump`", peer, 1.3))
-    ours, peer = alternate(
+    yield line(
+        f"backup of {ground.attempts:,} attempts, PostgreSQL, verified", ours, Baseline("`pg_dump`", baseline, 1.3)
+    )
+    ours, baseline = alternate(
         1, lambda: pharmdb.restore(url), lambda: run("pg_restore", "--clean", "--single-transaction", dump)
     )
-    yield line("restore of it, after a backup", ours, Peer("`pg_restore`", peer, 1.3))
+    yield line("restore of it, after a backup", ours, Baseline("`pg_restore`", baseline, 1.3))
     ground.drop(url)

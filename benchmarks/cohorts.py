@@ -1,4 +1,4 @@
-"""A cohort with all that belongs to it, beside the raw driver's bulk insert of the same rows."""
+"""A complete cohort, compared with the raw driver's bulk insert of the same rows."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 import pharmdb
 from benchmarks import ground as grounds
 from benchmarks.ground import DIALECTS, Ground
-from benchmarks.timing import Peer, line
+from benchmarks.timing import Baseline, line
 from pharmdb.cohorts.batches import USER_COLUMNS, Batch
 from pharmdb.cohorts.building import BATCH
 
 DAYS = 90
-# So many attempts has a learner in 90 days.
+# The average number of attempts of a learner in 90 days.
 EACH = 98.5
 
 _Part = tuple[str, tuple[str, ...], list[tuple[Any, ...]]]
 
 
 def dump(path: Path, learners: int) -> int:
-    """Writes the rows of a cohort to a file, batch by batch, with users' ids from 1 on; how many there are."""
+    """Writes the rows of a cohort to a file, batch by batch, with user ids from 1 on; returns their number."""
     total = 0
     with path.open("wb") as file:
         for first in range(1, learners + 1, BATCH):
@@ -53,7 +53,7 @@ def _parts(path: Path) -> Iterator[_Part]:
 
 
 def raw(path: Path, url: str) -> float:
-    """Seconds that the driver takes for the rows of the file, reading of the file not counted, with our durability."""
+    """Seconds that the driver takes to insert the file's rows (without reading it), with our durability settings."""
     took = 0.0
     with grounds.begun(url) as connection:
         for part in _parts(path):
@@ -66,7 +66,7 @@ def raw(path: Path, url: str) -> float:
 
 
 def ours(url: str, learners: int) -> float:
-    """Seconds of the whole verb; its pictures and its fingerprint are made only when they are looked at."""
+    """Seconds of the whole command; charts and fingerprint are computed only on demand, so they are not included."""
     begin = time.perf_counter()
     pharmdb.cohort(url, learners=learners, days=DAYS)
     return time.perf_counter() - begin
@@ -88,7 +88,7 @@ def main(ground: Ground) -> Iterator[str]:
         yield line(
             f"cohort of {ground.attempts:,} attempts, {rows:,} rows, {dialect}",
             seconds[0],
-            Peer(f"{grounds.driver(dialect)} of the same rows", seconds[1], least=0.5),
+            Baseline(f"{grounds.driver(dialect)} of the same rows", seconds[1], least=0.5),
             rows=rows,
         )
     file.unlink()

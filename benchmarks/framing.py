@@ -1,4 +1,4 @@
-"""All attempts with all columns as a frame: seconds, and the memory that it takes to get there."""
+"""All attempts with all columns as a dataframe: seconds and peak memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 import pharmdb
 from benchmarks import ground
 from benchmarks.ground import DIALECTS, Ground, peak_mib
-from benchmarks.timing import Peer, alternate, line, memory
+from benchmarks.timing import Baseline, alternate, line, memory
 
 _QUERY = "SELECT * FROM attempts"
-# Of the issue: so many times as fast as pandas.
+# The required speed-up over pandas.
 _FASTER = {"SQLite": 3, "PostgreSQL": 8}
 
 
@@ -24,7 +24,7 @@ def ours(url: str) -> pd.DataFrame:
 
 
 def as_it_comes(url: str) -> pd.DataFrame:
-    """pandas over SQLAlchemy, with whatever dtypes that gives."""
+    """pandas over SQLAlchemy, with the dtypes that pandas chooses."""
     engine = ground.engine(url)
     frame = pd.read_sql(_QUERY, engine)
     engine.dispose()
@@ -32,9 +32,9 @@ def as_it_comes(url: str) -> pd.DataFrame:
 
 
 def with_our_dtypes(url: str) -> pd.DataFrame:
-    """pandas over SQLAlchemy, and its columns made what ours are; documents are text."""
+    """pandas over SQLAlchemy, with columns converted to our dtypes; documents are text."""
     engine = ground.engine(url)
-    # On PostgreSQL the driver would decode each document.
+    # Without the cast, PostgreSQL's driver would decode each document.
     text = "answers::text AS answers, score, feedback::text AS feedback" if not url.startswith("sqlite") else ""
     columns = f"id, user_id, entity_type, entity_id, {text or 'answers, score, feedback'}, created_at"
     frame = pd.read_sql(f"SELECT {columns} FROM attempts", engine, parse_dates={"created_at": {"utc": True}})
@@ -44,7 +44,7 @@ def with_our_dtypes(url: str) -> pd.DataFrame:
     return frame.astype(dtypes | {"created_at": "datetime64[us, UTC]"})
 
 
-# What the imports took is held before and after.
+# Imports come first, so that their memory is in both measurements.
 _FRAME = """
 from benchmarks import framing
 import pharmdb
@@ -56,7 +56,7 @@ print(before, frame.memory_usage(deep=True).sum())
 
 
 def peak_and_size(url: str) -> tuple[float, float]:
-    """MiB of the peak and of the frame, in a process of its own."""
+    """MiB of the peak and of the dataframe, in a separate process."""
     peak, said = peak_mib(_FRAME, url)
     before, size = map(int, said.splitlines()[0].split())
     return peak - before / 1024, size / 2**20
@@ -72,8 +72,8 @@ def main(ground: Ground) -> Iterator[str]:
         yield line(
             f"frame of {ground.attempts:,} attempts, {dialect}",
             own,
-            Peer("`pandas.read_sql`", any_, most),
-            Peer("`pandas.read_sql`, with our dtypes", alike),
+            Baseline("`pandas.read_sql`", any_, most),
+            Baseline("`pandas.read_sql`, with our dtypes", alike),
         )
         peak, size = peak_and_size(url)
         yield memory(f"peak memory of that frame, {dialect}", peak, "the frame itself", size, most=2.5)

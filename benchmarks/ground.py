@@ -1,4 +1,4 @@
-"""What every part stands on: a folder, a PostgreSQL server, databases, and one set of settings for all peers."""
+"""What all parts share: a folder, a PostgreSQL server, databases, and the same settings for all baselines."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from pharmdb import settings
 from pharmdb.database import targets, transactions
 
 DIALECTS = ("SQLite", "PostgreSQL")
-# What decides about safety and speed on each; asked of pharmdb's own connection that writes, and given to every peer.
-# secure_delete is given by name, because FAST has no number that can be set.
+# The settings that affect durability and speed; read from pharmdb's own write connection, and set for every baseline.
+# secure_delete is set by name, because FAST can't be set by number.
 PRAGMAS = ("foreign_keys", "synchronous", "cache_size", "secure_delete")
 SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
-# MiB that the page cache of a writer to SQLite, and a sort of the same size, may take; small databases don't fill them.
+# MiB that a writer's SQLite page cache, and a sort of the same size, may take; small databases don't fill them.
 CACHE = 128
 
 
 @dataclass
 class Ground:
-    """`attempts`: in the large databases; what is smaller is derived from it. `rounds`: of what takes seconds."""
+    """`attempts`: in the large databases; smaller sizes derive from it. `rounds`: of work that takes seconds."""
 
     folder: Path
     attempts: int = 1_000_000
     rounds: int = 5
-    # The tests lend theirs; otherwise one is started when it is first needed.
+    # A server that the tests lend; otherwise one is started when it is first needed.
     lent: Any = None
     _numbers: Any = field(default_factory=count, repr=False)
     _large: dict[str, str] = field(default_factory=dict, repr=False)
@@ -55,16 +55,16 @@ class Ground:
 
     @property
     def calls(self) -> int:
-        """Of what takes microseconds, in one measurement."""
+        """The number of calls in one measurement of work that takes microseconds."""
         return max(2, min(300, self.attempts // 1000))
 
     def empty(self, dialect: str) -> str:
-        """The URL of a database of its own, without a table."""
+        """The URL of a new database without tables."""
         name = f"bench_{self.number()}"
         return f"sqlite:///{self.folder}/{name}.db" if dialect == "SQLite" else self.create(name)
 
     def number(self) -> int:
-        """Another one each time."""
+        """A new number each time."""
         return int(next(self._numbers))
 
     def create(self, name: str, template: str = "template1") -> str:
@@ -75,7 +75,7 @@ class Ground:
         return str(self.server.uri(name))
 
     def drop(self, url: str) -> None:
-        """Gives the room back."""
+        """Drops the database, to free disk space."""
         if url.startswith("sqlite"):
             for end in ("", "-wal", "-shm"):
                 Path(f"{path(url)}{end}").unlink(missing_ok=True)
@@ -85,7 +85,7 @@ class Ground:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
     def large(self, dialect: str) -> str:
-        """A known-good database with `attempts` attempts beside the seed's, made once in a run."""
+        """A known-good database with `attempts` additional attempts, created once per run."""
         if dialect not in self._large:
             self._large[dialect] = self.empty(dialect)
             fill(self._large[dialect], self.attempts)
@@ -93,7 +93,7 @@ class Ground:
 
 
 def fill(url: str, attempts: int) -> None:
-    """A known-good database with attempts and reviews beside it, made by the database itself."""
+    """Creates a known-good database with additional attempts and reviews, which the database itself generates."""
     pharmdb.reset(url, backup=False)
     postgresql = not url.startswith("sqlite")
     document = """'{"choice": "b", "seconds": 12}'"""
@@ -123,17 +123,17 @@ _FORM = "%Y-%m-%d %H:%M:%f000"
 
 
 def settle(url: str) -> None:
-    """What autovacuum would do within a minute, in the middle of a measurement."""
+    """Does now what autovacuum would do in the middle of a measurement."""
     with psycopg.connect(dsn(url), autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")
 
 
 def peak_mib(code: str, *arguments: str) -> tuple[float, str]:
-    """The most MiB that a Python process of its own held for this work, and what it printed."""
-    # A process's ru_maxrss begins with that of the one that started it; VmHWM is its own.
+    """The peak memory in MiB of a separate Python process that does this work, and what it printed."""
+    # Not ru_maxrss, which a process inherits from its parent.
     code = f"import sys\n{code}\nprint(open('/proc/self/status').read())"
-    # Its progress bar is shown where this one's would be.
+    # Standard error is not captured, so that its progress bar is shown.
     done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.PIPE, text=True)
     (peak,) = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("VmHWM")]
     return int(peak) / 1024, done.stdout
@@ -144,7 +144,7 @@ def path(url: str) -> Path:
 
 
 def dsn(url: str) -> str:
-    """The URL as libpq takes it."""
+    """The URL in libpq's form."""
     return url.replace("postgresql+psycopg:", "postgresql:")
 
 
@@ -152,7 +152,7 @@ def dsn(url: str) -> str:
 
 
 def pragmas(url: str) -> list[str]:
-    """What makes another SQLite connection like pharmdb's own."""
+    """The pragmas that give another SQLite connection pharmdb's settings."""
     found = asked_of_pharmdb(url)
     set_ = [f"PRAGMA {name} = {found[name]}" for name in PRAGMAS if name != "secure_delete"]
     return [*set_, "PRAGMA secure_delete = FAST"]
@@ -160,7 +160,7 @@ def pragmas(url: str) -> list[str]:
 
 @cache
 def asked_of_pharmdb(url: str) -> dict[str, Any]:
-    """The settings of its connection that writes; asked once of each database, so that no peer's time holds it."""
+    """The settings of pharmdb's write connection; cached per database, so that no measurement includes the query."""
     with transactions.writing(targets.target(url)) as connection:
         return _asked(url, lambda statement: connection.exec_driver_sql(statement).scalar_one())
 
@@ -171,15 +171,15 @@ def _asked(url: str, ask: Callable[[str], Any]) -> dict[str, Any]:
     return {name: ask(f"SHOW {name}") for name in SETTINGS}
 
 
-def require_same(url: str, peer: str, ask: Callable[[str], Any]) -> None:
-    """Raises where a peer's own connection is safer or less safe than pharmdb's."""
+def require_same(url: str, baseline: str, ask: Callable[[str], Any]) -> None:
+    """Raises RuntimeError if a baseline's connection has other settings than pharmdb's."""
     ours, theirs = asked_of_pharmdb(url), _asked(url, ask)
     if ours != theirs:
-        raise RuntimeError(f"{peer} runs with {theirs}, pharmdb with {ours}")
+        raise RuntimeError(f"{baseline} runs with {theirs}, pharmdb with {ours}")
 
 
 def sqlite(url: str, isolation_level: str | None = None) -> sqlite3.Connection:
-    """The raw driver, set as pharmdb's own connection is."""
+    """A connection of the raw driver with pharmdb's settings."""
     connection = sqlite3.connect(path(url), isolation_level=isolation_level)  # type: ignore[arg-type]
     for statement in pragmas(url):
         connection.execute(statement)
@@ -188,7 +188,7 @@ def sqlite(url: str, isolation_level: str | None = None) -> sqlite3.Connection:
 
 
 def postgresql(url: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
-    """The raw driver, with times in UTC; a statement is prepared by the server at its sixth execution."""
+    """A connection of the raw driver, with times in UTC; psycopg prepares a statement at its sixth execution."""
     connection = psycopg.connect(dsn(url), options="-c timezone=UTC", autocommit=True)
 
     def ask(statement: str) -> Any:
@@ -202,7 +202,7 @@ def postgresql(url: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
 
 @contextmanager
 def begun(url: str, *, foreign_keys: bool = True) -> Iterator[Any]:
-    """The raw driver with a write transaction, which the caller commits."""
+    """A connection of the raw driver in a write transaction, which the caller commits."""
     if url.startswith("sqlite"):
         with closing(sqlite(url)) as connection:
             connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
@@ -214,7 +214,7 @@ def begun(url: str, *, foreign_keys: bool = True) -> Iterator[Any]:
 
 
 def insert(connection: Any, table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Ready rows by the raw driver's quickest way: executemany, COPY."""
+    """Inserts prepared rows in the raw driver's fastest way: executemany or COPY."""
     names = tuple(columns)
     if isinstance(connection, sqlite3.Connection):
         marks = ", ".join("?" * len(names))
@@ -226,12 +226,12 @@ def insert(connection: Any, table: str, columns: Iterable[str], rows: Iterable[t
 
 
 def driver(dialect: str) -> str:
-    """What `insert` is called in a table."""
+    """The name of `insert` in a table."""
     return "raw `executemany`" if dialect == "SQLite" else "raw `COPY`"
 
 
 def engine(url: str) -> sa.Engine:
-    """An SQLAlchemy engine that knows nothing of pharmdb, for pandas."""
+    """A plain SQLAlchemy engine for pandas, independent of pharmdb."""
     made = sa.create_engine(url)
     if url.startswith("sqlite"):
         statements = pragmas(url)

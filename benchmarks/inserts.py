@@ -1,7 +1,7 @@
-"""Attempts in bulk, both indexes in place: each peer into a fresh copy of the same database.
+"""Bulk inserts of attempts with both indexes in place, each into a fresh copy of the same database.
 
-Twice: with values as the database stores them, ready for the driver; and from Python's own values, where everybody
-makes of them what it needs, models, frames and JSON.
+Measured twice: with values ready for the driver, as the database stores them; and from Python values, which each
+library converts to what it needs (models, dataframes, JSON).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 import pharmdb
-from benchmarks import django_peer, ground
+from benchmarks import django_baseline, ground
 from benchmarks.ground import DIALECTS, Ground, asked_of_pharmdb, driver
-from benchmarks.timing import Peer, alternate, line
+from benchmarks.timing import Baseline, alternate, line
 from pharmdb.database import bulk, targets, transactions
 
 USERS = 1000
 COLUMNS = ("user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at")
-# The quickest of those that were tried. For pandas that is one executemany a chunk: method="multi" takes four times as
+# The fastest of the sizes tried. For pandas, one executemany per chunk is fastest: method="multi" takes four times as
 # long on both databases.
 DJANGO_BATCH = 500
 PANDAS_CHUNK = 1000
@@ -36,7 +36,7 @@ _START = datetime(2026, 6, 1, 8, 0, 0, 1, tzinfo=UTC)
 
 
 def values(count: int) -> Rows:
-    """Attempts of a thousand users, as an application holds them."""
+    """Attempts of a thousand users, as Python values in an application."""
     return [
         (
             1 + n % USERS,
@@ -52,7 +52,7 @@ def values(count: int) -> Rows:
 
 
 def stored(rows: Rows) -> Iterator[tuple[Any, ...]]:
-    """The same as both databases take it: documents and times as text."""
+    """The same values in a form that both databases accept: documents and times as text."""
     dumps = json.dumps
     for *start, answers, score, feedback, at in rows:
         document = None if feedback is None else dumps(feedback)
@@ -78,11 +78,11 @@ def raw(rows: Rows) -> Work:
 
 def django(rows: Rows) -> Work:
     def work(url: str) -> None:
-        alias = django_peer.connect(url)
-        attempt = django_peer.models().Attempt
+        alias = django_baseline.connect(url)
+        attempt = django_baseline.models().Attempt
         made = [attempt(**dict(zip(COLUMNS, row, strict=True))) for row in rows]
         attempt.objects.using(alias).bulk_create(made, batch_size=DJANGO_BATCH)
-        django_peer.close()
+        django_baseline.close()
 
     return work
 
@@ -110,7 +110,7 @@ def sqlite_utils(rows: Rows) -> Work:
         from sqlite_utils import Database
 
         with closing(ground.sqlite(url, "IMMEDIATE")) as connection:
-            # It makes text of documents by itself; times it would write in another form than the schema takes.
+            # It converts documents to text itself, but would write times in a form that the schema refuses.
             made = (
                 dict(
                     zip(COLUMNS, (*row[:-1], row[-1].replace(tzinfo=None).isoformat(" ", "microseconds")), strict=True)
@@ -123,7 +123,7 @@ def sqlite_utils(rows: Rows) -> Work:
 
 
 def base(ground: Ground, dialect: str) -> str:
-    """A database at head with users alone."""
+    """A database at head with users only."""
     url = ground.empty(dialect)
     pharmdb.migrate(url)
     with transactions.writing(targets.target(url)) as connection:
@@ -141,8 +141,8 @@ def copied(ground: Ground, url: str) -> str:
     return ground.create(f"copy_{ground.number()}", targets.target(url).name)
 
 
-def peers(dialect: str, rows: Rows) -> list[tuple[str, Work, float | None]]:
-    """What starts from Python's values beside ours: name, work, how many times its speed ours must have."""
+def baselines(dialect: str, rows: Rows) -> list[tuple[str, Work, float | None]]:
+    """The baselines that start from Python values: name, work, and how many times as fast ours must be."""
     found: list[tuple[str, Work, float | None]] = [
         ("Django `bulk_create`", django(rows), 5),
         ("pandas `to_sql`", pandas(rows), None),
@@ -160,15 +160,15 @@ def main(ground: Ground) -> Iterator[str]:
         yield line(
             f"bulk insert of {len(rows):,} attempts, values ready for the driver, {dialect}",
             own,
-            Peer(driver(dialect), theirs, least=0.8),
+            Baseline(driver(dialect), theirs, least=0.8),
             rows=len(rows),
         )
-        others = peers(dialect, rows)
+        others = baselines(dialect, rows)
         own, *found = _measured(ground, origin, ours(lambda: stored(rows)), *(work for _, work, _ in others))
         yield line(
             f"bulk insert of {len(rows):,} attempts, from Python values, {dialect}",
             own,
-            *(Peer(name, seconds, least=least) for (name, _, least), seconds in zip(others, found, strict=True)),
+            *(Baseline(name, seconds, least=least) for (name, _, least), seconds in zip(others, found, strict=True)),
             rows=len(rows),
         )
 
@@ -180,7 +180,7 @@ def _measured(ground: Ground, origin: str, *works: Work) -> list[list[float]]:
         if urls[0]:
             ground.drop(urls[0])
         urls[0] = copied(ground, origin)
-        # Asked here, so that no peer's time holds the question.
+        # Queried here, so that no measurement includes it.
         asked_of_pharmdb(urls[0])
 
     def on_copy(work: Work) -> Callable[[], object]:

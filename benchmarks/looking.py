@@ -1,4 +1,4 @@
-"""A look at a large database, `inspect` and the doctor's, beside one `count(*)` of its attempts."""
+"""`inspect` and `doctor` on a large database, compared with one `count(*)` of its attempts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from benchmarks.timing import Peer, alternate, line
+from benchmarks.timing import Baseline, alternate, line
 
 ROUNDS = 9
 
 
 def count(url: str) -> int:
-    """The attempts, through a connection of its own, as each verb has one."""
+    """Counts the attempts through a new connection, as each command opens one."""
     import pharmdb
 
     with pharmdb.reading(pharmdb.target(url)) as connection:
@@ -22,7 +22,7 @@ def count(url: str) -> int:
 
 
 def inspect(url: str) -> None:
-    """Looks for the learner with the largest id, who has attempts, progress and reviews where anybody has."""
+    """Inspects the learner with the largest id, who has attempts, progress and reviews if anybody has."""
     import pharmdb
 
     with pharmdb.reading(pharmdb.target(url)) as connection:
@@ -31,17 +31,17 @@ def inspect(url: str) -> None:
 
 
 def doctor(url: str) -> None:
-    """Its report; whatever it finds."""
+    """Runs the doctor's checks, whatever they find."""
     import pharmdb
 
     _ = pharmdb.check(url).checks
 
 
 def main(folder: Path, targets: Mapping[str, str]) -> Iterator[str]:
-    """The lines of the table; `targets` has the URL of a large database for the name of each kind of database.
+    """The lines of the table; `targets` maps each kind of database to the URL of a large one.
 
-    One round that isn't counted comes first, so all are measured with the same warm caches; `folder` takes the
-    place of the folder of backups.
+    A warm-up round comes first, so that all are measured with the same warm caches; `folder` is used as the folder of
+    backups.
     """
     with mock.patch.dict(os.environ, {"PHARMDB_BACKUPS": str(folder)}):
         for dialect, url in targets.items():
@@ -49,5 +49,5 @@ def main(folder: Path, targets: Mapping[str, str]) -> Iterator[str]:
             rows = count(url)
             counted, inspected, checked = alternate(ROUNDS, *works)
             for name, seconds in (("inspect", inspected), ("doctor", checked)):
-                peer = Peer("`count(*)` of attempts", counted, 5)
-                yield line(f"{name} at {rows:,} attempts, {dialect}", seconds, peer)
+                baseline = Baseline("`count(*)` of attempts", counted, 5)
+                yield line(f"{name} at {rows:,} attempts, {dialect}", seconds, baseline)

@@ -1,4 +1,4 @@
-"""Whole processes: `pharmdb reset` and `seed` beside an empty papermill run, one import beside another."""
+"""Whole processes: `pharmdb reset` and `seed` compared with an empty papermill run, and two imports compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from benchmarks.ground import Ground
-from benchmarks.timing import Peer, alternate, line
+from benchmarks.timing import Baseline, alternate, line
 from pharmdb import settings
 
 BINARIES = Path(sys.executable).parent
@@ -35,7 +35,7 @@ def main(ground: Ground) -> Iterator[str]:
             stderr=subprocess.DEVNULL,
         )
 
-    # Quick enough for twice as many rounds as what takes seconds in the database.
+    # Fast enough for twice as many rounds as work that takes seconds.
     rounds = 2 * ground.rounds - 1
     floor, reset, seed = alternate(
         rounds,
@@ -44,10 +44,10 @@ def main(ground: Ground) -> Iterator[str]:
         lambda: run(BINARIES / "pharmdb", "seed"),
     )
     for name, ours in (("reset", reset), ("seed", seed)):
-        yield line(f"whole process, `pharmdb {name}`", ours, Peer("empty papermill run", floor, 1.5))
+        yield line(f"whole process, `pharmdb {name}`", ours, Baseline("empty papermill run", floor, 1.5))
 
     def load(name: str) -> None:
         subprocess.run([sys.executable, "-c", f"import {name}"], check=True, cwd=settings.SOURCE)
 
-    ours, peer = alternate(rounds, lambda: load("pharmdb"), lambda: load("sqlalchemy"))
-    yield line("`import pharmdb`, whole process", ours, Peer("`import sqlalchemy`", peer, 1.3))
+    ours, baseline = alternate(rounds, lambda: load("pharmdb"), lambda: load("sqlalchemy"))
+    yield line("`import pharmdb`, whole process", ours, Baseline("`import sqlalchemy`", baseline, 1.3))

@@ -1,6 +1,6 @@
-"""The application's hot queries and its upsert, each peer in its own words, with the same values as the outcome.
+"""The application's hot queries and its upsert, written for pharmdb and each baseline, with the same results.
 
-Every peer holds one connection. All read inside one transaction that is open, and write in one transaction a call.
+Every client keeps one connection. All reads share one open transaction; each write is a transaction of its own.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from benchmarks import django_peer, ground
+from benchmarks import django_baseline, ground
 from pharmdb.database import targets, transactions
 from pharmdb.learning import attempts, queries
 from pharmdb.learning.attempts import Tag
 
 EMAIL = "demo@pharmtrainer.test"
 TAG = Tag("questions", "cardiology", "arrhythmias")
-# With a microsecond: Django leaves out what is zero, and the schema takes one form of time only.
+# With a microsecond, because Django omits zero microseconds and the schema accepts only one form of time.
 AT = datetime(2026, 12, 1, 0, 0, 0, 1, tzinfo=UTC)
 QUERIES = ("user", "progress", "history", "due")
 
 
-class Peer(Protocol):
-    """`read` opens what the four queries need; `write` gives one upsert that counts a right answer."""
+class Client(Protocol):
+    """pharmdb or a baseline. `read` opens the connection for the four queries; `write` returns an upsert that counts a
+    correct answer."""
 
     name: str
 
@@ -37,7 +38,7 @@ class Peer(Protocol):
 
 
 def rows(found: Any, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """What a peer gave, as tuples of these columns."""
+    """A client's result as tuples of these columns."""
     many = found if isinstance(found, list) else [found]
     if not isinstance(many[0], (tuple, dict)):
         return [tuple(getattr(one, name) for name in columns) for one in many]
@@ -118,7 +119,7 @@ class RawSQLite:
 
     def history(self) -> Any:
         found = self.connection.execute(self.history_sql, (1,)).fetchall()
-        # Of a document that is missing nothing is decoded.
+        # A missing document is not decoded.
         return [(*r[:4], json.loads(r[4]), r[5], r[6] and json.loads(r[6]), _time(r[7])) for r in found]
 
     def due(self) -> Any:
@@ -137,7 +138,7 @@ class RawSQLite:
 
 
 class RawPostgreSQL:
-    """Cursors are used again and again. Documents come quicker as text, everything else in binary form."""
+    """Reuses its cursors. Documents are read faster as text, everything else in binary form."""
 
     name = "raw `psycopg`"
     user_sql, progress_sql, history_sql, due_sql, upsert_sql = (
@@ -164,7 +165,7 @@ class RawPostgreSQL:
         return self.binary.execute(self.due_sql, (1, AT)).fetchall()
 
     def write(self, stack: ExitStack) -> Callable[[], object]:
-        # A single statement is a transaction of its own: one journey to the server in place of three.
+        # A single statement is a transaction of its own: one round trip to the server in place of three.
         cursor = stack.enter_context(closing(ground.postgresql(self.url))).cursor()
         return lambda: cursor.execute(self.upsert_sql, (1, *TAG, AT))
 
@@ -174,11 +175,11 @@ class Django:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.models = django_peer.models()
+        self.models = django_baseline.models()
 
     def _connect(self, stack: ExitStack, *, write: bool) -> str:
-        stack.callback(django_peer.close)
-        return django_peer.connect(self.url, write=write)
+        stack.callback(django_baseline.close)
+        return django_baseline.connect(self.url, write=write)
 
     def read(self, stack: ExitStack) -> None:
         from django.db import transaction
@@ -221,7 +222,7 @@ class Django:
 
 
 class SqliteUtils:
-    """Its rows are dictionaries of what the database stores; documents and times are decoded here."""
+    """Returns rows as dictionaries of raw values, so documents and times are decoded here."""
 
     name = "sqlite-utils"
     key = "user_id = ? and module = ? and course_block = ? and tag = ?"
@@ -276,7 +277,7 @@ class SqliteUtils:
         table = db["progress_by_tag"]
 
         def upsert() -> None:
-            # It can't add in the database, so it reads first; both in one transaction, that no answer be lost.
+            # It can't increment in the database, so it reads first, in the same transaction to lose no answer.
             db.conn.execute("BEGIN IMMEDIATE")
             ((id_, count),) = [(r["id"], r["correct_count"]) for r in table.rows_where(self.key, [1, *TAG])]
             values = {**TAG._asdict(), "user_id": 1, "correct_count": count + 1, "last_attempt_at": _AT_TEXT}
@@ -286,8 +287,8 @@ class SqliteUtils:
         return upsert
 
 
-def peers(url: str) -> Iterator[Peer]:
-    """pharmdb first."""
+def clients(url: str) -> Iterator[Client]:
+    """The clients to compare: pharmdb comes first."""
     yield Ours(url)
     if url.startswith("sqlite"):
         yield RawSQLite(url)

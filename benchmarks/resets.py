@@ -1,6 +1,6 @@
-"""A reset in one process: over the same statements by the raw driver, and beside Django's `flush` and `migrate`.
+"""A reset in one process, compared with the same statements by the raw driver, and Django's `flush` and `migrate`.
 
-Nobody hashes a password or takes a backup here: the seed's hashes are ready.
+No passwords are hashed and no backups taken here: the seed's hashes are prepared.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from unittest import mock
 import sqlalchemy as sa
 
 import pharmdb
-from benchmarks import django_peer
+from benchmarks import django_baseline
 from benchmarks.ground import DIALECTS, Ground, path, pragmas
-from benchmarks.timing import Peer, alternate, line
+from benchmarks.timing import Baseline, alternate, line
 from pharmdb.database import targets, transactions
 from pharmdb.models import MODELS
 from pharmdb.seeding import seeding
@@ -27,14 +27,14 @@ MIGRATIONS = "trainer_migrations"
 
 
 def statements_of(work: Callable[[], object]) -> list[str]:
-    """What changes schema or rows in SQLite, with the values, as the database saw it."""
+    """The statements by which the work changes an SQLite database, with their values, as SQLite traced them."""
     seen: list[str] = []
     connect = sqlite3.connect
 
     def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(*arguments, **options)
         if arguments != ("",):
-            # What the seed's files are checked in is no part of the database.
+            # The temporary database in which the seed's files are checked is not traced.
             connection.set_trace_callback(seen.append)
         return connection
 
@@ -48,9 +48,9 @@ def _writes(statement: str) -> bool:
 
 
 def raw(url: str, statements: list[str]) -> None:
-    """The statements in one transaction; the connection is opened here, as pharmdb opens its own."""
+    """Runs the statements in one transaction on a new connection, as pharmdb does."""
     with closing(sqlite3.connect(path(url), isolation_level=None)) as connection:
-        # As pharmdb's own connection that changes the schema.
+        # Like pharmdb's own connection for schema changes.
         for statement in (*pragmas(url), "PRAGMA foreign_keys = OFF"):
             connection.execute(statement)
         connection.execute("BEGIN IMMEDIATE")
@@ -61,11 +61,11 @@ def raw(url: str, statements: list[str]) -> None:
 
 @contextmanager
 def django_project(folder: Path) -> Iterator[None]:
-    """Migrations of the application's own, made by makemigrations in the folder."""
+    """Sets up Django's application in the folder, with migrations created by makemigrations."""
     from django.conf import settings
     from django.core.management import call_command
 
-    django_peer.models()
+    django_baseline.models()
     package = folder / MIGRATIONS
     package.mkdir(exist_ok=True)
     (package / "__init__.py").touch()
@@ -77,13 +77,13 @@ def django_project(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            django_peer.close()
+            django_baseline.close()
             for name in [name for name in sys.modules if name.split(".")[0] == MIGRATIONS]:
                 del sys.modules[name]
 
 
 def seed_rows(url: str) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The rows of a known-good database by table, as Python's values."""
+    """The rows of a known-good database by table, as Python values."""
     with transactions.reading(targets.target(url)) as connection:
         return [
             (model.__tablename__, [dict(row) for row in connection.execute(sa.select(model.__table__)).mappings()])
@@ -92,7 +92,7 @@ def seed_rows(url: str) -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def django(alias: str, rows: list[tuple[str, list[dict[str, Any]]]]) -> None:
-    """All rows away, all migrations there, the seed's rows in: Django's own way to a known-good state."""
+    """Django's own way to a known-good state: delete all rows, apply all migrations, insert the seed's rows."""
     from django.apps import apps
     from django.core.management import call_command
 
@@ -114,11 +114,11 @@ def main(ground: Ground) -> Iterator[str]:
             rows = seed_rows(url)
             works = _works(ground, dialect, url, rows)
             found = alternate(rounds, *works)
-            others = [Peer("Django: `flush`, which keeps the tables, `migrate`, the same rows", found[1])]
+            others = [Baseline("Django: `flush`, which keeps the tables, `migrate`, the same rows", found[1])]
             if dialect == "SQLite":
-                others.insert(0, Peer("raw `sqlite3`, same DDL and rows", found[2], 5))
+                others.insert(0, Baseline("raw `sqlite3`, same DDL and rows", found[2], 5))
             yield line(f"reset in one process, without hashing, {dialect}", found[0], *others)
-            django_peer.close()
+            django_baseline.close()
 
 
 def _works(
@@ -128,17 +128,17 @@ def _works(
 
     own = ground.empty(dialect)
     if dialect == "SQLite":
-        # Django leaves a file's journal as it is.
+        # Django does not change a file's journal mode.
         with closing(sqlite3.connect(path(own))) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-    alias = django_peer.connect(own)
+    alias = django_baseline.connect(own)
     call_command("migrate", interactive=False, verbosity=0, database=alias)
     works: list[Callable[[], object]] = [lambda: pharmdb.reset(url, backup=False), lambda: django(alias, rows)]
     if dialect == "SQLite":
         statements = statements_of(lambda: pharmdb.reset(url, backup=False))
-        peer = ground.empty(dialect)
-        # It starts from the same database, so that it too has something to drop.
-        with closing(sqlite3.connect(path(url))) as source, closing(sqlite3.connect(path(peer))) as copy:
+        baseline = ground.empty(dialect)
+        # It starts from the same database, so that it also has tables to drop.
+        with closing(sqlite3.connect(path(url))) as source, closing(sqlite3.connect(path(baseline))) as copy:
             source.backup(copy)
-        works.append(lambda: raw(peer, statements))
+        works.append(lambda: raw(baseline, statements))
     return works

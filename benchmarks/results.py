@@ -1,4 +1,4 @@
-"""The figures that are kept: benchmarks/results.md, part by part, and the same in docs/performance.md."""
+"""Stores the figures of each part in benchmarks/results.md and in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = ("sqlalchemy", "psycopg", "pandas", "django", "sqlite-utils", "alemb
 
 
 def read() -> dict[str, list[str]]:
-    """The lines of each part as they were measured last."""
+    """The lines of each part from its latest measurement."""
     text = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
     parts = re.findall(r"^<!-- (\w+) -->\n(.*?)(?=^<!--|\Z)", text, re.MULTILINE | re.DOTALL)
     return {
@@ -33,7 +33,7 @@ def read() -> dict[str, list[str]]:
 
 
 def write(lines: dict[str, list[str]], footer: str) -> None:
-    """Replaces results.md, and the figures in docs/performance.md. Raises ValueError where that page lost its marks."""
+    """Replaces results.md, and the figures in docs/performance.md. Raises ValueError if that page has no markers."""
     from benchmarks.__main__ import PARTS
 
     known = [(name, PARTS[name]) for name in PARTS if lines.get(name)]
@@ -43,12 +43,12 @@ def write(lines: dict[str, list[str]], footer: str) -> None:
     before, begin, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{DOCUMENT} has no place for the figures: {BEGIN} … {END}")
+        raise ValueError(f"{DOCUMENT} has no markers for the figures: {BEGIN} … {END}")
     DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def footer(ground: Ground) -> str:
-    """Machine, versions and settings, as they were asked for."""
+    """Machine, versions and settings, as queried during the run."""
     with psycopg.connect(dsn(ground.server.uri())) as connection:
         postgresql = connection.info.parameter_status("server_version")
     settings = asked_of_pharmdb(ground.server.uri())

@@ -1,7 +1,7 @@
-"""The same cohort with ten thousand attempts to ten millions: what each call costs in each size.
+"""The cost of each call on cohorts of ten thousand to ten million attempts.
 
-A larger cohort contains the smaller one. Every size has a database of its own, so that the sizes can alternate: a busy
-minute makes no size look slow. The figures go to docs/scale.csv, and from there into the picture.
+A larger cohort contains the smaller one. Every size has its own database, so that measurements can alternate between
+sizes, and a busy minute affects all of them. The figures are written to docs/scale.csv, from which the chart is drawn.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from benchmarks import ground as grounds
 from benchmarks import looking
 from benchmarks.cohorts import EACH
 from benchmarks.ground import DIALECTS, Ground
-from benchmarks.timing import Peer, Seconds, alternate, each, line, memory, spread
+from benchmarks.timing import Baseline, Seconds, alternate, each, line, memory, spread
 from pharmdb.database import targets, transactions
 from pharmdb.learning import attempts as recording
 from pharmdb.learning import queries
 from pharmdb.learning.attempts import Tag
 
 FIRST = 10_000
-# The largest database has so many times the attempts of the other parts' large ones.
+# The largest database has this many times the attempts of the other parts' large databases.
 TIMES = 10
-# A whole frame of more would take more memory than a laptop has.
+# A dataframe of more attempts would take more memory than a laptop has.
 MOST_FRAME = 1_000_000
-# Bytes of a cohort for each attempt, with a write-ahead log and what the system needs; with the smaller sizes.
+# Bytes of disk space per attempt of the largest cohort, with the write-ahead log, the smaller sizes and a margin.
 ROOM = 700
-# After the course: everything is due.
+# After the course, when everything is due.
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 TAG = Tag("questions", "cardiology", "arrhythmias")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement: seconds of one call; of `cohort memory` MiB."""
+    """One measurement, in seconds per call; `cohort memory` is in MiB."""
 
     database: str
     work: str
@@ -65,7 +65,7 @@ def write(points: list[Point], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow([field.name for field in fields(Point)])
-        # Four digits: more would say what nobody measured.
+        # Four significant digits, because more would suggest a false precision.
         table.writerows([f"{value:.4g}" if isinstance(value, float) else value for value in astuple(p)] for p in points)
 
 
@@ -100,7 +100,7 @@ print(time.perf_counter() - begin)
 
 
 def build(url: str, attempts: int) -> tuple[float, float]:
-    """Seconds and the most MiB of a process of its own that makes the cohort."""
+    """Seconds and peak memory in MiB of a separate process that creates the cohort."""
     pharmdb.migrate(url)
     peak, said = grounds.peak_mib(_BUILD, url, str(learners(attempts)))
     if not url.startswith("sqlite"):
@@ -109,11 +109,11 @@ def build(url: str, attempts: int) -> tuple[float, float]:
 
 
 class Readers:
-    """The queries over one learner, whose rows are the same at every size, and over many by turns."""
+    """The queries for one learner, whose rows are the same at every size, and for many learners in turn."""
 
     def __init__(self, url: str, stack: ExitStack) -> None:
         self.connection = stack.enter_context(transactions.reading(targets.target(url)))
-        # The first one with fifty attempts and fifty reviews, where there is one.
+        # The first learner with fifty attempts and fifty reviews, if there is one.
         (self.one,) = self._ask(
             "SELECT user_id FROM (SELECT user_id, count(*) AS n FROM spaced_repetition_items WHERE user_id <= 12 "
             "GROUP BY user_id) AS counted ORDER BY CASE WHEN n >= 50 THEN 0 ELSE 1 END, user_id LIMIT 1"
@@ -123,7 +123,7 @@ class Readers:
             f"SELECT module, course_block, tag FROM progress_by_tag WHERE user_id = {self.one} ORDER BY id LIMIT 1"
         ).one()
         self.tag = Tag(*key)
-        # A thousand others with fifty attempts, from all over the cohort.
+        # A thousand others with fifty attempts, spread over the whole cohort.
         owners = sorted(self._ask("SELECT user_id FROM attempts GROUP BY user_id HAVING count(*) >= 50"))
         self.many = random.Random(2026).sample(owners, min(1000, len(owners)))
         self.turn = 0
@@ -171,7 +171,7 @@ def reads(ground: Ground, urls: Urls) -> Found:
 
 
 def wholes(ground: Ground, urls: Urls) -> Found:
-    """What looks at every row; counted by the driver on a connection that is open already."""
+    """The calls that read every row; `count(*)` runs in the driver, on a connection that is already open."""
 
     def frame(url: str) -> object:
         with pharmdb.reading(pharmdb.target(url)) as connection:
@@ -190,17 +190,17 @@ def count(connection: Connection) -> int:
 
 
 def writes(ground: Ground, urls: Urls) -> Found:
-    """By a user who is gone afterwards, with a transaction for each call."""
+    """Writes for a temporary user, with a transaction for each call."""
     with ExitStack() as stack:
         writers = [Writer(url, stack) for url in urls.values()]
         for work, call in (("record an attempt", Writer.record), ("progress upsert", Writer.upsert)):
             yield work, each(ground.rounds, ground.calls, *(partial(call, writer) for writer in writers))
-        # There is one to delete in each.
+        # Each database has one user to delete.
         yield "delete a user", alternate(1, *(writer.delete for writer in writers))
 
 
 class Writer:
-    """One connection, and a user of its own."""
+    """One connection, and a temporary user."""
 
     def __init__(self, url: str, stack: ExitStack) -> None:
         target = targets.target(url)
@@ -224,7 +224,7 @@ class Writer:
 
 
 def require_room(ground: Ground) -> None:
-    """Raises before the first row is written."""
+    """Exits before the first row is written if there is not enough disk space."""
     needed, free = ROOM * len(DIALECTS) * ground.attempts * TIMES, shutil.disk_usage(ground.folder).free
     if free < needed:
         raise SystemExit(
@@ -234,7 +234,7 @@ def require_room(ground: Ground) -> None:
 
 
 def main(ground: Ground) -> Iterator[str]:
-    """The lines of the table; the points are left in the folder, for the picture."""
+    """The lines of the table; the points are written to the folder, for the chart."""
     require_room(ground)
     largest, points = {}, list[Point]()
     every: list[str] = []
@@ -256,7 +256,7 @@ def main(ground: Ground) -> Iterator[str]:
                     yield line(
                         f"{LINES[work]}, {max(urls):,} attempts, {dialect}",
                         found[-1],
-                        Peer(f"the same with {min(urls):,}", found[0], 1.5),
+                        Baseline(f"the same with {min(urls):,}", found[0], 1.5),
                     )
         (few, least), (many, most) = peaks[-2:]
         work = f"peak memory of a cohort with {many:,} attempts, {dialect}"
@@ -267,7 +267,7 @@ def main(ground: Ground) -> Iterator[str]:
         ground.drop(url)
 
 
-# What is measured against its own smallest size.
+# The work whose largest size is compared with its smallest.
 LINES = {
     "history, newest 50": "history, newest 50 of one learner",
     "history, other learners": "history, newest 50 of many learners in turn",

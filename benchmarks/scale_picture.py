@@ -1,6 +1,6 @@
-"""The picture of docs/scale.csv: what each call costs against the number of attempts, both axes logarithmic.
+"""The chart of docs/scale.csv: the cost of each call by number of attempts, with logarithmic axes.
 
-`python -m benchmarks.scale_picture` draws it again.
+`python -m benchmarks.scale_picture` redraws it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pharmdb import settings
 POINTS = settings.SOURCE / "docs" / "scale.csv"
 PICTURE = settings.SOURCE / "docs" / "scale.png"
 
-# Okabe and Ito's colours, which colour-blind people tell apart; a marker says the same once more.
+# Okabe and Ito's colours, which colour-blind people can tell apart, with a different marker for each.
 _GROUPS = {
     "one user's rows": ("#0072B2", "o", ("user by e-mail", "50 due", "history, newest 50", "record an attempt")),
     "all rows": ("#D55E00", "s", ("count(*)", "inspect", "doctor", "frame of all attempts", "cohort")),
@@ -29,13 +29,13 @@ _NAMES = {
 
 
 def draw(points: list[Point], path: Path) -> None:
-    """One panel for each database, beside each other with one scale."""
+    """Draws one panel for each database, side by side with the same scale."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6.2), layout="constrained")
     panels = figure.subplots(1, len(DIALECTS), sharey=True)
     figure.suptitle(
-        "What one call costs as the attempts grow: one user's rows (blue, circles), all rows (orange, squares)",
+        "Time per call by number of attempts: one user's rows (blue, circles), all rows (orange, squares)",
         x=0.01,
         ha="left",
         fontsize=12,
@@ -44,7 +44,7 @@ def draw(points: list[Point], path: Path) -> None:
         _panel(axes, dialect, [p for p in points if p.database == dialect])
     drawn = [p for p in points if any(p.work in works for _, _, works in _GROUPS.values())]
     panels[0].set_ylim(min(p.low for p in drawn) / 2, max(p.high for p in drawn) * 2)
-    panels[0].set_ylabel("time of one call")
+    panels[0].set_ylabel("time per call")
     figure.savefig(path, dpi=110)
 
 
@@ -68,7 +68,7 @@ def _panel(axes: Any, dialect: str, points: list[Point]) -> None:
     axes.set_yscale("log")
     axes.set_title(dialect, loc="left", fontsize=12)
     axes.set_xlabel("attempts in the database")
-    # Room for the names at the lines' ends.
+    # Space for the names at the ends of the lines.
     axes.set_xlim(sizes[0] / 1.4, sizes[-1] * (sizes[-1] / sizes[0]) ** 0.52)
     axes.set_xticks(sizes, [_count(size) for size in sizes])
     axes.set_yticks([10.0**n for n in range(-6, 4)], [_time(10.0**n) for n in range(-6, 4)])
@@ -79,7 +79,7 @@ def _panel(axes: Any, dialect: str, points: list[Point]) -> None:
 
 
 def _label(axes: Any, ends: list[tuple[float, float, str, str]], last: float) -> None:
-    """Each line's name beside its end, moved apart where two would lie on each other."""
+    """Puts each line's name beside its end, moved apart where two would overlap."""
     least = 10**0.34
     place = 0.0
     for y, x, name, colour in sorted(ends):

@@ -1,4 +1,4 @@
-"""A seed of a million progress rows, beside the raw driver's bulk insert of the same rows, and its memory."""
+"""A seed of a million progress rows and its memory, compared with the raw driver's bulk insert of the same rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pharmdb
 from benchmarks.ground import CACHE, DIALECTS, Ground, begun, driver, insert, peak_mib
-from benchmarks.timing import Peer, line, memory
+from benchmarks.timing import Baseline, line, memory
 
 USERS = 20
 _COLUMNS = ("user_id", "module", "course_block", "tag", "correct_count", "wrong_count", "last_attempt_at")
@@ -18,14 +18,14 @@ _TIME = "2026-01-02 03:04:05.000006"
 
 
 def _rows(rows: int) -> Iterator[tuple[Any, ...]]:
-    """User's number, module, course_block, tag, counts; learner after learner, as an export has them."""
+    """User number, module, course_block, tag, counts; grouped by learner, as in an export."""
     each = -(-rows // USERS)
     for n in range(rows):
         yield n // each + 1, "questions", f"block {n % each // 40}", f"tag {n % each}", n % 100, n % 7
 
 
 def write(folder: Path, rows: int) -> Path:
-    """A seed folder with so many progress rows."""
+    """Creates a seed folder with this many progress rows."""
     folder.mkdir()
     with (folder / "users.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -39,14 +39,14 @@ def write(folder: Path, rows: int) -> Path:
 
 
 def ours(url: str, seed_dir: Path) -> float:
-    """Seconds of the whole verb: files read and checked, users, rows compared and written, counted, fingerprint."""
+    """Seconds of the whole command: read and check files, create users, compare and write rows, count, fingerprint."""
     begin = time.perf_counter()
     pharmdb.seed(url, seed_dir=str(seed_dir))
     return time.perf_counter() - begin
 
 
 def raw(url: str, rows: int) -> float:
-    """Seconds that the driver takes for the same rows, ready as tuples, with our durability; the users are there."""
+    """Seconds that the driver takes for the same rows as tuples, with our durability settings; the users exist."""
     ready = [(*row, _TIME) for row in _rows(rows)]
     users = [(n, f"learner{n}@example.test", "!") for n in range(1, USERS + 1)]
     with begun(url) as connection:
@@ -57,7 +57,7 @@ def raw(url: str, rows: int) -> float:
         return time.perf_counter() - begin
 
 
-# Without argon2's 64 MiB for each thread, behind which rows could hide.
+# Without argon2's 64 MiB per thread, which could hide the memory of the rows.
 _SEED = """
 import pharmdb
 from pharmdb.seeding import passwords
@@ -77,19 +77,19 @@ def main(ground: Ground) -> Iterator[str]:
         return url
 
     for dialect in DIALECTS:
-        first, second, peer = [], [], []
+        first, second, baseline = [], [], []
         for _ in range(max(1, ground.rounds - 3)):
             urls = fresh(dialect), fresh(dialect)
             first.append(ours(urls[0], large))
             second.append(ours(urls[0], large))
-            peer.append(raw(urls[1], rows))
+            baseline.append(raw(urls[1], rows))
             for url in urls:
                 ground.drop(url)
         for what, seconds in (("", first), (", run again with nothing missing", second)):
             yield line(
                 f"seed, checked and fingerprinted, of {rows:,} progress rows{what}, {dialect}",
                 seconds,
-                Peer(f"{driver(dialect)} of the same rows into an empty table", peer),
+                Baseline(f"{driver(dialect)} of the same rows into an empty table", baseline),
                 rows=rows,
             )
     for dialect in DIALECTS:

@@ -1,4 +1,4 @@
-"""Peers are measured alternately in one run, so that a busy machine disturbs all of them alike."""
+"""Measures pharmdb and its baselines alternately in one run, so that a busy machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Seconds = list[float]
 
 
 @dataclass(frozen=True)
-class Peer:
-    """What pharmdb is compared with. `most`, `least`: bounds of pharmdb's figure over this one's; without either the
-    peer is only shown."""
+class Baseline:
+    """A baseline for pharmdb. `most`, `least`: bounds of pharmdb's figure divided by the baseline's; without either,
+    the baseline is only shown."""
 
     name: str
     seconds: Seconds
@@ -25,34 +25,36 @@ class Peer:
     least: float | None = None
 
 
-def line(work: str, ours: Seconds, *peers: Peer, rows: int = 0) -> str:
-    """One line of the table: medians, their quartiles and their ratios; as rows a second where `rows` are given."""
+def line(work: str, ours: Seconds, *baselines: Baseline, rows: int = 0) -> str:
+    """One line of the table: medians, quartiles and ratios; in rows per second if `rows` is given."""
     ratios, targets, judgements = [], [], []
-    for peer in peers:
-        ratio = statistics.median(ours) / statistics.median(peer.seconds)
+    for baseline in baselines:
+        ratio = statistics.median(ours) / statistics.median(baseline.seconds)
         ratio = 1 / ratio if rows else ratio
         ratios.append(f"{ratio:.2f}" if ratio >= 0.095 else f"{ratio:.3f}")
-        targets.append(f"≤ {peer.most:.3g}" if peer.most else f"≥ {peer.least:.3g}" if peer.least else "–")
-        met = (peer.most is None or ratio <= peer.most) and (peer.least is None or ratio >= peer.least)
+        targets.append(
+            f"≤ {baseline.most:.3g}" if baseline.most else f"≥ {baseline.least:.3g}" if baseline.least else "–"
+        )
+        met = (baseline.most is None or ratio <= baseline.most) and (baseline.least is None or ratio >= baseline.least)
         judgements.append("–" if targets[-1] == "–" else "met" if met else "**not met**")
     cells = [
         work,
         spread(ours, rows),
-        *("<br>".join(cell) for cell in ([p.name for p in peers], [spread(p.seconds, rows) for p in peers])),
+        *("<br>".join(cell) for cell in ([p.name for p in baselines], [spread(p.seconds, rows) for p in baselines])),
         *map("<br>".join, (ratios, targets, judgements)),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def memory(work: str, ours: float, peer: str, theirs: float, *, most: float, more: float = 0) -> str:
-    """One line of the table about MiB: at most so many times the other's, and so many MiB more."""
+def memory(work: str, ours: float, baseline: str, theirs: float, *, most: float, more: float = 0) -> str:
+    """One line of the table for memory: at most `most` times the baseline's, plus `more` MiB."""
     target = f"≤ {most:.3g}" + (f", plus {more:.0f} MiB of SQLite cache" if more else "")
     met = "met" if ours <= most * theirs + more else "**not met**"
-    return f"| {work} | {ours:,.0f} MiB | {peer} | {theirs:,.0f} MiB | {ours / theirs:.2f} | {target} | {met} |"
+    return f"| {work} | {ours:,.0f} MiB | {baseline} | {theirs:,.0f} MiB | {ours / theirs:.2f} | {target} | {met} |"
 
 
 def spread(seconds: Seconds, rows: int = 0) -> str:
-    """The median, and the quartiles where there is more than one measurement."""
+    """The median, with quartiles if there is more than one measurement."""
     values = [rows / second for second in seconds] if rows else seconds
     middle = statistics.median(values)
     scale = [("s", 1.0, 0.5), ("ms", 1e3, 1e-3), ("µs", 1e6, 0.0)]
@@ -69,9 +71,9 @@ def spread(seconds: Seconds, rows: int = 0) -> str:
 
 
 def alternate(rounds: int, *works: Callable[[], object], before: Callable[[], object] | None = None) -> list[Seconds]:
-    """Runs each work in turn, `rounds` times after one that doesn't count; the seconds of each.
+    """Runs each work in turn, `rounds` times after a warm-up round; returns the seconds of each.
 
-    A single round is for a look, and has none before it. `before` is done before each work, and doesn't count either.
+    A single round has no warm-up. `before` runs before each work, and is not timed.
     """
     seconds: list[Seconds] = [[] for _ in works]
     for number in range(0 if rounds > 1 else 1, rounds + 1):
@@ -86,7 +88,7 @@ def alternate(rounds: int, *works: Callable[[], object], before: Callable[[], ob
 
 
 def each(rounds: int, calls: int, *works: Callable[[], object]) -> list[Seconds]:
-    """Seconds a call of each work: the mean of so many calls in a row, the works by turns."""
+    """Seconds per call of each work: the mean of `calls` calls in a row, alternating between the works."""
 
     def many(work: Callable[[], object]) -> Callable[[], None]:
         def run() -> None:

@@ -1,4 +1,4 @@
-"""An upgrade of as many attempts beside a raw loop that reads, converts and writes, and accounts for nothing."""
+"""An upgrade, compared with a raw loop that reads, converts and writes the same rows without accounting for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pharmdb
 from benchmarks.ground import CACHE, DIALECTS, Ground, begun, insert, peak_mib
-from benchmarks.timing import Peer, line, memory
+from benchmarks.timing import Baseline, line, memory
 from pharmdb import settings
 from pharmdb.database import targets, transactions
 from pharmdb.legacy import stages
@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def build(path: Path, attempts: int) -> None:
-    """An old file at stage 4; every document is another one, as learners' answers are."""
+    """Creates an old file at stage 4; every document is different, like learners' answers."""
     from support.legacy import make, row
 
     users = [row("users", n, email=f"learner{n}@example.test") for n in range(1, USERS + 1)]
@@ -32,7 +32,7 @@ def build(path: Path, attempts: int) -> None:
     numbers = f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {attempts})"
     answers = "'choice', json_array(char(97 + n % 5)), 'seconds', n % 600, 'question', 'q' || n"
     feedback = "'right', json(iif(n % 2, 'true', 'false')), 'hint', 'see note ' || n"
-    # A JSON string whose content is JSON.
+    # A JSON string that contains JSON.
     twice = "json_quote(json_object({}) || '')"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(
@@ -59,15 +59,15 @@ def _converted(source: Path) -> Any:
 
 
 def raw(source: Path, url: str) -> None:
-    """The users are there already; the target has all its indexes and rules."""
-    # SQLite's foreign keys off, as pharmdb's own writer has them here.
+    """Runs the raw loop; the target already has the users, and all indexes and constraints."""
+    # SQLite's foreign keys are off, as in pharmdb's own upgrade.
     with begun(url, foreign_keys=False) as connection:
         insert(connection, "attempts", _COLUMNS, _converted(source))
         connection.commit()
 
 
 def prepare(url: str) -> None:
-    """A target at head with the users in it."""
+    """Creates a target at head with the users in it."""
     pharmdb.migrate(url)
     with transactions.writing(targets.target(url)) as connection:
         for n in range(1, USERS + 1):
@@ -75,7 +75,7 @@ def prepare(url: str) -> None:
 
 
 def copy_alone(source: Path, url: str) -> None:
-    """The upgrade without its backups and its doctor: read, convert, write, account, compare."""
+    """The upgrade without backups and doctor: read, convert, write, account, compare."""
     from pharmdb.legacy import receiving
     from pharmdb.legacy.accounting import Account
 
@@ -91,7 +91,7 @@ _UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2])"
 
 def main(ground: Ground) -> Iterator[str]:
     """The lines of the table."""
-    # The old files are made as the tests make them.
+    # The old files are created by the tests' helpers.
     sys.path.insert(0, str(settings.SOURCE / "tests"))
     source, small, few = ground.folder / "old.db", ground.folder / "small.db", ground.attempts // 100
     build(source, ground.attempts)
@@ -105,11 +105,11 @@ def main(ground: Ground) -> Iterator[str]:
             work(source, url)
             seconds.append([time.perf_counter() - begin])
             ground.drop(url)
-        own, peer = seconds
+        own, baseline = seconds
         yield line(
             f"upgrade of {ground.attempts:,} attempts, every row accounted for, SQLite → {dialect}",
             own,
-            Peer("raw loop: read, convert, write", peer, least=0.5),
+            Baseline("raw loop: read, convert, write", baseline, least=0.5),
             rows=ground.attempts,
         )
     least, most = (peak_mib(_UPGRADE, str(file), ground.empty("SQLite"))[0] for file in (small, source))

@@ -1,4 +1,4 @@
-"""Eight processes that write at once, beside one raw writer with the same settings."""
+"""Eight processes that write at the same time, compared with one raw writer with the same settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pharmdb
 from benchmarks import ground as grounds
 from benchmarks.ground import Ground
-from benchmarks.timing import Peer, line
+from benchmarks.timing import Baseline, line
 from pharmdb.database import targets, transactions
 
 WRITERS = 8
@@ -36,7 +36,7 @@ def _upserts(url: str, count: int, queue: Any) -> None:
 
 
 def main(ground: Ground) -> Iterator[str]:
-    """Upserts a second, in one line of the table; the eight and the one by turns."""
+    """Upserts per second, in one line of the table; eight writers and one alternate."""
     url = ground.empty("SQLite")
     pharmdb.reset(url, backup=False)
     count = max(5, ground.calls * 2 // 3)
@@ -44,16 +44,16 @@ def main(ground: Ground) -> Iterator[str]:
     for _ in range(max(1, ground.rounds - 2)):
         seconds = _eight(url, count)
         waits += seconds
-        # Each process measures its own work alone, not its start.
+        # Each process measures only its work, not its start.
         eight.append(sum(seconds) / WRITERS)
         one.append(_one(url, WRITERS * count))
     p99 = statistics.quantiles(waits, n=100)[98] * 1000
-    peer = Peer("one raw `sqlite3` writer", one, least=0.5)
-    yield line(f"upserts of eight writers at once, SQLite; p99 {p99:,.0f} ms", eight, peer, rows=WRITERS * count)
+    baseline = Baseline("one raw `sqlite3` writer", one, least=0.5)
+    yield line(f"upserts of eight writers at once, SQLite; p99 {p99:,.0f} ms", eight, baseline, rows=WRITERS * count)
 
 
 def _eight(url: str, count: int) -> list[float]:
-    """Seconds of each upsert of all of them."""
+    """Seconds of every upsert of all writers."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     processes = [context.Process(target=_upserts, args=(url, count, queue)) for _ in range(WRITERS)]
@@ -66,7 +66,7 @@ def _eight(url: str, count: int) -> list[float]:
 
 
 def _one(url: str, count: int) -> float:
-    """Seconds of as many, one after the other."""
+    """Seconds of the same number of upserts by one writer."""
     with closing(grounds.sqlite(url)) as connection:
         begin = time.perf_counter()
         for _ in range(count):

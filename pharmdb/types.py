@@ -32,7 +32,7 @@ SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 class UTCDateTime(TypeDecorator[datetime]):
     """An aware UTC time. SQLite stores `YYYY-MM-DD HH:MM:SS.ffffff`, so that text order is time order.
 
-    Raises ValueError for a naive time: which zone it was meant in can't be known.
+    Raises ValueError for a naive time, because its time zone is unknown.
     """
 
     impl = DateTime(timezone=True)
@@ -60,14 +60,14 @@ class UTCDateTime(TypeDecorator[datetime]):
             try:
                 return datetime.fromisoformat(value).replace(tzinfo=UTC)
             except ValueError as error:
-                # No check lets one in: the file is damaged.
+                # The checks reject such a value, so the file is damaged.
                 raise DataError(None, None, error) from None
         result: datetime = value.astimezone(UTC)
         return result
 
 
 class StrictBoolean(TypeDecorator[bool]):
-    """BOOLEAN on PostgreSQL; on SQLite an INTEGER, because a STRICT table knows no BOOLEAN."""
+    """BOOLEAN on PostgreSQL; INTEGER on SQLite, because STRICT tables have no BOOLEAN."""
 
     impl = Boolean
     cache_ok = True
@@ -83,7 +83,7 @@ class StrictBoolean(TypeDecorator[bool]):
 
 
 class StrictJSON(SQLITE_JSON):
-    """JSON that is declared as TEXT, because a STRICT table knows no JSON."""
+    """JSON in a column declared as TEXT, because STRICT tables have no JSON type."""
 
 
 @compiles(StrictJSON, "sqlite")
@@ -92,7 +92,7 @@ def _strict_json(type_: StrictJSON, compiler: Any, **kw: Any) -> str:
 
 
 class utcnow(FunctionElement[datetime]):
-    """The database's own clock, in the one form that the column takes."""
+    """The database's own clock, in the format of the time columns."""
 
     type = UTCDateTime()
     inherit_cache = True

@@ -1,4 +1,4 @@
-"""Check that each notebook is valid, and is stored as nbformat writes it, so that a change shows only what changed."""
+"""Check that each notebook is valid and stored in nbformat's form, so that diffs show only real changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import nbformat
 
 
 def fault(path: Path) -> str | None:
-    """What is wrong with the notebook in this file; None where nothing is."""
+    """What is wrong with the notebook in this file, or None."""
     stored = path.read_text(encoding="utf-8")
     try:
         notebook = nbformat.reads(stored, as_version=nbformat.NO_CONVERT)
@@ -23,7 +23,7 @@ def fault(path: Path) -> str | None:
 
 
 def main(names: Sequence[str]) -> int:
-    """Print the fault of each notebook that has one; the exit status is 1 if any has."""
+    """Print what is wrong with each notebook; the exit status is 1 if there is anything."""
     faults = [(name, found) for name in names if (found := fault(Path(name)))]
     for name, found in faults:
         print(f"{name}: {found}", file=sys.stderr)

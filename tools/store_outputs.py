@@ -1,6 +1,6 @@
-"""Runs the notebooks anew and stores their outputs: what is committed is what a newcomer sees.
+"""Runs the notebooks again and stores their outputs, which newcomers see in the repository.
 
-They run in a copy of the project, on its default database, so that nobody's own database is touched.
+They run in a copy of the project, on the copy's default database, so that nobody's own database is touched.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import pharmdb
 from pharmdb.command.running import without_widgets
 
 ROOT = Path(__file__).resolve().parents[1]
-# The order in which they are run, and tested. Up to the reset there is a learner at work; then it is the seed alone.
+# The order in which they are run and tested. Before the reset the database has an active learner; then only the seed.
 ORDER = ("index", "inspect", "reset", "seed", "migrate", "backup", "doctor", "restore", "studio", "upgrade", "cohort")
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "data/catalogue", "pyproject.toml")
 
 
 def main(*names: str) -> None:
-    """Stores the outputs of these notebooks, or of all."""
+    """Stores the outputs of the named notebooks, or of all."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "pharmdb"
         for name in COPIED:
@@ -57,7 +57,7 @@ def main(*names: str) -> None:
 
 
 def _store_schema(notebook: nbformat.NotebookNode) -> None:
-    """The picture in docs/schema.md is the one in the notebook."""
+    """Stores the notebook's chart as the picture in docs/schema.md."""
     (cell,) = [cell for cell in notebook.cells if cell.source == "seen.schema_picture"]
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs" / "schema.png").write_bytes(b64decode(cell.outputs[0].data["image/png"]))

@@ -1,4 +1,4 @@
-"""The documents' pictures of the studio, taken in a real browser."""
+"""Takes the documentation's screenshots of the studio in a real browser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _staged(page: Page) -> None:
-    """A search, a filter, an order, two staged edits, and a rule that one of them breaks."""
+    """A search, a filter, a sort order, and two staged edits, of which one violates a constraint."""
     page.get_by_role("columnheader", name="score").click()
     ready(page)
     filter_by(page, "score", ">", "40")
@@ -44,7 +44,7 @@ def _staged(page: Page) -> None:
 
 
 def _relations(page: Page) -> None:
-    """What hangs on a user, and what a deletion would take along."""
+    """The rows that refer to a user, and what a deletion would affect."""
     cell(page, 0, "email").click()
     page.keyboard.press("Alt+Enter")
     ready(page)
@@ -55,7 +55,7 @@ def _relations(page: Page) -> None:
 
 
 def _shoot(page: Page, name: str) -> None:
-    # The database of the pictures lies in a temporary folder, which says nothing to a reader.
+    # The real path is a temporary folder, which would mean nothing to a reader.
     page.locator(".ph-head .ph-title").evaluate("title => { title.textContent = 'sqlite:///data/pharm.db'; }")
     page.screenshot(path=DOCS / name, animations="disabled")
     print(f"docs/{name}")

@@ -1,11 +1,11 @@
-"""uv in pip's place: where its pin stands, and pip's configuration in uv's words."""
+"""Helpers to use uv in place of pip: its pin in the lock file, and pip's configuration as uv's variables."""
 
 from __future__ import annotations
 
 import ast
 import re
 
-# uv reads no configuration of pip. Its names for the same settings, and how it separates several values:
+# uv does not read pip's configuration. These are its names for the same settings, and its separators of values:
 UV_NAMES = {
     "index-url": ("UV_DEFAULT_INDEX", " "),
     "extra-index-url": ("UV_INDEX", " "),
@@ -16,7 +16,7 @@ UV_NAMES = {
 
 
 def pin(name: str, lock: str) -> str:
-    """The lines of a lock file that pin this package, with its hashes. Raises ValueError where there are none."""
+    """The lines of a lock file that pin this package, with its hashes. Raises ValueError if there are none."""
     found = re.search(rf"^{re.escape(name)}==.*(?:\n[ \t]+.*)*\n?", lock, re.MULTILINE)
     if not found:
         raise ValueError(f"{name} is not in the lock file")
@@ -24,8 +24,8 @@ def pin(name: str, lock: str) -> str:
 
 
 def uv_settings(listed: str, given: dict[str, str]) -> dict[str, str]:
-    """The variables for uv that say what `pip config list` says; those that are given already come first."""
-    # The hash says which file is meant, whichever index has it.
+    """uv's variables for the output of `pip config list`; variables that are already set take precedence."""
+    # The hash identifies the file, whichever index provides it.
     settings = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     lines = re.findall(r"^(global|install|:env:)\.([a-z-]+)=(['\"].*)$", listed, re.MULTILINE)
     for _, option, value in sorted(lines, key=lambda line: ("global", "install", ":env:").index(line[0])):

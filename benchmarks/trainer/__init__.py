@@ -1,1 +1,1 @@
-"""Django's own application for our seven tables: a peer of the benchmarks."""
+"""A Django application with our seven tables, as a baseline of the benchmarks."""

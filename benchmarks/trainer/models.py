@@ -1,4 +1,4 @@
-"""The seven tables as Django's documentation says it: the same columns, indexes and rules, migrations of its own."""
+"""Django models of the seven tables, as Django's documentation recommends, with equal columns, indexes and checks."""
 
 from __future__ import annotations
 

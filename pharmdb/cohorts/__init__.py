@@ -1,1 +1,1 @@
-"""The cohort command: synthetic learners."""
+"""The cohort command, which adds synthetic learners."""

@@ -1,4 +1,4 @@
-"""The rows of synthetic learners, as the database stores them: from arrays of numbers to tuples, without a loop."""
+"""Converts arrays of simulated activity to rows (tuples) as the database stores them, without Python loops."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from pharmdb.learning import catalogue
 Rows = tuple[str, tuple[str, ...], int, Iterator[tuple[Any, ...]]]
 
 USER_COLUMNS = ("email", "password_hash", "role", "created_at")
-# Of 256 learners.
+# The languages of every 256 learners.
 _LANGUAGES = ("en",) * 176 + ("de",) * 28 + ("es",) * 20 + ("fr",) * 16 + ("pt",) * 16
-# Each of so many learners has a tutor, the first of them: an ADMIN with one override.
+# The size of a group; the first learner of each is its tutor, an ADMIN with one override.
 _GROUP = 500
 
 
 def email(number: int) -> str:
-    """Nobody gets mail there: RFC 2606 keeps .invalid free."""
+    """The learner's address, which receives no mail: RFC 2606 reserves .invalid."""
     return f"learner{number:06d}@cohort.invalid"
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """The learners `first` to `last`, less those that are there already."""
+    """The learners `first` to `last`, except those that already exist."""
 
     first: int
     last: int
@@ -56,18 +56,18 @@ class Batch:
         return simulation.simulate(catalogue.read(), np.array(self.numbers), self.days, self.random_seed)
 
     def signed_up(self, numbers: list[int]) -> dict[int, str]:
-        """When these learners signed up, as SQLite writes it."""
+        """The sign-up times of these learners, in SQLite's format."""
         seconds, _ = simulation.signed_up(np.array(numbers), self.random_seed)
         return dict(zip(numbers, map(_before, seconds.tolist()), strict=True))
 
     def users(self) -> Iterator[tuple[str, ...]]:
-        """Nothing hashes to "!": nobody can log in."""
+        """The users' rows. The password hash is "!", which no password matches, so nobody can log in."""
         when = map(_before, self._work.signed_up.tolist())
         roles = ("ADMIN" if _is_tutor(number) else "USER" for number in self.numbers)
         return zip(map(email, self.numbers), ("!" for _ in self.numbers), roles, when, strict=True)
 
     def belongings(self, ids: dict[int, int]) -> Iterator[Rows]:
-        """For each other table: its name, columns, how many rows, and the rows; `ids` are the users' own."""
+        """For each other table: its name, columns, number of rows, and rows; `ids` are the users' ids."""
         work = self._work
         places = np.array([ids[number] for number in self.numbers])
         when = list(map(_before, work.signed_up.tolist()))
@@ -93,7 +93,7 @@ def _is_tutor(number: int) -> bool:
 
 
 def _texts(values: Any) -> Array:
-    """An array of Python strings: what is taken from it is the same object each time."""
+    """An array of Python strings, so that repeated values share one object."""
     found = list(values)
     array = np.empty(len(found), dtype=object)
     array[:] = found
@@ -101,7 +101,7 @@ def _texts(values: Any) -> Array:
 
 
 def _before(seconds: int) -> str:
-    """The time so many seconds before the course."""
+    """The time that is this many seconds before the course begins."""
     days, left = divmod(-seconds, 86400)
     return f"{simulation.START + timedelta(days=days)}{_clock()[left]}"
 
@@ -124,7 +124,7 @@ def _times(day: Array, second: Array) -> Iterator[str]:
 
 @dataclass(frozen=True, eq=False)
 class _Documents:
-    """Texts by entity; `answers` and `feedback` and `score` by (entity, right, variant) as one number."""
+    """Texts by entity; `answers`, `feedback` and `score` are indexed by (entity, right, variant) as one number."""
 
     kind: Array
     id: Array
@@ -145,7 +145,7 @@ def _documents() -> _Documents:
         for right in (0, 1):
             for variant in range(8):
                 score = int(simulation.SCORES[stuff.kind[number], right, variant])
-                # What follows is the seconds.
+                # The seconds that the answer took are appended later.
                 answers.append(json.dumps(_answer(entity, right, variant, score))[:-1] + ', "seconds": ')
                 feedback.append(json.dumps(_feedback(entity, right, score)))
                 scores.append(float(score))
@@ -168,7 +168,7 @@ def _answer(entity: catalogue.Entity, right: int, variant: int, score: int) -> d
     if entity.kind == "case":
         steps = [solution >> 3 * step & 3 for step in range(4)]
         missed = 4 - score // 25
-        # Which steps are missed goes round with the variant.
+        # The variant determines which steps are missed.
         wrong = {(variant + n) % 4 for n in range(missed)}
         return {"steps": ["ABCD"[(best + (n in wrong)) % 4] for n, best in enumerate(steps)]}
     factor = {100: "1", 80: "1.05", 60: "1", 40: "10", 20: "2", 0: "7.3"}[score]
@@ -206,7 +206,7 @@ def _attempts(work: simulation.Work, ids: Array) -> Rows:
 
 
 def _attempt_rows(found: dict[str, Array], ids: Array, size: int = 10_000) -> Iterator[tuple[Any, ...]]:
-    # In parts, because Python's objects take ten times the room of the arrays.
+    # In parts, because Python objects take ten times as much memory as the arrays.
     texts = _documents()
     for begin in range(0, len(found["learner"]), size):
         part = {name: values[begin : begin + size] for name, values in found.items()}
@@ -225,7 +225,7 @@ def _attempt_rows(found: dict[str, Array], ids: Array, size: int = 10_000) -> It
 
 
 def _progress(work: simulation.Work, ids: Array) -> Rows:
-    """Counts and newest times of the attempts, by learner, module, block and tag."""
+    """The attempts' counts and latest times, by learner, module, block and tag."""
     stuff, texts, found = simulation.material(catalogue.read()), _documents(), work.attempts
     width = len(stuff.progress)
     keys = stuff.keys[found["entity"]]
@@ -252,13 +252,13 @@ def _progress(work: simulation.Work, ids: Array) -> Rows:
 
 
 def _items(work: simulation.Work, ids: Array) -> Rows:
-    """What is due is due at the hour of the last review."""
+    """The review items; each is due at the time of day of its last review."""
     texts, found = _documents(), work.items
     rows = zip(
         ids[found["learner"]].tolist(),
         texts.kind[found["entity"]].tolist(),
         texts.id[found["entity"]].tolist(),
-        # A division by a hundred is rounded correctly everywhere.
+        # Division is correctly rounded on every machine.
         (found["ease"] / 100.0).tolist(),
         found["interval"].tolist(),
         _times(found["day"] + found["interval"], found["second"]),
@@ -273,7 +273,7 @@ def _items(work: simulation.Work, ids: Array) -> Rows:
 
 
 def _bookmarks(work: simulation.Work, ids: Array) -> Rows:
-    """Nobody notes the same entity twice."""
+    """The bookmarks; no learner bookmarks an entity twice."""
     texts, found = _documents(), work.attempts
     (noted,) = np.nonzero(found["noted"])
     _, first = np.unique(found["learner"][noted].astype(np.int64) * 2**20 + found["entity"][noted], return_index=True)

@@ -1,4 +1,4 @@
-"""Synthetic learners in the database, with all that is theirs: for load tests, demonstrations, teaching."""
+"""Adds synthetic learners with all their rows to the database, for load tests, demonstrations and teaching."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 MOST_LEARNERS = 999_999
 MOST_DAYS = 730
-# Learners of one transaction: few enough to hold what they do in memory, and to lose little by a crash.
+# Learners per transaction: few enough to fit in memory, and to lose little work in a crash.
 BATCH = 500
 
 
 @dataclass(frozen=True, eq=False)
 class CohortReport:
-    """What a cohort has, and what it teaches. The database is asked when a table or a picture is first looked at.
+    """A cohort's rows and learning statistics. Each table or chart is queried when it is first used.
 
     `tables`: table (str), created, unchanged (int64, rows of these learners).
     """
@@ -39,7 +39,7 @@ class CohortReport:
     random_seed: int
     created: dict[str, int] = field(repr=False)
     unchanged: dict[str, int] = field(repr=False)
-    # With the password that `target` leaves out.
+    # Contains the password, which `target` omits.
     _place: targets.Target = field(repr=False)
 
     @property
@@ -49,7 +49,7 @@ class CohortReport:
 
     @cached_property
     def learning(self) -> pd.DataFrame:
-        """attempt (int64, the first of ten in a learner's own count), attempts, correct (int64), accuracy (percent)."""
+        """attempt (int64, first of each ten of a learner's attempts), attempts, correct (int64), accuracy (percent)."""
         return self._accuracies("attempt", _LEARNING)
 
     @cached_property
@@ -67,13 +67,13 @@ class CohortReport:
 
     @cached_property
     def activity(self) -> pd.DataFrame:
-        """weekday (int64, 1 is Monday), hour (int64, UTC), attempts (int64); where there is none, no row."""
+        """weekday (int64, 1 is Monday), hour (int64, UTC), attempts (int64); no rows for hours without attempts."""
         rows = self._ask(_ACTIVITY)
         return reports.table(sorted(map(tuple, rows)), dict.fromkeys(("weekday", "hour", "attempts"), "int64"))
 
     @property
     def learning_picture(self) -> charts.Picture:
-        """Accuracy against the number of attempts."""
+        """The learning curve: accuracy by number of attempts."""
         return cohort_charts.learning(self.learning)
 
     @property
@@ -83,7 +83,7 @@ class CohortReport:
 
     @property
     def retention_picture(self) -> charts.Picture:
-        """Accuracy against the days since the last review."""
+        """The retention curve: accuracy by days since the last review."""
         return cohort_charts.retention(self.retention)
 
     @property
@@ -93,7 +93,7 @@ class CohortReport:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of these learners and all that is theirs, 64 hex digits; what else is in the database has no part in it."""
+        """The fingerprint of these learners and all their rows (64 hex digits), independent of other content."""
         mine = text(f"users.id IN {_COHORT}").bindparams(**self._ends)
         with transactions.reading(self._place) as connection:
             return fingerprint(connection, users=mine)
@@ -128,21 +128,22 @@ def _with_accuracy(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, random_seed: int = 2026) -> CohortReport:
-    """Adds the learners 1 to `learners` that are not there yet, with what they did in `days` days from 2025-09-01 on.
+    """Adds the learners 1 to `learners` that don't exist yet, with their activity of `days` days from 2025-09-01 on.
 
-    The same parameters give the same rows on every machine and database; see `learners.simulate`. A larger cohort
-    contains the smaller one, and the attempts of more days contain those of fewer. Learners that are there, known by
-    their e-mails (learner000001@cohort.invalid), are left as they are, even if they worked for other `days`. Nobody can
-    log in as one. Each 500 learners are one transaction: interrupted, the same command completes the cohort.
+    The same parameters give the same rows on every machine and database; see `simulation.simulate`. A larger cohort
+    contains the smaller one, and the attempts of more days contain those of fewer. Existing learners, recognized by
+    their e-mails (learner000001@cohort.invalid), are not changed, even if they were created with other `days`. Nobody
+    can log in as a synthetic learner. Each transaction adds 500 learners; after an interruption, running the same
+    command again completes the cohort.
 
-    Raises ParameterError; ProtectedError in production and where learners of another `random_seed` are there;
-    RevisionError where the schema isn't at head; UnavailableError, LockedError.
+    Raises ParameterError; ProtectedError in production or if learners with another `random_seed` exist; RevisionError
+    if the schema isn't at head; UnavailableError, LockedError.
     """
     _check("learners", learners, 1, MOST_LEARNERS)
     _check("days", days, 1, MOST_DAYS)
     _check("random_seed", random_seed, 0, 2**32 - 1)
     target = targets.target(database_url)
-    environments.refuse_production(None, _VERB)
+    environments.refuse_production(None, _OPERATION)
     with transactions.reading(target) as connection:
         _guard(connection, target)
     created, unchanged = ({model.__tablename__: 0 for model in MODELS} for _ in range(2))
@@ -155,18 +156,18 @@ def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, rand
             batch = batches.Batch(first, last, days, random_seed)
             with transaction() as connection:
                 locks.take_advisory_lock(connection)
-                # It may have been reset since the last batch.
+                # Another process may have reset the database since the last batch.
                 _guard(connection, target)
                 _add(connection, target, batch, created, unchanged)
             advance(last - first + 1)
     return CohortReport(str(target), learners, days, random_seed, created, unchanged, target)
 
 
-_VERB = "fill with synthetic learners"
+_OPERATION = "fill with synthetic learners"
 
 
 def _guard(connection: Connection, target: targets.Target) -> None:
-    environments.refuse_production(connection, _VERB)
+    environments.refuse_production(connection, _OPERATION)
     revisions.require_head(connection, target)
 
 
@@ -179,7 +180,7 @@ def _check(name: str, value: object, least: int, most: int) -> None:
         )
 
 
-# Who the cohort is. The e-mails all have one length, so that their order is the numbers' order in every collation.
+# The cohort's users. All e-mails have the same length, so every collation sorts them by number.
 _COHORT = (
     "(SELECT id FROM users WHERE email >= :first AND email <= :last "
     "AND email LIKE 'learner%@cohort.invalid' AND length(email) = 28)"
@@ -191,7 +192,7 @@ def _ends(first: int, last: int) -> dict[str, str]:
 
 
 def _there(connection: Connection, first: int, last: int) -> dict[int, tuple[int, str]]:
-    """number -> (id, created_at as SQLite writes it), of the learners that are in the database."""
+    """number -> (id, created_at in SQLite's format) of the learners that are already in the database."""
     created = _WORDS[connection.dialect.name]["created"]
     rows = connection.execute(
         text(f"SELECT email, id, {created} FROM users WHERE id IN {_COHORT}"),
@@ -213,7 +214,7 @@ def _add(
         names = _ends(batch.first, batch.last)
         for model in MODELS:
             table = model.__tablename__
-            # What refers to a user is the user's; a user is their own.
+            # The column with the owner's id: the foreign key, or for users their own id.
             (owner,) = [key.parent.name for key in model.__table__.foreign_keys] or ["id"]
             found = connection.execute(text(f"SELECT count(*) FROM {table} WHERE {owner} IN {_COHORT}"), names)
             unchanged[table] += found.scalar_one()
@@ -234,14 +235,14 @@ def _refuse_others(target: targets.Target, batch: batches.Batch, there: dict[int
         if there[number] != expected[number]:
             raise ProtectedError(
                 expected=f"the learners of random_seed={batch.random_seed}, or none",
-                found=f"{batches.email(number)}, who signed up at {there[number]}: another cohort's",
-                unchanged="the learners that are there",
-                note="run the command with the --random-seed of those; "
+                found=f"{batches.email(number)}, who signed up at {there[number]} and belongs to another cohort",
+                unchanged="the existing learners",
+                note="run the command with the --random-seed of the existing learners; "
                 "or: DELETE FROM users WHERE email LIKE 'learner%@cohort.invalid'",
             )
 
 
-# -- what a teacher asks ----------------------------------------------------------------------------
+# -- learning statistics ---------------------------------------------------------------------------
 
 _CORRECT = "sum(CASE WHEN score >= 50 THEN 1 ELSE 0 END)"
 _LEARNING = f"""
@@ -255,7 +256,7 @@ _BY_TAG = """
     FROM progress_by_tag WHERE user_id IN :cohort
     GROUP BY course_block, tag HAVING sum(correct_count + wrong_count) > 0
 """
-# The last days of each span.
+# The last day of each span.
 _SPANS = (1, 2, 4, 6, 9, 14, 21, 30, 45)
 _RETENTION = f"""
     SELECT CASE {" ".join(f"WHEN days <= {end} THEN {n}" for n, end in enumerate(_SPANS))} ELSE {len(_SPANS)} END,
@@ -269,7 +270,7 @@ _RETENTION = f"""
     ) AS known GROUP BY 1
 """
 _ACTIVITY = "SELECT {weekday}, {hour}, count(*) FROM attempts WHERE user_id IN :cohort GROUP BY 1, 2"
-# What each database says in its own words.
+# Expressions that differ between the databases.
 _WORDS = {
     "sqlite": {
         "created": "created_at",

@@ -1,4 +1,4 @@
-"""Pictures of a cohort: learning, tags, retention, activity."""
+"""Charts of a cohort: learning, tags, retention, activity."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-# Points that fewer attempts stand behind say nothing.
+# Points based on fewer attempts are not drawn, because they are not meaningful.
 _FEWEST = 100
 
 
 def learning(data: pd.DataFrame) -> Picture:
     """`data` is CohortReport.learning."""
-    # Where few learners are left the curve would show who they are, and not what practice does.
+    # With few learners left, the curve would show who they are, not the effect of practice.
     least = max(_FEWEST, data["attempts"].max() / 20 if len(data) else 0)
     shown = data[data["attempts"] >= least]
 
     def draw(axes: Axes) -> None:
-        axes.set_title("Learning curve: accuracy against practice")
-        axes.set_xlabel("attempts that a learner has made")
+        axes.set_title("Learning curve: accuracy by practice")
+        axes.set_xlabel("number of attempts by the learner")
         axes.set_ylabel("accuracy (% correct)")
         if shown.empty:
             _nothing(axes)
@@ -31,7 +31,7 @@ def learning(data: pd.DataFrame) -> Picture:
         _band(axes, middle, shown)
         axes.set_xlim(0, float(middle.max()) + 10)
 
-    return Picture(f"Learning: {_ends(shown)} of {int(data['attempts'].sum())} attempts, by tens", draw)
+    return Picture(f"Learning: {_ends(shown)} of {int(data['attempts'].sum())} attempts, in groups of ten", draw)
 
 
 def retention(data: pd.DataFrame) -> Picture:
@@ -39,7 +39,7 @@ def retention(data: pd.DataFrame) -> Picture:
     shown = data[data["attempts"] >= _FEWEST]
 
     def draw(axes: Axes) -> None:
-        axes.set_title("Retention: accuracy of reviews against the time since the last one")
+        axes.set_title("Retention: accuracy by time since the last review")
         axes.set_xlabel("days since the last answer to the same entity")
         axes.set_ylabel("accuracy (% correct)")
         if shown.empty:
@@ -56,13 +56,13 @@ def by_tag(data: pd.DataFrame) -> Picture:
     """`data` is CohortReport.by_tag."""
     labels = list(data["tag"])
     accuracy = list(data["accuracy"].astype("float64"))
-    # Blocks in turn have one colour or the other, and their name stands at their first tag.
+    # Blocks alternate between two colours; a block's name is shown at its first tag.
     number = (data["course_block"] != data["course_block"].shift()).cumsum()
     heads = [block if new else "" for block, new in zip(data["course_block"], number.diff() != 0, strict=True)]
 
     def draw(axes: Axes) -> None:
         mean = 100 * data["correct"].sum() / max(1, data["attempts"].sum())
-        axes.set_title(f"Accuracy by tag (the line: all tags together, {mean:.0f} %)")
+        axes.set_title(f"Accuracy by tag (line: all tags, {mean:.0f} %)")
         axes.set_xlabel("accuracy (% correct)")
         axes.set_ylabel("tag")
         if not labels:
@@ -107,13 +107,13 @@ def activity(data: pd.DataFrame) -> Picture:
 
 
 def _band(axes: Axes, places: pd.Series[float], data: pd.DataFrame) -> None:
-    """Accuracy as a line, and where it may lie by chance: 1.96 standard errors of a share."""
+    """Draws accuracy as a line with its 95 % confidence band (1.96 standard errors of a proportion)."""
     share = data["correct"].to_numpy() / data["attempts"].to_numpy()
     error = 1.96 * (share * (1 - share) / data["attempts"].to_numpy()) ** 0.5
     axes.fill_between(places, 100 * (share - error), 100 * (share + error), color="#9ecae1", label="95 % interval")
     axes.plot(places, 100 * share, color=CORRECT, marker="o", markersize=3.5, label="accuracy")
     low, high = 100 * min(share - error), 100 * max(share + error)
-    # A curve that fills the picture; the axis says how little of 0 to 100 it is.
+    # The curve fills the chart; the axis shows which part of 0 to 100 it covers.
     axes.set_ylim(max(0, low - 5), min(100, high + 5))
     axes.grid(axis="y", color="#dddddd")
     axes.legend(loc="best")

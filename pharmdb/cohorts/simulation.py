@@ -1,17 +1,17 @@
-"""Synthetic learners: what each of them does from day to day, as arrays. No database, no clock, no global state.
+"""Simulates what each synthetic learner does from day to day, as arrays. No database, no clock, no global state.
 
-Whatever a learner does follows from (VERSION, random_seed, the learner's number) alone. It is the same on every
-machine, because
+A learner's activity depends only on (VERSION, random_seed, the learner's number). It is the same on every machine,
+because
 
-- each learner draws from a stream of their own, the raw 64-bit words of Philox4x64-10 (Salmon et al., "Parallel Random
+- each learner has a random stream of their own, the raw 64-bit words of Philox4x64-10 (Salmon et al., "Parallel Random
   Numbers: As Easy as 1, 2, 3", 2011) keyed by these numbers. NumPy guarantees the words of its bit generators for all
-  versions; what a `Generator` makes of them may change, so none is used;
-- all that is computed is computed with whole numbers: logits in 64ths, probabilities in parts of 2**24 or 2**16, ease
-  factors in hundredths, times in seconds. The one transcendental function, the logistic curve, is a table made by
-  `decimal`, whose results are rounded correctly by its standard.
+  versions, but not the numbers that a `Generator` derives from them, so none is used;
+- all arithmetic is on integers: logits in 64ths, probabilities in units of 2**-24 or 2**-16, ease factors in
+  hundredths, times in seconds. The one transcendental function, the logistic curve, is a table computed with
+  `decimal`, whose standard requires correct rounding.
 
-A day takes its words from a fixed place of the stream. So the first learners of a larger cohort are the smaller cohort,
-and the attempts of the first days of a longer one are those of the shorter one.
+Each day uses words from a fixed position of the stream. So a larger cohort begins with the learners of a smaller one,
+and a longer period begins with the attempts of a shorter one.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from numpy.random import Philox
 from pharmdb.learning import sm2
 from pharmdb.learning.catalogue import Catalogue
 
-# Raise it with every change that moves a row.
+# Increase it with every change that affects a row.
 VERSION = 2
-# A Monday, with which the course begins. Fixed, so that the rows are the same on every day.
+# The Monday on which the course begins. Fixed, so that the rows don't depend on today's date.
 START = date(2025, 9, 1)
-# The most attempts of one session; nobody has two sessions on a day.
+# The most attempts in one session; a learner has at most one session a day.
 LANES = 16
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _PROFILE = 6
 _PER_DAY = 2 + LANES
-# Orders in which a learner may meet the new entities of a block.
+# The number of different orders in which learners see the new entities of a block.
 _ORDERS = 64
 _NEVER = np.int32(2**30)
 
-# Percent of a learner's usual readiness, Monday to Sunday, and the hours (UTC) at which sessions begin: as often as
-# they stand here. No session of 16 cases that begins by 21:59 reaches midnight.
+# The probability of a session in percent of a learner's usual one, Monday to Sunday; and the hours (UTC) at which
+# sessions begin, weighted by repetition. Even a session of 16 cases that begins at 21:59 ends before midnight.
 _WEEKDAYS = (115, 120, 120, 110, 75, 55, 105)
 _HOURS = (
     (
@@ -54,13 +54,13 @@ _HOURS = (
     ),
     (8, 9, 10, 10, 10, 11, 11, 11, 11, 12, 12, 13, 14, 14, 15, 15, 15, 16, 16, 17, 17, 18, 19, 20, 20, 21),
 )
-# Seconds that an answer takes at least, and how many of them more it may take: question, case, calc.
+# The minimum seconds for an answer, and how many more it may take: question, case, calc.
 _LEAST, _MORE = np.array([10, 60, 40]), np.array([80, 180, 180])
 KINDS = ("question", "case", "calc")
 
 
 def words(key: tuple[int, int], count: int) -> Array:
-    """The first words of a stream."""
+    """The first words of the stream with this key."""
     raw: Array = Philox(key=np.array(key, dtype=np.uint64)).random_raw(count)
     return raw
 
@@ -71,7 +71,7 @@ def _field(raw: Array, shift: int, width: int) -> Array:
 
 
 def _bell(raw: Array) -> Array:
-    """About normal, mean 0 and deviation 1, in 64ths: the sum of the twelve 16-bit numbers in three words, less 6."""
+    """Approximately standard normal, in 64ths: the sum of the twelve 16-bit fractions in three words, minus 6."""
     total = sum(_field(raw[..., word], 16 * part, 16) for word in range(3) for part in range(4))
     found: Array = (np.asarray(total) - 6 * 65536) >> 10
     return found
@@ -79,27 +79,27 @@ def _bell(raw: Array) -> Array:
 
 @cache
 def logistic() -> Array:
-    """1 / (1 + e**-x) in parts of 2**24, for x from -8 to 8 in steps of a 64th."""
+    """1 / (1 + e**-x) in units of 2**-24, for x from -8 to 8 in steps of 1/64."""
     return np.array([int(2**24 / (1 + (Decimal(-step) / 64).exp())) for step in range(-512, 513)])
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """The catalogue as arrays, one place for each entity: `kind` as its place in KINDS, `difficulty` in 64ths of a
-    logit, `keys` the places of its progress rows in `progress`, -1 where there are fewer."""
+    """The catalogue as arrays, with one position per entity: `kind` is an index into KINDS, `difficulty` is in 64ths of
+    a logit, `keys` are indexes of its progress rows in `progress`, padded with -1."""
 
     kind: Array
     difficulty: Array
     keys: Array
     progress: tuple[tuple[str, str, str], ...]
-    # (order, block, place) -> entity, and how many each block has.
+    # (order, block, position) -> entity, and the number of entities of each block.
     orders: Array
     sizes: Array
 
 
 @cache
 def material(catalogue: Catalogue) -> Material:
-    """An entity's difficulty follows from its id alone: a new entity changes no other."""
+    """Builds the arrays. An entity's difficulty depends only on its id, so a new entity does not affect others."""
     entities = catalogue.entities
     kind = np.array([KINDS.index(entity.kind) for entity in entities])
     streams = np.stack([own_words(entity.id, 3) for entity in entities])
@@ -121,17 +121,18 @@ def material(catalogue: Catalogue) -> Material:
 
 
 def own_words(name: str, count: int) -> Array:
-    """The first words of the stream that belongs to a name."""
+    """The first words of the stream that is keyed by a name."""
     return words((VERSION, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")), count)
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """What some learners did. `learner` is a place in `numbers`, `entity` one in the catalogue, `second` of the day.
+    """What some learners did. `learner` indexes `numbers`, `entity` indexes the catalogue, `second` is of the day.
 
-    Attempts, by learner and time: learner, entity, day, second, seconds (that the answer took), right (0 or 1), variant
-    (0 to 7, which of the right or wrong answers), noted (1: bookmarked afterwards).
-    Items, by learner and entity: item_learner, item_entity, ease (hundredths), interval (days), item_day, item_second.
+    Attempts, sorted by learner and time: learner, entity, day, second, seconds (time taken to answer), right (0 or 1),
+    variant (0 to 7, which of the right or wrong answers), noted (1: bookmarked afterwards).
+    Items, sorted by learner and entity: item_learner, item_entity, ease (hundredths), interval (days), item_day,
+    item_second.
     """
 
     numbers: Array
@@ -142,8 +143,8 @@ class Work:
 
 
 def signed_up(numbers: Array, random_seed: int) -> tuple[Array, Array]:
-    """When each learner signed up, in seconds before START (up to three weeks), and a number from 0 to 255 for their
-    language."""
+    """When each learner signed up, in seconds before START (up to three weeks), and a number from 0 to 255 that selects
+    their language."""
     return _signed_up(np.stack([words(_key(n, random_seed), _PROFILE) for n in numbers.tolist()]))
 
 
@@ -157,16 +158,16 @@ def _key(number: int, random_seed: int) -> tuple[int, int]:
 
 
 def simulate(catalogue: Catalogue, numbers: Array, days: int, random_seed: int) -> Work:
-    """Lets these learners work for some days from START on.
+    """Simulates these learners' work for some days from START on.
 
     Whether an answer is right follows the Rasch model (Rasch, "Probabilistic Models for Some Intelligence and
-    Attainment Tests", 1960): P(right) = 1 / (1 + exp(-(ability - difficulty))). A learner's ability begins about
-    normal, mean 0.2 and deviation 1 logit, and grows with practice, by 1.5 n / (n + 60) logits after n attempts. What
-    was answered before is remembered for a while, by up to 3 logits times R = 1 / (1 + t / (9 S)), the forgetting curve
-    of FSRS-4 (Ye, 2022), with t days since the last answer and S the review interval.
+    Attainment Tests", 1960): P(right) = 1 / (1 + exp(-(ability - difficulty))). Initial abilities are approximately
+    normal (mean 0.2, standard deviation 1 logit) and grow with practice, by 1.5 n / (n + 60) logits after n attempts.
+    An entity answered before is easier for a while, by up to 3 logits times R = 1 / (1 + t / (9 S)), the forgetting
+    curve of FSRS-4 (Ye, 2022), with t the days since the last answer and S the review interval.
 
-    Each week has its block. A session first takes what is due, longest overdue first, up to half of it, then what is
-    new in the week's block. After each day a learner drops out with a probability of their own, of up to 2 %.
+    Each week has its own block. Up to half of a session is due reviews, longest overdue first; the rest is new entities
+    of the week's block. After each day a learner drops out with an individual probability of up to 2 %.
     """
     stuff = material(catalogue)
     raw = np.stack([words(_key(n, random_seed), _PROFILE + days * _PER_DAY) for n in numbers.tolist()])
@@ -183,21 +184,21 @@ def simulate(catalogue: Catalogue, numbers: Array, days: int, random_seed: int) 
 def _sessions(profile: Array, first: Array) -> Array:
     """Whether each learner has a session on each day."""
     eagerness = _field(profile[:, 3], 0, 16)
-    # On 4 to 40 of 100 days, more often on few.
+    # On 4 to 40 of 100 days; low rates are more common than high ones.
     rate = 2600 + ((eagerness * eagerness >> 16) * 23600 >> 16)
     days = first.shape[1]
     weight = np.array(_WEEKDAYS)[np.arange(days) % 7]
     wants = _field(first, 0, 16) < rate[:, None] * weight // 100
     leaves = _field(first, 16, 16) < (_field(profile[:, 3], 16, 16) * 1311 >> 16)[:, None]
     gone = np.logical_or.accumulate(leaves, axis=1)
-    # Whoever leaves does so after the day's session.
+    # A learner who drops out does so after the day's session.
     wants[:, 1:] &= ~gone[:, :-1]
     found: Array = wants
     return found
 
 
 class _State:
-    """What the learners know at some moment."""
+    """What the learners know at one point in time."""
 
     def __init__(self, stuff: Material, profile: Array) -> None:
         shape = (len(profile), len(stuff.kind))
@@ -213,7 +214,7 @@ class _State:
         self._done: dict[str, list[Array]] = {name: [] for name in _ATTEMPT}
 
     def session(self, rows: Array, day: int, raw: Array) -> None:
-        """One day's sessions of these learners."""
+        """Simulates one day's sessions of these learners."""
         stuff = self._stuff
         plan = self._plan(rows, day, 4 + (_field(raw[:, 1], 16, 8) * 13 >> 8))
         place, lane = np.nonzero(plan >= 0)
@@ -233,7 +234,7 @@ class _State:
         hours = np.array(_HOURS[day % 7 >= 5])
         begin = hours[_field(raw[:, 0], 32, 16) * len(hours) >> 16] * 3600 + (_field(raw[:, 1], 0, 16) * 3600 >> 16)
         second = begin[place] + np.cumsum(took, axis=1)[place, lane]
-        # About one wrong answer in twelve is noted for later.
+        # About one wrong answer in twelve is bookmarked.
         noted = ~right & (_field(drawn, 16, 8) < 21)
         self._review(learner, entity, day, second, _GRADES[kind, right.astype(np.int64), variant])
         self._practised[rows] += (plan >= 0).sum(axis=1)
@@ -242,7 +243,7 @@ class _State:
             self._done[name].append(values.astype(np.int32))
 
     def _plan(self, rows: Array, day: int, length: Array) -> Array:
-        """The entities of each session, -1 behind its end."""
+        """The entities of each session, padded with -1."""
         plan = np.full((len(rows), LANES), -1)
         due = self._due[rows]
         place, entity = np.nonzero(due <= day)
@@ -263,7 +264,7 @@ class _State:
         return plan
 
     def _review(self, learner: Array, entity: Array, day: int, second: Array, graded: Array) -> None:
-        """Leaves the review items as SM-2 does."""
+        """Updates the review items by SM-2."""
         kept: tuple[Array, ...] = (self._ease, self._interval, self._repetitions)
         item = sm2.Item(*(values[learner, entity].astype(np.int64) for values in kept))
         for values, now in zip(kept, sm2.review(item, graded, NUMPY), strict=True):
@@ -275,7 +276,7 @@ class _State:
         if not self._done["learner"]:
             return {name: np.zeros(0, dtype=np.int32) for name in _ATTEMPT}
         joined = {name: np.concatenate(parts) for name, parts in self._done.items()}
-        # The parts came day by day: a stable sort keeps the time.
+        # The parts are in order of day, so a stable sort keeps each learner's attempts in order of time.
         order = np.argsort(joined["learner"], kind="stable")
         return {name: values[order] for name, values in joined.items()}
 
@@ -289,8 +290,8 @@ class _State:
 
 _ATTEMPT = ("learner", "entity", "day", "second", "seconds", "right", "variant", "noted")
 
-# The score of each variant, for wrong and right answers of each kind. Cases have four steps and are graded by step.
-# A calculation is wrong by a power of ten (40), by a factor of two (20) or altogether, or right (100), rounded too
+# The score of each variant, for wrong and right answers of each kind. Cases have four steps and are scored by step.
+# A calculation is wrong by a power of ten (40), by a factor of two (20) or completely (0), or right (100), rounded too
 # early (80) or without its unit (60).
 SCORES = np.array(
     [
@@ -299,6 +300,6 @@ SCORES = np.array(
         [[0, 0, 20, 20, 20, 40, 40, 40], [100, 100, 100, 100, 100, 80, 80, 60]],
     ]
 )
-# SM-2's grades of these scores.
+# The SM-2 grades of these scores.
 _GRADES = np.vectorize(sm2.grade, otypes=[np.int64])(SCORES)
 NUMPY = sm2.Arithmetic(np.where, np.minimum, np.maximum)

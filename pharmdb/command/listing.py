@@ -1,4 +1,4 @@
-"""The notebooks as commands, and as a table for people."""
+"""The notebooks as commands, and as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Command:
-    """A notebook that is a command. What it destroys, and whether it is served, its metadata say under `pharmdb`."""
+    """A notebook that is a command. Its `pharmdb` metadata say what it destroys and whether it is served as a page."""
 
     path: Path
     title: str
@@ -31,12 +31,12 @@ class Command:
         return self.path.stem
 
     def notebook(self) -> dict[str, Any]:
-        """The notebook itself."""
+        """Reads the notebook."""
         return _read(self.path)
 
 
 def commands() -> Iterator[Command]:
-    """The commands by name. Raises ValueError for a notebook whose parameter cell is none."""
+    """The commands, sorted by name. Raises ValueError for a notebook with an invalid parameter cell."""
     for path in sorted(settings.notebooks().glob("*.ipynb")):
         notebook = _read(path)
         traits = notebook["metadata"].get("pharmdb", {})
@@ -54,7 +54,7 @@ def commands() -> Iterator[Command]:
 
 
 def notebooks() -> pd.DataFrame:
-    """The notebooks: command, does, destroys (str; empty where nothing is lost)."""
+    """The notebooks as a table: command, does, destroys (str; empty if nothing is destroyed)."""
     rows = [(f"pharmdb {command.name}", command.title, command.destroys) for command in commands()]
     return reports.table(rows, {"command": "str", "does": "str", "destroys": "str"})
 

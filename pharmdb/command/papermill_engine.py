@@ -1,4 +1,4 @@
-"""The engine `pharmdb` of papermill: `papermill --engine pharmdb …` runs a notebook without a kernel."""
+"""A papermill engine: `papermill --engine pharmdb …` runs a notebook without a kernel."""
 
 from __future__ import annotations
 

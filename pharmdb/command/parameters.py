@@ -26,12 +26,12 @@ class Parameter:
 
     @property
     def option(self) -> str:
-        """Its name on the command line. One that clashes with Python's own has an underscore behind it."""
+        """The option's name. A trailing underscore, which avoids a clash with a Python name, is dropped."""
         return "--" + self.name.rstrip("_").replace("_", "-")
 
 
 def parameters(notebook: dict[str, Any]) -> list[Parameter]:
-    """The parameters of a notebook in the order of its cell. Raises ValueError for a line without a plain type."""
+    """The parameters of a notebook, in the cell's order. Raises ValueError for a line without a plain type."""
     cells = [c for c in notebook["cells"] if "parameters" in c.get("metadata", {}).get("tags", [])]
     source = "".join("".join(cell["source"]) for cell in cells)
     comments = {
@@ -42,10 +42,10 @@ def parameters(notebook: dict[str, Any]) -> list[Parameter]:
     found = []
     for node in ast.parse(source).body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
-            raise ValueError(f"a parameter reads `name: type = default  # help`, not {ast.unparse(node)}")
+            raise ValueError(f"a parameter must be `name: type = default  # help`, not {ast.unparse(node)}")
         kind = ast.unparse(node.annotation).strip("'")
         if kind not in TYPES:
-            raise ValueError(f"a parameter's type is one of {', '.join(TYPES)}, not {kind}")
+            raise ValueError(f"a parameter's type must be one of {', '.join(TYPES)}, not {kind}")
         default = ast.literal_eval(node.value)
         found.append(Parameter(node.target.id, kind, default, comments.get(node.end_lineno or 0, "")))
     return found
@@ -58,16 +58,16 @@ def _text(value: str) -> str:
         raise argparse.ArgumentTypeError("not UTF-8") from None
     plain = unquote(value)
     if mask(plain) != plain or re.search(r"://[^/?#]*:.*@", plain):
-        # It would be written into the run file, so it is refused before there is one.
+        # Refused before the run file is created, because it would be written there.
         raise argparse.ArgumentTypeError(
-            "a URL that holds a password is written into run files and process lists; "
+            "a URL with a password would be visible in run files and process lists; "
             "export PHARMDB_URL=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service"
         )
     return value
 
 
 def _path(value: str) -> str:
-    """Relative to the caller's folder, as in every program; the notebook itself works in the home."""
+    """Makes a path absolute, relative to the caller's folder; the notebook itself runs in the home folder."""
     try:
         return str(Path.cwd() / Path(_text(value)).expanduser()) if value else ""
     except RuntimeError as error:
@@ -75,7 +75,7 @@ def _path(value: str) -> str:
 
 
 def absolute(value: str) -> str:
-    """A URL as it is; a path, also as Prisma writes it (file:old.db), from the caller's folder."""
+    """Returns a URL unchanged, and makes a path (also in Prisma's form, file:old.db) absolute."""
     if "://" in value:
         return value
     if value.startswith("file:"):

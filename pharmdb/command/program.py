@@ -22,11 +22,11 @@ from pharmdb.command.listing import Command, commands
 from pharmdb.errors import PharmdbError, mask
 
 RUNS_KEPT = 20
-_PATHS = "A path is relative to the folder you are in, a relative SQLite URL (sqlite:///…) to {home}."
+_PATHS = "Paths are relative to the folder you are in; relative SQLite URLs (sqlite:///…) are relative to {home}."
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: what is begun is rolled back and tidied up, as after Ctrl-C."""
+    """Raised on SIGTERM, so that everything is rolled back and cleaned up, as after Ctrl-C."""
 
 
 class _Version(argparse.Action):
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pharmdb",
         description=tables.plain(
-            "The database of the Pharmacology Trainer. Each command runs the notebook of its name.", width
+            "The database of the Pharmacology Trainer. Each command runs the notebook of the same name.", width
         ),
         epilog=epilog,
         allow_abbrev=False,
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_options(parser: argparse.ArgumentParser, command: Command) -> list[argparse.Action]:
-    """An option for each parameter, and those of every command. Gives the ones that take a path."""
+    """Adds an option for each parameter, and the common options. Returns the actions that take a path."""
     actions = []
     for parameter in command.parameters:
         help_ = (parameter.help + _default(parameter)).replace("%", "%%")
@@ -100,12 +100,12 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> list[argp
         )
         actions += [action] if parameter.type.startswith("path") else []
     if command.served:
-        parser.add_argument("--port", type=_port, default=5555, metavar="PORT", help="where to serve (default: 5555)")
+        parser.add_argument("--port", type=_port, default=5555, metavar="PORT", help="port to serve on (default: 5555)")
         parser.add_argument(
             "--browser",
             action=argparse.BooleanOptionalAction,
             default=True,
-            help="open it in a browser, if there is one",
+            help="open the page in a browser, if there is one",
         )
     else:
         parser.add_argument("--json", action="store_true", dest="as_json", help="print the outcome as one JSON object")
@@ -113,7 +113,7 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> list[argp
 
 
 def _default(parameter: parameters.Parameter) -> str:
-    """What stands behind the help; what an empty default means, the help says itself."""
+    """The default as a suffix of the help text; the text itself explains an empty default."""
     default = {True: "yes", False: "no"}[parameter.default] if parameter.type == "bool" else parameter.default
     return f" (default: {default})" if default != "" else ""
 
@@ -125,8 +125,8 @@ def _port(value: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 only if the notebook ran to its end and its outcome says ok."""
-    # Importing makes many objects that stay; to look for garbage among them takes a sixth of a command's time.
+    """Runs one command; returns 0 only if the notebook ran to its end and its outcome is ok."""
+    # Imports create many permanent objects; scanning them for garbage would take a sixth of a command's time.
     gc.set_threshold(100_000, 50, 50)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -135,11 +135,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, as_json = values.pop("command"), values.pop("as_json", False)
     try:
         if source := os.environ.get("PHARMDB_SOURCE"):
-            # As typed: from the caller's folder.
+            # Relative to the caller's folder, like --source.
             os.environ["PHARMDB_SOURCE"] = parameters.absolute(source)
         with _terminable():
             return _serve(command, values) if command.served else _run(command, values, as_json)
-    except Exception as error:  # noqa: BLE001 - every failure is told, and none is a traceback
+    except Exception as error:  # noqa: BLE001 - every failure is reported, without a traceback
         _fail(command, error, as_json)
         return 1
     except KeyboardInterrupt as error:
@@ -163,7 +163,7 @@ def _run(command: Command, values: dict[str, Any], as_json: bool) -> int:
     try:
         running.execute(file, run)
     except KeyboardInterrupt as error:
-        # Between two cells.
+        # The interrupt came between two cells.
         run.error = error
     finally:
         file.end()
@@ -178,17 +178,17 @@ def _run(command: Command, values: dict[str, Any], as_json: bool) -> int:
         if as_json:
             print(_json(run.outcome | {"run": str(file.path)}))
         else:
-            print(f"\nThe run is in {_shown(file.path)}")
+            print(f"\nRun file: {_shown(file.path)}")
     return 0 if run.outcome["ok"] else 1
 
 
 def _fail(command: Command, error: BaseException | None, as_json: bool, path: Path | None = None) -> None:
-    """Says what stopped a command, for a program too, and where the run file is."""
+    """Reports what stopped a command, as text or JSON, and where the run file is."""
     if as_json:
         with _quiet_without_reader():
             run = {"run": str(path)} if path else {}
             print(_json({"ok": False, "error": _as_data(error)} | run))
-    where = f"\n\nThe run is in {_shown(path)}" if path else ""
+    where = f"\n\nRun file: {_shown(path)}" if path else ""
     print(_sentence(command, error) + where, file=sys.stderr)
 
 
@@ -208,22 +208,22 @@ def _texts(steps: list[tuple[dict[str, Any], Any]]) -> Iterator[str]:
 
 
 def _sentence(command: Command, error: BaseException | None) -> str:
-    """What stopped a command, for a person."""
+    """What stopped a command, as text."""
     if error is None or isinstance(error, SystemExit):
-        return f"pharmdb {command.name}: stopped before its end, which is an outcome"
+        return f"pharmdb {command.name}: stopped early, without an outcome"
     if isinstance(error, KeyboardInterrupt):
-        return f"pharmdb {command.name}: interrupted; what it had begun was rolled back"
+        return f"pharmdb {command.name}: interrupted; unfinished changes were rolled back"
     return mask(f"pharmdb {command.name}: {type(error).__name__}: {error}")
 
 
 def _as_data(error: BaseException | None) -> dict[str, str]:
-    """What stopped a command, for a program."""
+    """What stopped a command, as data for JSON."""
     parts = ("expected", "found", "unchanged", "command", "note")
     if isinstance(error, PharmdbError):
         told = {part: getattr(error, part, "") for part in parts}
     else:
         told = dict.fromkeys(parts, "")
-        told |= {"expected": "a run to its end, which is an outcome", "found": mask(str(error or ""))}
+        told |= {"expected": "a complete run, which ends with an outcome", "found": mask(str(error or ""))}
     return {"type": type(error).__name__ if error is not None else "Incomplete"} | told
 
 
@@ -239,7 +239,7 @@ def _terminable() -> Iterator[None]:
     try:
         before = signal.signal(signal.SIGTERM, terminate)
     except ValueError:
-        # Not the main thread: then it is not ours to say.
+        # Signal handlers can be set only in the main thread.
         yield
         return
     try:
@@ -254,7 +254,7 @@ def _status_of(interrupt: KeyboardInterrupt) -> int:
 
 @contextmanager
 def _quiet_without_reader() -> Iterator[None]:
-    """`pharmdb … | head` reads what it wants and goes; what is left to say goes nowhere."""
+    """Discards output after the reader has closed the pipe, as in `pharmdb … | head`."""
     try:
         try:
             yield
@@ -266,7 +266,7 @@ def _quiet_without_reader() -> Iterator[None]:
 
 
 def _run_file(name: str) -> Path:
-    """A new path below runs/; of each command the newest files are kept."""
+    """A new path in runs/; only the newest files of each command are kept."""
     settings.runs().mkdir(parents=True, exist_ok=True)
     old = sorted(settings.runs().glob(f"{name}-[0-9]*.ipynb"))[: -RUNS_KEPT + 1]
     for path in old:

@@ -1,7 +1,7 @@
-"""Runs a notebook in this process, and keeps the run file as papermill keeps one.
+"""Runs a notebook in this process, and writes a run file like papermill's.
 
-Papermill itself is not imported: that takes longer than a whole seed. It can run notebooks the same way, by the engine
-in `papermill_engine`, which shares `execute`.
+Papermill itself is not imported, because that takes longer than a whole seed. It can run notebooks in the same way with
+the engine in `papermill_engine`, which shares `execute`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class Keeper(Protocol):
-    """Who keeps the notebook that runs: ours is RunFile, papermill's its NotebookExecutionManager."""
+    """The object that stores the running notebook: our RunFile, or papermill's NotebookExecutionManager."""
 
     nb: Any
 
@@ -32,7 +32,7 @@ class Keeper(Protocol):
 
 @dataclass
 class Run:
-    """What became of a notebook: its cells with what each gave, the outcome row, and what stopped it."""
+    """The result of a notebook: its cells with their results, the outcome row, and the error that stopped it."""
 
     steps: list[tuple[Cell, Ran | None]] = field(default_factory=list)
     outcome: dict[str, Any] | None = None
@@ -40,9 +40,9 @@ class Run:
 
 
 def execute(keeper: Keeper, run: Run, as_output: Callable[[Output], Any] = dict) -> None:
-    """Runs the cells one after the other until one raises; the outcome goes into the notebook's metadata.
+    """Runs the cells in order until one raises; the outcome is stored in the notebook's metadata.
 
-    `run` is filled on the way, so that it tells how far an interrupted notebook came.
+    `run` is filled in as the cells run, so that it shows how far an interrupted notebook got.
     """
     with shell() as made:
         for index, cell in enumerate(keeper.nb["cells"]):
@@ -67,7 +67,7 @@ def execute(keeper: Keeper, run: Run, as_output: Callable[[Output], Any] = dict)
 
 
 def outcome(result: Any) -> dict[str, Any] | None:
-    """The row of a dataframe that is an outcome: one row, with a boolean `ok`. None for everything else."""
+    """The row of an outcome (a dataframe of one row with a boolean `ok`); None for anything else."""
     import pandas as pd
 
     if not isinstance(result, pd.DataFrame) or len(result) != 1 or "ok" not in result.columns:
@@ -79,14 +79,14 @@ def outcome(result: Any) -> dict[str, Any] | None:
 
 
 def without_widgets(outputs: list[Output]) -> list[Output]:
-    """Takes the widgets out: without their kernel they would be blank, and hide the tables beside them."""
+    """Removes widgets: without their kernel they would be blank, and hide the tables stored with them."""
     for output in outputs:
         output.get("data", {}).pop(WIDGET, None)
     return outputs
 
 
 def inject(notebook: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The notebook with a cell after its parameter cell that sets these values, as papermill makes it."""
+    """The notebook with a cell that sets these values after its parameter cell, as papermill does it."""
     lines = ["# Parameters\n", *(f"{name} = {value!r}\n" for name, value in values.items())]
     cell = {
         "cell_type": "code",
@@ -101,7 +101,7 @@ def inject(notebook: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 class RunFile:
-    """The notebook of a run and its file, which is written whenever a cell begins or the run ends."""
+    """The notebook of a run and its file, which is saved whenever a cell begins and when the run ends."""
 
     def __init__(self, notebook: dict[str, Any], path: Path, values: dict[str, Any], source: Path) -> None:
         self.path = path
@@ -140,7 +140,7 @@ class RunFile:
         }
 
     def end(self) -> None:
-        """The last word of the run: when it ended."""
+        """Records when the run ended, and saves it."""
         now = datetime.now(UTC)
         seconds = (now - self._began).total_seconds()
         self.nb["metadata"]["papermill"] |= {"end_time": now.isoformat(), "duration": seconds}

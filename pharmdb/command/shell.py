@@ -1,4 +1,4 @@
-"""IPython in this process: runs a cell and gives its outputs as a notebook stores them. It touches no file."""
+"""IPython in this process: runs a cell and returns its outputs in notebook format. It touches no files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Output = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ran:
-    """What became of one cell: its number, its outputs, what its last line gave, and what it raised."""
+    """The result of one cell: its number, its outputs, the value of its last line, and the error it raised."""
 
     number: int
     outputs: list[Output]
@@ -31,7 +31,7 @@ class Ran:
 
 
 class _Stream(TextIOBase):
-    """What a cell prints: one output for all that comes without another one between."""
+    """Captures what a cell prints; consecutive prints are merged into one output."""
 
     encoding = "utf-8"
 
@@ -51,10 +51,10 @@ class _Stream(TextIOBase):
 
 
 class _Results(DisplayHook):
-    """Keeps what the last line of a cell gives."""
+    """Captures the value of a cell's last line."""
 
     def write_output_prompt(self) -> None:
-        """A notebook numbers its cells itself."""
+        """Does nothing: a notebook numbers its cells itself."""
 
     def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
         output = {"output_type": "execute_result", "data": _encoded(format_dict), "metadata": md_dict or {}}
@@ -62,11 +62,11 @@ class _Results(DisplayHook):
         shell.outputs.append(output | {"execution_count": self.prompt_count})
 
     def finish_displayhook(self) -> None:
-        """Nothing was written that could be flushed."""
+        """Does nothing: there is nothing to flush."""
 
 
 class _Displays(DisplayPublisher):
-    """Keeps what a cell displays."""
+    """Captures what a cell displays."""
 
     def publish(self, data: Any, metadata: Any = None, source: Any = None, **options: Any) -> None:
         self.shell.outputs.append({"output_type": "display_data", "data": _encoded(data), "metadata": metadata or {}})
@@ -80,10 +80,10 @@ def _encoded(data: dict[str, Any]) -> dict[str, Any]:
 
 
 class Shell(InteractiveShell):
-    """IPython without a profile, a history, a completer or a terminal."""
+    """IPython without a profile, history, completer or terminal."""
 
     def __init__(self, **options: Any) -> None:
-        # Cells that run one after the other share it; `run` takes it away.
+        # The running cell's outputs; `run` starts a new list for each cell.
         self.outputs: list[Output] = []
         memory = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
         super().__init__(  # type: ignore[no-untyped-call]
@@ -91,26 +91,26 @@ class Shell(InteractiveShell):
         )
 
     def init_ipython_dir(self, ipython_dir: Any) -> None:
-        """No folder: there may be no home."""
+        """Creates no folder: there may be no home folder."""
 
     def init_profile_dir(self, profile_dir: Any) -> None:
-        """No folder."""
+        """Creates no folder."""
 
     def init_completer(self) -> None:
-        """Nobody types."""
+        """Does nothing: there is no interactive input."""
 
     def ask_exit(self) -> None:
-        """`exit()` in a cell."""
+        """Called for `exit()` in a cell."""
         raise SystemExit(0)
 
     def showtraceback(self, *args: Any, **options: Any) -> None:
-        """`run` says what was raised."""
+        """Does nothing: `run` reports the error."""
 
     def showsyntaxerror(self, *args: Any, **options: Any) -> None:
-        """`run` says what was raised."""
+        """Does nothing: `run` reports the error."""
 
     def run(self, source: str) -> Ran:
-        """Runs one cell, which can read nothing. What it raises, an interrupt too, comes back as `error`."""
+        """Runs one cell, which can read no input. What it raises, even an interrupt, is returned as `error`."""
         outputs: list[Output] = []
         self.outputs = outputs
         with redirect_stdout(_Stream("stdout", outputs)), redirect_stderr(_Stream("stderr", outputs)):
@@ -129,12 +129,12 @@ class Shell(InteractiveShell):
 
 @contextmanager
 def shell() -> Iterator[Shell]:
-    """A shell for one notebook. Afterwards the process is as it was, without its standard input meanwhile."""
+    """Yields a shell for one notebook, with empty standard input; afterwards the process is as it was before."""
     standard_input = sys.stdin
     with open(os.devnull, encoding="utf-8") as nothing, warnings.catch_warnings():
-        # Said of every SystemExit.
+        # IPython warns about every SystemExit.
         warnings.filterwarnings("ignore", "To exit:", UserWarning)
-        # Whoever asks gets the end of a file at once, and would wait forever else.
+        # Code that asks for input gets end-of-file at once, in place of waiting forever.
         sys.stdin = nothing
         made = Shell.instance()
         try:

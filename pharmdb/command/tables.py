@@ -1,4 +1,4 @@
-"""What a cell gives, as text that fits a terminal."""
+"""Renders a cell's result as text that fits the terminal."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-# So wide is what goes into a file or a pipe.
+# The width of output to a file or a pipe.
 PIPED = 120
 GAP = 2
-# A column of text is never made narrower than this, nor a table longer than that.
+# The minimum width of a text column, and the maximum length of a table.
 NARROWEST = 12
 ROWS = 60
 
 
 def width() -> int:
-    """The columns of the terminal; 120 where there is none."""
+    """The terminal's width in columns; 120 if there is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED
 
 
 def rendered(result: Any, fallback: str, columns: int) -> str:
-    """A dataframe, or what holds one as `frame`, as a table; a string as it is; everything else as `fallback`."""
+    """A dataframe, or an object with a `frame`, as a table; a string as it is; anything else as `fallback`."""
     import pandas as pd
 
     frame = getattr(result, "frame", result)
@@ -38,7 +38,7 @@ def rendered(result: Any, fallback: str, columns: int) -> str:
 
 
 def table(frame: pd.DataFrame, columns: int) -> str:
-    """A dataframe in so many columns: long values are wrapped, and of many rows the first are shown."""
+    """A dataframe as a table of this width: long values are wrapped, and only the first rows are shown."""
     if not len(frame):
         return "nothing"
     names = [str(name) for name in frame.columns]
@@ -68,14 +68,14 @@ def _text(value: Any) -> str:
 
 
 def _widths(names: list[str], texts: list[list[str]], numbers: list[bool], columns: int) -> list[int] | None:
-    """How wide each column is: as its longest value, and where that is too much, the widest texts are narrowed.
+    """The width of each column: its longest value, but the widest texts are narrowed to make the table fit.
 
-    None where they can't be narrow enough.
+    None if they can't be narrowed enough.
     """
     widths = [max(map(len, (name, *column))) for name, column in zip(names, texts, strict=True)]
     room = columns - GAP * (len(names) - 1)
     while sum(widths) > room:
-        # Numbers stay whole, and so do headings.
+        # Numbers and headings are not wrapped.
         narrowed = [
             (width, i) for i, width in enumerate(widths) if not numbers[i] and width > max(NARROWEST, len(names[i]))
         ]
@@ -106,14 +106,14 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _records(names: list[str], texts: list[list[str]]) -> str:
-    """One line for each value, which stays in one piece: a command can be copied."""
+    """One line for each value, not wrapped, so that a command can be copied."""
     indent = max(map(len, names)) + GAP
     rows = zip(*texts, strict=True)
     return "\n\n".join("\n".join(f"{n.ljust(indent)}{v}".rstrip() for n, v in zip(names, r, strict=True)) for r in rows)
 
 
 def plain(markdown: str, columns: int) -> str:
-    """Markdown as text: no marks, and paragraphs as wide as the terminal."""
+    """Markdown as plain text, with paragraphs wrapped to this width."""
     paragraphs = re.split(r"\n\s*\n", markdown.strip())
     return "\n\n".join(textwrap.fill(_unmarked(text), columns, break_on_hyphens=False) for text in paragraphs)
 

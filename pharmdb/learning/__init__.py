@@ -1,1 +1,1 @@
-"""Attempts, progress, reviews: writing, reading, frames, charts, the inspect command."""
+"""Attempts, progress and reviews: recording, queries, dataframes, charts, and the inspect command."""

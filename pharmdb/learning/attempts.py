@@ -1,6 +1,6 @@
-"""What the application writes most: one attempt with all that follows from it; and what it deletes: a user.
+"""The application's most frequent write, an attempt with its progress and review item; and deleting a user.
 
-Every count is raised in the database itself, by an upsert: two processes that record at once lose nothing.
+Counts are incremented in the database itself, by upserts, so concurrent writers lose no update.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Tag(NamedTuple):
-    """What an attempt counts for: one row of progress_by_tag."""
+    """The key of one progress row (progress_by_tag) that an attempt counts for."""
 
     module: str
     course_block: str
@@ -47,7 +47,7 @@ class Tag(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What was written: the attempt's id, and the review item as it is now."""
+    """The attempt's id, and the review item after the attempt."""
 
     attempt_id: int
     ease_factor: float
@@ -74,25 +74,24 @@ def record_attempt(
     tags: Sequence[Tag] = (),
     at: datetime | None = None,
 ) -> Recorded:
-    """Records one attempt, the progress of its tags and its review item, inside the caller's write transaction.
+    """Records one attempt, the progress of its tags and its review item in the caller's write transaction.
 
-    `at` is an aware time (default: now). An answer counts as correct from a score of 50 on. The review item follows
-    SM-2 (`sm2.review`), answers in the order in which they are recorded. Any number of processes may record at once:
-    the review item is updated from the row as it is when it is locked. One thing is read before, whether the last
-    attempt at the same entity was correct. Two transactions that record the same user, entity and no common tag at the
-    same time may not see each other's attempt there; the item is then as if one of the two had come alone or first.
+    `at` is a timezone-aware time (default: now). An answer is correct if its score is 50 or more. The review item
+    follows SM-2 (`sm2.review`), with answers in the order in which they are recorded. Any number of processes may
+    record at once: the review item is updated from the locked row. Only whether the last attempt at the same entity was
+    correct is read earlier. So two concurrent transactions for the same user and entity, without a common tag, may not
+    see each other's attempt; the item is then as if one of them had come alone or first.
 
-    Raises sqlalchemy.exc.IntegrityError for what a rule of the schema refuses, StatementError for a time without its
-    zone.
+    Raises sqlalchemy.exc.IntegrityError if a constraint is violated, StatementError for a time without a time zone.
     """
     at = at or datetime.now(UTC)
     entity = {"user_id": user_id, "entity_type": entity_type, "entity_id": entity_id}
     row = entity | {"answers": answers, "score": score, "feedback": feedback, "created_at": at}
     attempt_id = connection.execute(_ATTEMPT, row).scalar_one()
-    # In one order for everybody, so that two transactions never wait for each other.
+    # Sorted, so that two transactions never deadlock.
     for tag in sorted(set(tags)):
         count_progress(connection, user_id, tag, correct=score >= sm2.CORRECT_FROM, at=at)
-    # After the tags: whoever records one of them at the same time has committed by now, and is seen here.
+    # Read after the tags: another transaction with a common tag has committed by now, so its attempt is visible.
     last = _LAST.rows(connection, entity | {"attempt_id": attempt_id}, limit=1)
     last_was_good = last[0].score >= sm2.CORRECT_FROM if last else None
     grade = sm2.grade(score)
@@ -104,9 +103,9 @@ def record_attempt(
 
 
 def count_progress(connection: Connection, user_id: int, tag: Tag, *, correct: bool, at: datetime) -> None:
-    """Adds one answer to a progress row, which is made if it isn't there; last_attempt_at never goes back.
+    """Adds one answer to a progress row, which is created if it doesn't exist; last_attempt_at never goes back.
 
-    Raises sqlalchemy.exc.IntegrityError for what a rule of the schema refuses, ValueError for a time without its zone.
+    Raises sqlalchemy.exc.IntegrityError if a constraint is violated, ValueError for a time without a time zone.
     """
     _PROGRESS[connection.dialect.name].write(connection, **_counts(user_id, tag, correct=correct, at=at))
 
@@ -119,11 +118,11 @@ def _counts(user_id: int, tag: Tag, *, correct: bool, at: datetime) -> dict[str,
 
 @contextmanager
 def counting(target: Target) -> Iterator[Callable[..., None]]:
-    """Gives `count(user_id, tag, correct=…, at=…)`: each is a `count_progress` in a transaction of its own.
+    """Yields `count(user_id, tag, correct=…, at=…)`, which runs `count_progress` in a transaction of its own.
 
-    All go over one connection, and a server is asked once for each, which `record_attempt` in a transaction of the
-    caller's can't do. `count` raises what `count_progress` does, and LockedError or UnavailableError; what was counted
-    before stays.
+    All calls share one connection, and each takes a single round trip to the server, which is not possible inside a
+    caller's transaction. `count` raises what `count_progress` does, and LockedError or UnavailableError; what was
+    counted before is kept.
     """
     with keeping(target, autocommit=True) as statement:
 
@@ -136,22 +135,22 @@ def counting(target: Target) -> Iterator[Callable[..., None]]:
 
 
 def delete_user(connection: Connection, user_id: int) -> bool:
-    """Deletes a user with all that is theirs, inside the caller's write transaction; False where there is none.
+    """Deletes a user with all their rows, in the caller's write transaction; returns False if there is no such user.
 
-    The database's own cascade does it: no row is loaded.
+    The database's ON DELETE CASCADE does the work: no rows are loaded.
     """
     return bool(connection.execute(delete(User).where(User.id == user_id)).rowcount)
 
 
 _ATTEMPT = insert(Attempt).returning(Attempt.id)
-# The attempt at the same entity that was recorded last, but for the one being recorded.
+# The last attempt at the same entity, apart from the one being recorded.
 LAST_ATTEMPT = (
     select(Attempt.score)
     .where(
         *(Attempt.__table__.c[name] == bindparam(name) for name in ("user_id", "entity_type", "entity_id")),
         Attempt.id != bindparam("attempt_id"),
     )
-    # A sum, so that PostgreSQL sorts the few that the index finds; else it may walk all attempts back by their ids.
+    # An expression, so that PostgreSQL sorts the few rows that the index finds, and never scans all attempts by id.
     .order_by((Attempt.id + literal_column("0")).desc())
 )
 _LAST = Prepared(LAST_ATTEMPT)
@@ -159,7 +158,7 @@ _DIALECTS = ("sqlite", "postgresql")
 
 
 def _functions(dialect: str) -> dict[str, str]:
-    """The larger and the smaller of two values."""
+    """The dialect's names of the functions for the smaller and the larger of two values."""
     least, greatest = ("min", "max") if dialect == "sqlite" else ("least", "greatest")
     return {"least": least, "greatest": greatest}
 
@@ -179,11 +178,11 @@ def _progress(dialect: str) -> TextClause:
 
 @cache
 def _review(dialect: str, grade: int, last_was_good: bool | None) -> TextualSelect:
-    """The row that is there decides, as it is when the upsert has its lock; inserted is a first review's outcome."""
+    """The upsert of a review item: it updates the locked row, or inserts the outcome of a first review."""
     functions = _functions(dialect)
     reviewed = _reviewed(grade, last_was_good, **functions)
     last = "{greatest}(item.last_reviewed_at, excluded.last_reviewed_at)".format(**functions)
-    # A review that was never: its time is empty, and the later of empty and a time is empty on SQLite.
+    # An item that was never reviewed has no time, and SQLite's max() of NULL and a time is NULL.
     last = f"coalesce({last}, excluded.last_reviewed_at)"
     due = (
         f"date({last}, '+' || ({reviewed.interval}) || ' days') || substr({last}, 11)"
@@ -205,7 +204,7 @@ def _review(dialect: str, grade: int, last_was_good: bool | None) -> TextualSele
 
 
 def _reviewed(grade: int, last_was_good: bool | None, least: str, greatest: str) -> sm2.Item:
-    """`sm2.review` of the row that is called item, as SQL. What the grade decides is decided here."""
+    """`sm2.review` of the row `item` as SQL; conditions that depend only on the grade are evaluated here."""
 
     def function(name: str) -> Callable[[Any, Any], Any]:
         return lambda one, other: getattr(func, name)(one, other, type_=Integer())
@@ -217,7 +216,7 @@ def _reviewed(grade: int, last_was_good: bool | None, least: str, greatest: str)
 
     by = sm2.Arithmetic(where, function(least), function(greatest))
     interval: Any = literal_column("item.interval_days", Integer)
-    # An ease factor that was written otherwise may be any number: it is bounded before it becomes an integer.
+    # Another program may have written any ease factor, so it is bounded before the conversion to an integer.
     bounded = f"{least}(item.ease_factor, {sm2.MOST_EASE / 100})"
     ease: Any = literal_column(f"CAST(round({bounded} * 100) AS INTEGER)", Integer)
     item = sm2.review(sm2.Item(ease, interval, sm2.repetitions(interval, last_was_good, by)), grade, by)
@@ -225,7 +224,7 @@ def _reviewed(grade: int, last_was_good: bool | None, least: str, greatest: str)
 
 
 def _written(part: Any) -> str:
-    """A number, or an expression with its values."""
+    """A number or an SQL expression as text, with its values inlined."""
     return str(part if isinstance(part, int) else part.compile(compile_kwargs={"literal_binds": True}))
 
 

@@ -11,7 +11,7 @@ from pharmdb import settings
 
 @dataclass(frozen=True)
 class Entity:
-    """One question, case or calculation. `answer` and `unit` are a calculation's own; "" for the other kinds."""
+    """One question, case or calculation. Only a calculation has `answer` and `unit`; for others they are ""."""
 
     id: str
     kind: str
@@ -24,7 +24,7 @@ class Entity:
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """`modules`: entity type -> module. `blocks`, in the order of the course. `tags`: tag -> block."""
+    """`modules`: entity type -> module. `blocks`: in course order. `tags`: tag -> block."""
 
     modules: dict[str, str]
     blocks: tuple[str, ...]
@@ -34,7 +34,7 @@ class Catalogue:
 
 @cache
 def read() -> Catalogue:
-    """The catalogue as it lies in the project."""
+    """Reads the project's catalogue."""
     return Catalogue(
         {row["entity_type"]: row["module"] for row in _rows("modules")},
         tuple(row["course_block"] for row in _rows("blocks")),

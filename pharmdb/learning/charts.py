@@ -1,4 +1,4 @@
-"""Pictures as PNG: progress by tag, activity by day. matplotlib is imported when one is drawn."""
+"""PNG charts: progress by tag, activity by day. matplotlib is imported only when a chart is drawn."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-# Two colours that people with any form of colour blindness tell apart, after Okabe and Ito.
+# Two colours that people with any form of colour blindness can tell apart (Okabe and Ito).
 CORRECT, WRONG = "#0072b2", "#e69f00"
 DPI = 100
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG that Jupyter shows; `str()` is what it shows in words."""
+    """A PNG image that Jupyter displays; `str()` describes it in words."""
 
     text: str
     draw: Callable[[Axes], None] = field(repr=False)
@@ -60,7 +60,7 @@ def progress(data: pd.DataFrame) -> Picture:
         _whole_numbers(axes.xaxis)
         axes.legend(loc="lower right")
         if not sum(correct) + sum(wrong):
-            _note(axes, "no attempt is counted yet")
+            _note(axes, "no attempts yet")
 
     total = sum(correct) + sum(wrong)
     text = f"Progress by tag: {len(labels)} tags, {sum(correct)} of {total} attempts correct"
@@ -81,7 +81,7 @@ def activity(data: pd.DataFrame, days: int) -> Picture:
         _whole_numbers(axes.yaxis)
         if not attempts:
             axes.set_xticks([])
-            _note(axes, "no attempt in this time")
+            _note(axes, "no attempts in this period")
             return
         right = axes.twinx()
         (line,) = right.plot(when, accuracy, color=CORRECT, marker="o", markersize=3, linewidth=1)

@@ -1,4 +1,4 @@
-"""Progress for each tag and day, from the attempts themselves: the database counts, the catalogue knows the tags."""
+"""Progress by tag and day, computed from the attempts: the database counts them, the catalogue maps them to tags."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _KEY = ["day", "module", "course_block", "tag"]
 def daily_progress(
     connection: Connection, *, user_id: int | None = None, since: datetime | None = None
 ) -> pd.DataFrame:
-    """How many attempts were correct and wrong on each day (UTC), by tag; of all users or of one, ever or since a time.
+    """Counts correct and wrong attempts by day (UTC) and tag; of all users or one, of all time or since a given time.
 
-    day (datetime64[s]), module, course_block, tag (str), correct_count, wrong_count (Int64), in this order. An attempt
-    counts for each tag of its entity; one whose entity is not in data/catalogue stands under a tag that is missing.
+    Columns: day (datetime64[s]), module, course_block, tag (str), correct_count, wrong_count (Int64), sorted by the
+    first four. An attempt counts for each tag of its entity; the tag is missing if the entity is not in data/catalogue.
 
-    Raises ValueError for a `since` without a zone.
+    Raises ValueError for a `since` without a time zone.
     """
     import pandas as pd
 
@@ -57,7 +57,7 @@ def _tags() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["entity_type", "entity_id", *_KEY[1:]], dtype="str")
 
 
-# One text is sorted faster than three columns; a day has ten characters, an entity type no space.
+# Grouping by one text is faster than by three columns. A day has ten characters; an entity type contains no space.
 _SQL = {
     "sqlite": """
         SELECT substr(created_at, 1, 10) || entity_type || ' ' || entity_id AS key, sum(score >= {correct}), count(*)

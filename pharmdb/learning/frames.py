@@ -1,7 +1,7 @@
-"""Whole tables as dataframes: the database joins each column's values, NumPy takes them apart again.
+"""Whole tables as dataframes: the database concatenates each column's values, and NumPy splits them again.
 
-Row by row the driver would make eight Python objects for each attempt. Here it makes eight for many thousand of them;
-see joined.py.
+Row by row, the driver would create eight Python objects for each attempt. Here it creates eight for many thousands of
+attempts; see joined.py.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 def attempts_frame(
     connection: Connection, *, user_id: int | None = None, since: datetime | None = None
 ) -> pd.DataFrame:
-    """Attempts in the order of their ids: all of them, or one user's, or those since an aware time.
+    """Attempts ordered by id: all of them, or those of one user, or those since a timezone-aware time.
 
     id, user_id (Int64), entity_type (category of question, case, calc), entity_id (str), answers (str, JSON), score
     (Float64, 0 to 100), feedback (str, JSON or missing), created_at (datetime64[us, UTC]).
 
-    Raises ValueError for a `since` without a zone, DamagedError where a value breaks the rules of its column.
+    Raises ValueError for a `since` without a time zone, DamagedError if a value breaks its column's rules.
     """
     conditions, values = of_attempts(connection, user_id, since)
     return _frame(connection, Attempt, conditions, values, {"entity_type": ATTEMPT_ENTITY_TYPES})
@@ -38,7 +38,7 @@ def attempts_frame(
 def of_attempts(
     connection: Connection, user_id: int | None, since: datetime | None
 ) -> tuple[list[str], dict[str, Any]]:
-    """Conditions in SQL and their values, for the attempts of one user (or of all), since an aware time (or ever)."""
+    """SQL conditions and their values for the attempts of one user (or all), since a timezone-aware time (or ever)."""
     values: dict[str, Any] = {} if user_id is None else {"user_id": user_id}
     conditions = [f"{name} = :{name}" for name in values]
     if since is not None:
@@ -48,12 +48,12 @@ def of_attempts(
 
 
 def progress_frame(connection: Connection, *, user_id: int | None = None) -> pd.DataFrame:
-    """Progress rows in the order of their ids: all of them, or one user's.
+    """Progress rows ordered by id: all of them, or those of one user.
 
     id, user_id, correct_count, wrong_count (Int64), module, course_block, tag (category), last_attempt_at
     (datetime64[us, UTC]).
 
-    Raises DamagedError where a value breaks the rules of its column.
+    Raises DamagedError if a value breaks its column's rules.
     """
     conditions = [] if user_id is None else ["user_id = :user_id"]
     few: dict[str, tuple[str, ...]] = dict.fromkeys(("module", "course_block", "tag"), ())
@@ -83,12 +83,12 @@ def _frame(
                 part.append(piece)
         for number, column in enumerate(columns):
             data[column.name] = _series(column, parts[number])
-            # A column's pieces are let go before the next one is put together.
+            # Frees a column's pieces before the next column is built.
             parts[number] = []
     except ValueError as error:
-        # No rule lets such a value in: the file is damaged.
+        # The constraints allow no such value, so the file is damaged.
         raise DamagedError(
-            expected=f"{table} with values as the rules of its columns want them",
+            expected=f"{table} with values that keep the rules of its columns",
             found=str(error),
             command="pharmdb doctor",
         ) from error

@@ -1,4 +1,4 @@
-"""A dataframe of any statement."""
+"""The result of any statement as a dataframe."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Statement = Select[*tuple[Any, ...]]
 
 
 def frame(connection: Connection, statement: Statement) -> pd.DataFrame:
-    """The rows of a statement as a dataframe with one dtype per column, also where there is no row.
+    """The rows of a statement as a dataframe, with fixed dtypes even if there are no rows.
 
-    Times are datetime64[us, UTC]; integers Int64, floats Float64 and booleans boolean, all of them nullable; text str.
+    Times are datetime64[us, UTC], text is str; integers are Int64, floats Float64, booleans boolean (all nullable).
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""A read-only look at a database: one snapshot, as tables and pictures."""
+"""A read-only overview of a database, from one snapshot, as tables and charts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ DUE_ROWS = 50
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What was seen. All times are UTC, to the second.
+    """The overview. All times are in UTC, rounded down to the second.
 
-    `tables`: table, rows (int64, counted), size_mib (Float64, with indexes; empty where SQLite was built without
-    dbstat), size_is ("measured", or "estimated" from its first pages for a large table on SQLite; "" where it is
-    empty), newest (time of the row that was added last).
-    `user`: id, email, role, language, created_at; no row where there is no such user.
+    `tables`: table, rows (int64, counted), size_mib (Float64, with indexes; missing if SQLite was built without
+    dbstat), size_is ("measured", or "estimated" from the first pages for a large table on SQLite; "" if size_mib is
+    missing), newest (time of the row that was added last).
+    `user`: id, email, role, language, created_at; no rows if there is no such user.
     `progress`: module, course_block, tag, correct, wrong (Int64), accuracy (Float64, percent), last_attempt_at.
     `history`: the newest 50 attempts of the period: created_at, entity_type, entity_id, score (0 to 100), correct.
     `activity`: day (datetime64), attempts, correct (Int64), accuracy (Float64, percent); days with attempts only.
-    `due`: the 50 reviews that wait longest: next_review_at, entity_type, entity_id, ease_factor, interval_days.
+    `due`: the 50 reviews that are longest overdue: next_review_at, entity_type, entity_id, ease_factor, interval_days.
     `roles`: role, users (Int64). `overrides`: the active ones: name, description, created_by, updated_at.
     """
 
@@ -54,22 +54,22 @@ class Inspection:
 
     @property
     def schema_picture(self) -> charts.Picture:
-        """The tables of the database with their columns, keys and references."""
+        """The database's tables with their columns, keys and foreign keys."""
         return schema_chart.schema(self.entities)
 
     @property
     def progress_picture(self) -> charts.Picture:
-        """Correct and wrong attempts of the user for each tag."""
+        """The user's correct and wrong attempts by tag."""
         return charts.progress(self.progress)
 
     @property
     def activity_picture(self) -> charts.Picture:
-        """The user's attempts and accuracy for each day of the period."""
+        """The user's attempts and accuracy by day of the period."""
         return charts.activity(self.activity, self.days)
 
     @property
     def outcome(self) -> pd.DataFrame:
-        """One row: ok, changed, rows (int64, of all tables), user, next. Not ok where there is no such user."""
+        """One row: ok, changed, rows (int64, of all tables), user, next. Not ok if there is no such user."""
         found = "found" if len(self.user) else f"there is no user {self.user_email}"
         next_ = targets.command(self.target, "pharmdb seed")
         return reports.table(
@@ -79,10 +79,10 @@ class Inspection:
 
 
 def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test", days: int = 90) -> Inspection:
-    """Looks at a database through a connection that can't write; `days` is how far back history and activity go.
+    """Inspects a database through a read-only connection; history and activity cover the last `days` days.
 
-    Raises UnavailableError, RevisionError where the schema isn't at head, ParameterError for days that are no
-    number from 1 to 36,500.
+    Raises UnavailableError, RevisionError if the schema isn't at head, ParameterError if `days` is not a whole number
+    from 1 to 36,500.
     """
     if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 36_500:
         raise ParameterError(
@@ -118,13 +118,13 @@ def _frame(connection: Connection, statement: Statement) -> pd.DataFrame:
 
 
 def _whole_seconds(data: pd.DataFrame) -> pd.DataFrame:
-    """Times to the second: nobody reads microseconds."""
+    """Rounds times down to the second, for readability."""
     times = data.select_dtypes("datetimetz").columns
     return data.assign(**{column: data[column].dt.floor("s") for column in times})
 
 
 def _accuracy(correct: pd.Series[Any], attempts: pd.Series[Any]) -> pd.Series[Any]:
-    """Percent, to one decimal; empty where there is no attempt."""
+    """Percent, to one decimal place; missing if there are no attempts."""
     return (100.0 * correct / attempts.where(attempts > 0)).astype("Float64").round(1)
 
 
@@ -165,7 +165,7 @@ def _history(user_id: int, since: datetime) -> Statement:
 
 
 def _activity(connection: Connection, user_id: int, since: datetime) -> pd.DataFrame:
-    # PostgreSQL's date() follows the session's zone, which is UTC for every connection of ours.
+    # PostgreSQL's date() uses the session's time zone, which is UTC for all our connections.
     day = func.date(Attempt.created_at)
     correct = func.sum(cast(Attempt.score >= CORRECT_FROM, Integer), type_=Integer())
     statement = (
@@ -212,7 +212,7 @@ def _tables(connection: Connection) -> pd.DataFrame:
     for model in MODELS:
         table: Any = model.__table__
         time = next(table.c[name] for name in ("created_at", "last_attempt_at", "last_reviewed_at") if name in table.c)
-        # The row with the largest id was added last: no scan for the newest time.
+        # The row with the largest id was added last, so no scan for the newest time is needed.
         newest = connection.scalar(select(time).order_by(table.c.id.desc()).limit(1))
         size, size_is = sizes.get(table.name, (None, ""))
         rows.append((table.name, counts[table.name], size and round(size / 2**20, 1), size_is, newest))

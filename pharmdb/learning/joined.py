@@ -1,7 +1,7 @@
-"""Columns of many rows at a time: the database joins each column's values, NumPy takes them apart again.
+"""Reads columns of many rows at a time: the database concatenates each column's values, and NumPy splits them again.
 
-PostgreSQL sends numbers as bytes, SQLite as one text, and text is cut at a character that no value holds. While the
-database joins the next values, another thread takes the last ones apart.
+PostgreSQL sends numbers as bytes, SQLite as text; text is split at a separator that values hardly ever contain. While
+the database concatenates the next chunk, another thread splits the previous one.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     import numpy as np
 
 CHUNK = 50_000
-# Between two values, and in place of one that is NULL: control characters that hardly any text holds.
+# The separator between values, and the stand-in for NULL: control characters that text hardly ever contains.
 _CUT, NULL = "\x1e", "\x1f"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column to read: `kind` is integer, real, time, document, text, or code for one of known categories."""
+    """A column to read: `kind` is integer, real, time, document, text, or code (a category known in advance)."""
 
     name: str
     kind: str
     nullable: bool
-    # Of a category: its values in their order; () where they are not known before.
+    # For a categorical column, its values in order; () if they are not known in advance.
     categories: tuple[str, ...] | None = None
 
 
 def chunks(
     connection: Connection, table: str, columns: list[Column], conditions: list[str], values: dict[str, Any]
 ) -> Iterator[list[Any]]:
-    """The columns of at most CHUNK rows at a time, each as an array, in the order of the ids.
+    """Yields the columns of at most CHUNK rows at a time, each as an array, ordered by id.
 
-    `conditions` are SQL, with the names of `values` as `:name`. Raises ValueError where a value is none of its column.
+    `conditions` are SQL with `values` as `:name` parameters. Raises ValueError if a value does not fit its column.
     """
     reader = _READERS[connection.dialect.name](connection, table, columns, conditions, values)
 
@@ -48,7 +48,7 @@ def chunks(
         return [reader.split(column, value) for column, value in zip(columns, joined, strict=True)]
 
     def checked(bounds: dict[str, Any], rows: int, task: Future[list[Any]]) -> list[Any]:
-        # Where a value holds the character at which text is cut, there are more: that column is read row by row.
+        # More pieces than rows: a value contains the separator, so that column is read row by row.
         return [
             piece if len(piece) == rows else reader.one_by_one(column, bounds, rows)
             for column, piece in zip(columns, task.result(), strict=True)
@@ -66,9 +66,9 @@ def chunks(
 
 
 class _Reader(ABC):
-    """Reads one table over the driver's own cursor."""
+    """Reads one table with the driver's own cursor."""
 
-    # Whether a range of ids is cheaper than a subquery of as many rows; ids may have gaps.
+    # Whether a range of ids is cheaper than a subquery with LIMIT; ids may have gaps.
     by_ranges = False
 
     def __init__(
@@ -87,18 +87,18 @@ class _Reader(ABC):
 
     @abstractmethod
     def join(self, column: Column) -> str:
-        """The SQL for all values of a column as one."""
+        """The SQL that concatenates all values of a column."""
 
     @abstractmethod
     def split(self, column: Column, value: Any) -> np.ndarray[Any, Any]:
-        """The values of a column, as `join` has made one of them."""
+        """The values of a column, from the value that the SQL of `join` returned."""
 
     @abstractmethod
     def placed(self, sql: str) -> str:
-        """The SQL with its parameters as the driver writes them."""
+        """The SQL with parameters in the driver's style."""
 
     def joined(self) -> Iterator[tuple[dict[str, Any], int, Sequence[Any]]]:
-        """For each chunk its parameters, how many rows it has, and each column's values as one."""
+        """For each chunk: its parameters, its number of rows, and each column's values concatenated."""
         whole = self.by_ranges and not self.conditions
         names = ", ".join(column.name for column in self.columns)
         limited = f"(SELECT {names} FROM {self.table} WHERE {self.where} ORDER BY id LIMIT {CHUNK}) AS chunk"
@@ -113,7 +113,7 @@ class _Reader(ABC):
                 yield bounds, rows, joined
                 last = newest
                 if rows < CHUNK // 4:
-                    # Wide gaps between the ids: by ranges of them each chunk would be a few rows.
+                    # The ids have wide gaps: ranges of ids would give chunks of only a few rows.
                     whole, sql = False, by_rows
                 continue
             after = self._next_id(last) if whole else None
@@ -133,7 +133,7 @@ class _Reader(ABC):
 
 
 class _SQLiteReader(_Reader):
-    # In the table's own order no subquery is needed, which costs half as much again.
+    # A range of ids needs no subquery, which would take half as long again.
     by_ranges = True
 
     def open(self) -> Any:
@@ -151,7 +151,7 @@ class _SQLiteReader(_Reader):
         if column.kind == "time":
             return f"group_concat({name}, '')"
         if column.kind == "real":
-            # 17 digits say every double exactly; a whole number needs no such work.
+            # 17 digits represent every double exactly; whole numbers have a cheaper form.
             whole = f"CAST({name} AS INTEGER)"
             return f"group_concat(CASE WHEN {name} = {whole} THEN {whole} ELSE printf('%!.17g', {name}) END, ' ')"
         value = f"ifnull({name}, '{NULL}')" if column.nullable else name
@@ -218,7 +218,7 @@ _A = ord("a")
 
 
 def _code(column: Column) -> str:
-    """A letter for a category, by its place among the known ones. No rule lets another in, which would be no letter."""
+    """SQL for a category's letter, by its position; "?" marks an unknown category, which the constraints forbid."""
     cases = " ".join(f"WHEN '{value}' THEN '{chr(_A + code)}'" for code, value in enumerate(column.categories or ()))
     return f"CASE {column.name} {cases} ELSE '?' END"
 

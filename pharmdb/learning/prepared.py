@@ -1,7 +1,7 @@
-"""Statements at nearly the driver's speed.
+"""Prepared statements that run at nearly the driver's speed.
 
-SQLAlchemy makes the SQL once for each database; after that a call goes straight to the driver's cursor, and only the
-columns that need it are converted. The connection is one of database.reading, writing or keeping.
+SQLAlchemy compiles the SQL once for each database; after that, a call goes straight to the driver, and only the columns
+that need it are converted. The connection comes from database.reading, writing or keeping.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from sqlalchemy.exc import DBAPIError
 
 from pharmdb.types import DOCUMENT, UTCDateTime
 
-# A named tuple with the query's columns.
+# A named tuple with a field for each column of the query.
 Row = Any
 _Arrange = Callable[[dict[str, Any]], Sequence[Any]]
-# The SQL, what makes its parameters of named values, what makes a row of the driver's.
+# The SQL, a function from named values to its parameters, and a function from the driver's row to a Row.
 _Compiled = tuple[str, _Arrange, Callable[[Any], Row]]
 
-# Forms of one statement that are kept: callers use few limits.
+# The most compiled forms of one statement that are cached; callers use only a few limits.
 MOST_COMPILED = 64
 
 
 class Prepared:
-    """One statement with named parameters, compiled at its first use on each database."""
+    """One statement with named parameters, compiled when it is first used on each database."""
 
     def __init__(self, statement: Select[*tuple[Any, ...]] | TextClause) -> None:
         self._statement = statement
@@ -37,7 +37,7 @@ class Prepared:
         self._compiled: dict[tuple[str, str, int | None], _Compiled] = {}
 
     def rows(self, connection: Connection, values: dict[str, Any], limit: int | None = None) -> list[Row]:
-        """The rows, at most `limit`; UTCDateTime values are aware, documents are decoded.
+        """The rows, at most `limit`; UTCDateTime values are timezone-aware, JSON documents are decoded.
 
         Raises ValueError for a negative limit.
         """
@@ -45,22 +45,22 @@ class Prepared:
             raise ValueError(f"a limit is 0 or more, not {limit}")
         sql, arrange, make = self._at_hand(connection, limit)
         driver: Any = connection.connection.driver_connection
-        # psycopg reads numbers and times quicker in binary form, documents as text.
+        # psycopg reads numbers and times faster in binary form, and documents faster as text.
         options = {"binary": True} if self._binary and connection.dialect.name == "postgresql" else {}
         return [make(row) for row in driver.execute(sql, arrange(values), **options).fetchall()]
 
     def write(self, connection: Connection, **values: Any) -> None:
-        """Runs the statement inside the caller's transaction.
+        """Runs the statement in the caller's transaction.
 
-        Raises sqlalchemy.exc.IntegrityError and its like, as the connection itself would.
+        Raises the same errors as the connection itself, such as sqlalchemy.exc.IntegrityError.
         """
         if not connection.in_transaction():
-            # After a commit or rollback of the caller's the driver would begin one that nobody commits.
+            # After the caller's commit or rollback, the driver would begin a transaction that nobody commits.
             connection.begin()
         self.write_alone(connection, **values)
 
     def write_alone(self, connection: Connection, **values: Any) -> None:
-        """As `write`, but on a connection of `database.keeping(…, autocommit=True)`: it is a transaction by itself."""
+        """Like `write`, as a transaction of its own, on a connection from `database.keeping(…, autocommit=True)`."""
         sql, arrange, _ = self._at_hand(connection)
         driver: Any = connection.connection.driver_connection
         dialect: Any = connection.dialect
@@ -85,11 +85,11 @@ class Prepared:
 
     def _compile(self, connection: Connection, zone: str, limit: int | None) -> _Compiled:
         dialect: Any = connection.dialect
-        # psycopg takes parameters by place quicker than by name.
+        # psycopg binds positional parameters faster than named ones.
         by_place = type(dialect)(paramstyle="format") if dialect.name == "postgresql" else dialect
         statement = self._statement
         if limit is not None and isinstance(statement, Select):
-            # Written into the SQL: PostgreSQL would plan a query anew each time whose limit it doesn't know.
+            # A literal limit: with a parameter, PostgreSQL would plan the query anew each time.
             statement = statement.limit(literal_column(str(int(limit))))
         compiled: Any = statement.compile(dialect=by_place)
         fixed = {name: value for name, value in compiled.params.items() if value is not None}
@@ -101,7 +101,7 @@ class Prepared:
         ]
 
         arrange = _arranging(compiled.positiontup, fixed, converted)
-        # A query's columns are its row's fields, whatever they are; a type checker can't know them.
+        # The fields are the query's columns, which a type checker can't know.
         kind: Any = namedtuple("Row", [column.key for column in self._columns])  # type: ignore[misc]
         decoders = [
             (place, decode)
@@ -122,8 +122,8 @@ class Prepared:
 
 
 def _arranging(order: list[str], fixed: dict[str, Any], converted: list[tuple[str, Any]]) -> _Arrange:
-    """What puts named values into the order of the parameters; `converted` are those that the driver can't take."""
-    # With two names at least an itemgetter gives a tuple, and is the quickest.
+    """Returns a function that orders named values as parameters; `converted` are those the driver can't take as is."""
+    # With two or more names, itemgetter returns a tuple and is the fastest way.
     take: _Arrange = itemgetter(*order) if len(order) > 1 else lambda values: [values[name] for name in order]
     if not fixed and not converted:
         return take
@@ -138,7 +138,7 @@ def _arranging(order: list[str], fixed: dict[str, Any], converted: list[tuple[st
 
 
 def _decoder(type_: Any, dialect: Any, zone: str) -> Callable[[Any], Any] | None:
-    """What makes a Python value of the driver's; psycopg makes documents, and times in the session's zone, itself."""
+    """A converter of the driver's values, or None: psycopg itself decodes documents and session-zone times."""
     if dialect.name == "postgresql":
         return methodcaller("astimezone", UTC) if isinstance(type_, UTCDateTime) and zone != "UTC" else None
     found: Callable[[Any], Any] | None = type_.dialect_impl(dialect).result_processor(dialect, None)

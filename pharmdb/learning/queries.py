@@ -1,4 +1,4 @@
-"""The documented query patterns, each written once: as plain rows, as a dataframe, as a statement.
+"""The documented query patterns, each written once and available as rows, as a dataframe, and as a statement.
 
 attempt_history.rows(connection, user_id=1, limit=20)
 attempt_history.frame(connection, user_id=1)
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# Of a list, unless a caller says otherwise.
+# The default limit of a query that returns a list.
 MOST_ROWS = 50
 
 
 class Pattern:
-    """One documented query; its values are given by name.
+    """One documented query, whose values are passed by name.
 
-    `limit` is the most rows. `before`, of a pattern that is paged, is the sort key of the last row already seen: the
-    next page costs what the first one did. Every method raises TypeError for a value that is missing or unknown, and
+    `limit` is the maximum number of rows. `before`, for a paged pattern, is the sort key of the last row already seen,
+    so the next page costs no more than the first. Every method raises TypeError for a missing or unknown value, and
     ValueError for a negative limit.
     """
 
     def __init__(
         self, name: str, statement: Statement, *, limit: int | None = None, newest_first: tuple[Any, ...] = ()
     ) -> None:
-        """`statement` has its values as bind parameters, `limit` is that of a call without one.
+        """`statement` has its values as bind parameters; `limit` is the default for calls without one.
 
         `newest_first` are the columns that sort a paged pattern, the last of them unique.
         """
@@ -59,14 +59,14 @@ class Pattern:
         return form.prepared.rows(connection, values, self._limit if limit is None else limit)
 
     def one(self, connection: Connection, **values: Any) -> Row | None:
-        """The first row; None where there is none."""
+        """The first row, or None."""
         found = self.rows(connection, **values)
         return found[0] if found else None
 
     def frame(
         self, connection: Connection, *, limit: int | None = None, before: tuple[Any, ...] | None = None, **values: Any
     ) -> pd.DataFrame:
-        """The rows as a dataframe, with the dtypes that `pharmdb.frame` gives."""
+        """The rows as a dataframe, with the dtypes of `pharmdb.frame`."""
         return framing.frame(connection, self.statement(limit=limit, before=before, **values))
 
     def statement(self, *, limit: int | None = None, before: tuple[Any, ...] | None = None, **values: Any) -> Statement:
@@ -88,7 +88,7 @@ class Pattern:
 
 
 class _Form:
-    """A statement, and the same one prepared."""
+    """A statement, as it is and prepared."""
 
     def __init__(self, statement: Statement) -> None:
         self.statement = statement
@@ -96,7 +96,7 @@ class _Form:
 
 
 class _Email(TypeDecorator[str]):
-    """An e-mail in any case, as it is stored."""
+    """Normalizes an e-mail to the stored form: trimmed, in lower case."""
 
     impl = String
     cache_ok = True
@@ -107,26 +107,26 @@ class _Email(TypeDecorator[str]):
 
 _attempts, _progress, _items = (model.__table__ for model in (Attempt, ProgressByTag, SpacedRepetitionItem))
 
-# email, in any case: id, email, role, created_at of the one user.
+# Values: email, in upper or lower case. Returns id, email, role, created_at of that user.
 user_by_email = Pattern(
     "user_by_email",
     select(User.id, User.email, User.role, User.created_at).where(User.email == bindparam("email", type_=_Email())),
 )
-# user_id: all columns of a user's attempts, newest first; before=(created_at, id).
+# Values: user_id. Returns all columns of the user's attempts, newest first; before=(created_at, id).
 attempt_history = Pattern(
     "attempt_history",
     select(*_attempts.columns).where(_attempts.c.user_id == bindparam("user_id")),
     limit=MOST_ROWS,
     newest_first=(_attempts.c.created_at, _attempts.c.id),
 )
-# user_id, module, course_block, tag: all columns of the one progress row.
+# Values: user_id, module, course_block, tag. Returns all columns of that progress row.
 progress_by_key = Pattern(
     "progress_by_key",
     select(*_progress.columns).where(
         *(_progress.c[name] == bindparam(name) for name in ("user_id", "module", "course_block", "tag"))
     ),
 )
-# user_id, at: all columns of a user's review items that are due at a time, longest due first.
+# Values: user_id, at. Returns all columns of the user's review items that are due at that time, longest overdue first.
 due_reviews = Pattern(
     "due_reviews",
     select(*_items.columns)

@@ -1,4 +1,4 @@
-"""A picture of the schema, as the database has it."""
+"""A chart of the schema, as it is in the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entity:
-    """One table of the picture: its columns as (name, mark), and the tables that it refers to."""
+    """One table of the chart: its columns as (name, mark), and the tables it refers to."""
 
     name: str
     columns: tuple[tuple[str, str], ...]
@@ -25,7 +25,7 @@ class Entity:
 
 
 def entities(connection: Connection) -> list[Entity]:
-    """The tables of pharmdb as the database has them. Marks: PK, FK, U (part of a unique key)."""
+    """The tables of pharmdb, as they are in the database. Marks: PK, FK, U (part of a unique constraint)."""
     view = inspector(connection)
     found = []
     for name in (model.__tablename__ for model in MODELS):
@@ -42,18 +42,18 @@ def entities(connection: Connection) -> list[Entity]:
 
 
 def schema(tables: list[Entity]) -> Picture:
-    """The referred tables in the middle, the others on both sides, each reference as an arrow."""
+    """Draws the referenced tables in the middle, the others on both sides, and each reference as an arrow."""
     parents = {parent for entity in tables for parent in entity.parents}
     middle = [e for e in tables if e.name in parents]
     others = [e for e in tables if e.name not in parents]
-    # The sides get tables in turn, the tallest first, so that both are about as tall.
+    # Tables go to the two sides alternately, the tallest first, so that both are about equally tall.
     tallest = sorted(others, key=lambda e: -len(e.columns))
     sides = [tallest[0::2], tallest[1::2]]
     columns = (sides[0], middle, sides[1])
     height = max(sum(len(e.columns) + 2.5 for e in side) for side in columns)
 
     def draw(axes: Axes) -> None:
-        axes.set_title("Entities and relationships (PK key, FK reference, U unique)")
+        axes.set_title("Entities and relationships (PK primary key, FK foreign key, U unique)")
         axes.set_xlim(0, 38)
         axes.set_ylim(height, 0)
         axes.axis("off")
@@ -90,7 +90,7 @@ def _box(axes: Axes, entity: Entity, left: float, top: float) -> None:
 
 
 def _arrow(axes: Axes, child: tuple[float, float, float], parent: tuple[float, float, float], height: float) -> None:
-    """From the side of the child to the side of the parent; arrows end where they come from, so none covers another."""
+    """Draws an arrow from child to parent; arrows end at heights in the order of their starts, so that none overlap."""
     from_left = child[0] < parent[0]
     start = (child[0] + (_WIDTH if from_left else 0), child[1] + child[2] / 2)
     end_y = parent[1] + 0.5 + (parent[2] - 1) * start[1] / height

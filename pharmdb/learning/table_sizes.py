@@ -1,4 +1,4 @@
-"""How many bytes each table takes with its indexes."""
+"""The size of each table with its indexes, in bytes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from sqlalchemy import Connection
 from pharmdb.database import servers
 from pharmdb.models import MODELS
 
-# Of a table or an index in an SQLite file no more pages are read to learn its size.
+# The most pages of a table or index in an SQLite file that are read to determine its size.
 PAGES = 1000
 
-# By table: bytes, and whether they are "measured" or "estimated".
+# Table -> size in bytes, and "measured" or "estimated".
 Sizes = dict[str, tuple[float, str]]
 
 
 def measure(connection: Connection, counts: dict[str, int]) -> Sizes:
-    """The tables' sizes; `counts` are the tables and their numbers of rows. Nothing where the database can't tell."""
+    """The tables' sizes; `counts` maps each table to its number of rows. Empty if the database can't tell."""
     if connection.dialect.name == "postgresql":
         return _on_postgresql(connection)
     return _on_sqlite(connection, counts)
 
 
 def _on_postgresql(connection: Connection) -> Sizes:
-    """Bytes of each table with its indexes, which the server knows."""
+    """The size of each table with its indexes, as the server reports it."""
     names = ", ".join(f"'{model.__tablename__}'" for model in MODELS)
     found = connection.exec_driver_sql(
         f"SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname IN ({names}) "
@@ -32,10 +32,10 @@ def _on_postgresql(connection: Connection) -> Sizes:
 
 
 def _on_sqlite(connection: Connection, counts: dict[str, int]) -> Sizes:
-    """Bytes of each table with its indexes, and whether they were measured; nothing without dbstat.
+    """The size of each table with its indexes, measured or estimated; empty without dbstat.
 
-    Only the pages themselves tell how many they are: those of a large table or index are estimated from how many of
-    its rows the first ones hold.
+    SQLite stores no page counts, so pages have to be read: the size of a large table or index is estimated from the
+    number of rows on its first pages.
     """
     if not connection.exec_driver_sql("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'").first():
         return {}
@@ -53,7 +53,7 @@ def _on_sqlite(connection: Connection, counts: dict[str, int]) -> Sizes:
         ).one()
         if pages == PAGES:
             estimated.add(table)
-            # An estimate is no less than what was seen.
+            # An estimate is never less than what was read.
             size = min(max(size, size * counts[table] / max(rows or 0, 1)), whole)
         sizes[table] = sizes.get(table, 0) + size
     return {table: (size, "estimated" if table in estimated else "measured") for table, size in sizes.items()}

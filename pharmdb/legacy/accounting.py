@@ -1,4 +1,4 @@
-"""Every row of an old database: copied, or rejected with its reason, and counted. Used by the upgrade alone."""
+"""Copies or rejects every row of an old database, and counts both. Used by the upgrade only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
 
 SHOWN = 1000
 
-# As the revision of the constraints makes it.
+# Must match the table that the constraints revision creates.
 rejects_table = Table(
     "upgrade_rejects",
     MetaData(),
@@ -32,22 +32,22 @@ rejects_table = Table(
     Column("rejected_at", UTCDateTime, server_default=utcnow(), nullable=False),
     sqlite_strict=True,
 )
-# What no two rows of a table may share, besides the users' e-mail and the names of overrides.
+# Unique keys; users' e-mails and override names are handled separately.
 _UNIQUE = {
     UserSettings: ("user_id",),
     ProgressByTag: ("user_id", "module", "course_block", "tag"),
     SpacedRepetitionItem: ("user_id", "entity_type", "entity_id"),
 }
-# What a conversion that a person would notice is called.
+# Conversions that a user would notice, as named in the report.
 _NOTICED = {
     ("users", "email"): "email trimmed or lower-cased",
-    ("users", "role"): "role USER given",
+    ("users", "role"): "role set to USER",
 }
 
 
 @dataclass
 class Count:
-    """What became of one table's rows, and the sums of checksums.py over source, target and rejects."""
+    """How many rows of one table were imported and rejected, and the checksums of source, target and rejects."""
 
     table: stages.OldTable
     source: int = 0
@@ -60,9 +60,9 @@ class Count:
 
 
 class Account:
-    """Goes through an old database once; with a writer it copies, without one it only counts.
+    """Reads an old database once: with a writer it copies the rows, without one it only counts them.
 
-    The rows of one batch are in memory, the ids of the users, and nothing that grows with the attempts.
+    Memory holds one batch of rows and the users' ids, so it does not grow with the number of attempts.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Account:
         self._users: set[int] = set()
         self._rejected_users: set[int] = set()
         self._with_settings: set[int] = set()
-        # A table that the stage lacks has no row on either side.
+        # A table that does not exist at this stage has no rows on either side.
         empty = None if writer is None else 0
         self.counts = tuple(Count(table, target_sum=empty) for table in stages.TABLES)
         self.reasons: Counter[tuple[str, str]] = Counter()
@@ -93,12 +93,12 @@ class Account:
 
     @property
     def digest(self) -> str:
-        """Over every row of the source, imported or not: the same for the same source only."""
+        """A hash of every row of the source, imported or not: it identifies the source's content."""
         found = [(c.table.name, c.source, c.source_sum, c.rejects_sum) for c in self.counts]
         return sha256(repr(found).encode()).hexdigest()
 
     def run(self) -> None:
-        """Raises PharmdbError where a row is neither imported nor rejected, or the target holds other values."""
+        """Raises PharmdbError if a row was neither imported nor rejected, or if the target holds different values."""
         there = [count for count in self.counts if self._recognition.has(count.table)]
         with sources.told_of(self._old, self._place):
             expected = {count.table.name: stages.count(self._source, count.table) for count in there}
@@ -117,7 +117,7 @@ class Account:
             self.changes["user_settings", "default settings added"] += lacking
 
     def _batches(self, table: stages.OldTable) -> Iterator[list[stages.Row]]:
-        # An error in here is the source's; what is done with a batch is not in here.
+        # Only reading happens in this block, so an error here always comes from the source.
         with sources.told_of(self._old, self._place):
             yield from stages.rows(self._source, table, self._recognition)
 
@@ -131,7 +131,7 @@ class Account:
                 entry = (count.table.table, row[0], str(error), stages.as_json(count.table, row))
                 count.rejects_sum = (count.rejects_sum + checksums.digest(entry)) % checksums.MODULUS
                 rejected.append(entry)
-                # The value would make every row a kind of its own.
+                # Grouped without the value, which differs from row to row.
                 self.reasons[count.table.table, error.kind] += 1
             else:
                 kept.append(found)
@@ -141,7 +141,7 @@ class Account:
         count.rejected += len(rejected)
         count.largest_id = max(count.largest_id, batch[-1][0])
         for table, id_, reason, stored in rejected[: SHOWN - len(self.rejects)]:
-            # The table in the target keeps the hash; what is shown does not.
+            # The hash is kept in the target's table, but never shown.
             shown = json.loads(stored)
             if "passwordHash" in shown:
                 shown["passwordHash"] = "***"
@@ -155,13 +155,13 @@ class Account:
         if table.model is not DatasetOverride:
             return lambda row, found: make(row)
         name = table.columns.index("name")
-        # A number behind a name is no conversion; it is counted as a change.
+        # A number added to a name is reported as a change; the checksum must include it.
         return lambda row, found: make((*row[:name], found[name], *row[name + 1 :]))
 
-    # -- what becomes of a row ----------------------------------------------------------------------
+    # -- accepting and rejecting rows ----------------------------------------------------------------
 
     def _judge(self, table: stages.OldTable) -> _Judge:
-        """A function that makes our row of an old one, or raises RejectedError."""
+        """Returns a function that converts an old row to a new one, or raises RejectedError."""
         has_role = "role" in self._recognition.columns["User"]
         convert = conversion.converter(table, to_postgresql=self._to_postgresql, has_role=has_role)
         noticed = [
@@ -200,7 +200,7 @@ class Account:
             return stages.repeated(self._source, table, key)
 
     def _accept_user(self, table: stages.OldTable, convert: _Judge) -> Callable[[list[Any]], None]:
-        """Of accounts with one e-mail the oldest is kept."""
+        """Of several accounts with the same e-mail, the oldest is kept."""
         email, created = table.columns.index("email"), table.columns.index("created_at")
         several = self._repeated(table, ("email",))
         oldest: dict[str, tuple[str, int]] = {}
@@ -243,7 +243,7 @@ class Account:
         return accept
 
     def _number_name(self, table: stages.OldTable) -> Callable[[list[Any]], None]:
-        """Of overrides with one name the first keeps it; the others get a number, and stay."""
+        """Of several overrides with the same name, the first keeps it; a number is added to the others."""
         place = table.columns.index("name")
         with sources.told_of(self._old, self._place):
             taken = stages.names(self._source, table)
@@ -268,14 +268,14 @@ _Make = Callable[[stages.Row, list[Any]], tuple[Any, ...]]
 
 
 def _compare(count: Count, expected: int) -> None:
-    """The account of one table must balance before anything is committed."""
+    """Checks before the commit that one table's counts and checksums agree."""
     if count.source == expected == count.imported + count.rejected and count.target_sum in (None, count.source_sum):
         return
     target = "" if count.target_sum is None else f", target {checksums.shown(count.target_sum)}"
     raise PharmdbError(
-        expected=f"{expected} rows of {count.table.name} imported or rejected, with their values",
+        expected=f"{expected} rows of {count.table.name} imported or rejected, with unchanged values",
         found=f"{count.imported} imported, {count.rejected} rejected; checksums: source "
         f"{checksums.shown(count.source_sum)}{target}",
         unchanged="everything was rolled back",
-        note="report this as a bug of pharmdb, with this text",
+        note="this is a bug in pharmdb: please report it with this message",
     )

@@ -1,7 +1,7 @@
-"""Two independent sums over a table: one from the old system's values, one from what the target says it holds.
+"""Two independent checksums of a table: one from the old system's values, one from the rows that the target holds.
 
-Each row becomes one tuple, from the old values by arithmetic of this module's own and from the target by its SQL; the
-sum of the tuples' SHA-256 does not depend on their order.
+Each row becomes one tuple: old values are converted by this module, independently of conversion.py, and the target's
+values by SQL. The checksum is the sum of the tuples' SHA-256 hashes, so it does not depend on their order.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MODULUS = 2**256
 
 
 def digest(value: object) -> int:
-    """The SHA-256 of a value's text as a number."""
+    """The SHA-256 hash of a value's repr, as an integer."""
     return int.from_bytes(sha256(repr(value).encode("utf-8", "surrogatepass")).digest(), "big")
 
 
 def shown(total: int) -> str:
-    """The first 12 hex digits of a sum."""
+    """The first 12 hex digits of a checksum."""
     return f"{total % MODULUS:064x}"[:12]
 
 
@@ -39,7 +39,7 @@ _PARTS = re.compile(r"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+)(?:\.(\d+))?(?:Z|([+
 
 
 def microseconds(value: Any) -> int:
-    """Of an old time, since 1970."""
+    """An old time as microseconds since 1970."""
     if isinstance(value, int):
         return value * 1000
     if isinstance(value, float):
@@ -68,7 +68,7 @@ _OLD: dict[str, Callable[[Any], Any]] = {"time": microseconds, "document": _docu
 
 
 def of_old_rows(table: OldTable) -> Callable[[Row], tuple[Any, ...]]:
-    """A function that makes the tuple of an old row."""
+    """Returns a function that makes the checksum tuple of an old row."""
     functions = [_OLD.get(kind) for kind in table.kinds]
     if table.model is User:
         functions[table.names.index("email")] = lambda value: value.strip().lower()
@@ -80,12 +80,12 @@ def of_old_rows(table: OldTable) -> Callable[[Row], tuple[Any, ...]]:
 
     if table.model is not User:
         return make
-    # Before there were roles everybody was a USER.
+    # Before roles existed, everybody was a USER.
     role = table.names.index("role")
     return lambda row: make((*row[:role], row[role] or "USER", *row[role + 1 :]))
 
 
-# How the values of each kind are read, where they are not taken as they are: times as microseconds, documents as text.
+# SQL for the kinds of values that are not read as they are: times as microseconds, documents as text.
 _FORMS = {
     "sqlite": {"time": "strftime('%s', substr({0}, 1, 19)) * 1000000 + substr({0}, 21)"},
     "postgresql": {
@@ -97,7 +97,7 @@ _FORMS = {
 
 
 def of_target(connection: Connection, table: OldTable) -> int:
-    """The sum over the table as the target's own SQL tells it."""
+    """The checksum of the table's rows in the target, read by its own SQL."""
     forms = _FORMS[connection.dialect.name]
     columns = [forms.get(kind, "{0}").format(column) for column, kind in zip(table.columns, table.kinds, strict=True)]
     functions: dict[str, Callable[[Any], Any]] = {"document": canonical_json, "real": _real}

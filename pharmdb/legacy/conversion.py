@@ -1,4 +1,4 @@
-"""Each old value in the form in which pharmdb stores it."""
+"""Converts each old value to the form in which pharmdb stores it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LARGEST = 2**31 - 1
 DEEPEST = 900
 
 
-# The same for white space as what our own revision trims.
+# The same characters that the constraints revision trims.
 WHITE_SPACE = " \t\r\n"
 
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the stored form names no zone
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the stored form has no time zone
 
 
 _TIME = re.compile(
@@ -33,7 +33,7 @@ _TIME = re.compile(
 
 
 def time(value: Any) -> str:
-    """Milliseconds since 1970, ISO 8601 with its zone, or the database's own UTC text -> our text, UTC."""
+    """Converts milliseconds since 1970, ISO 8601 with a zone, or the database's own UTC text to our UTC text."""
     try:
         if isinstance(value, (int, float)):
             found = _EPOCH + timedelta(milliseconds=value)
@@ -42,9 +42,9 @@ def time(value: Any) -> str:
             if match[1]:
                 found = found.astimezone(UTC).replace(tzinfo=None)
         else:
-            raise RejectedError("no time that can be read", f"{value!r:.60}")
+            raise RejectedError("not a valid time", f"{value!r:.60}")
     except (ValueError, OverflowError):
-        raise RejectedError("no time that can be read", f"{value!r:.60}") from None
+        raise RejectedError("not a valid time", f"{value!r:.60}") from None
     return found.isoformat(sep=" ", timespec="microseconds")
 
 
@@ -56,7 +56,7 @@ def text(value: Any) -> str:
 
 def text_for_postgresql(value: Any) -> str:
     if "\0" in text(value):
-        raise RejectedError("holds a NUL character, which PostgreSQL can't store")
+        raise RejectedError("text with a NUL character, which PostgreSQL can't store")
     return str(value)
 
 
@@ -91,20 +91,20 @@ def _any_number(digits: str) -> int:
 _loads = decoder()
 
 
-# Python refuses to make an int of more than 4,300 digits, which is JSON all the same.
+# Python refuses to parse an int of more than 4,300 digits, but it is valid JSON.
 _loads_long = decoder(parse_int=_any_number)
 
 
 def _parse(document: str) -> Any:
-    """The value. Raises ValueError for what isn't JSON, RejectedError for what is nested too deeply."""
+    """The parsed value. Raises ValueError for text that isn't JSON, RejectedError if it is nested too deeply."""
     if len(document) > DEEPEST and document.count("[") + document.count("{") > DEEPEST:
         depth = deepest = 0
-        # Brackets in strings count as well: who nests 900 of them in a text can wait for a person.
+        # Brackets in strings count as well; a text with 900 unclosed ones is rare enough to be rejected.
         for character in document:
             depth += (character in "[{") - (character in "]}")
             deepest = max(deepest, depth)
         if deepest > DEEPEST:
-            raise RejectedError(f"JSON that is nested more than {DEEPEST} deep")
+            raise RejectedError(f"JSON nested more than {DEEPEST} levels deep")
     try:
         return _loads(document)
     except json.JSONDecodeError:
@@ -114,7 +114,7 @@ def _parse(document: str) -> Any:
 
 
 def document(value: Any) -> str:
-    """The JSON value's own text: of a string whose content is JSON, that content."""
+    """The JSON text; a JSON string that itself contains JSON is unwrapped."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         # SQLite keeps a bare number in a JSON column as a number.
         value = json.dumps(real(value)) if isinstance(value, float) else str(value)
@@ -128,7 +128,7 @@ def document(value: Any) -> str:
         _parse(parsed)
     except ValueError:
         return str(value)
-    # Half of a surrogate pair is no text for a database; its escape is.
+    # A database can't store a lone surrogate, but it can store its escape sequence.
     return parsed if parsed.isascii() else _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", parsed)
 
 
@@ -142,7 +142,7 @@ _LONG_NUMBER = re.compile(r"\d[eE][+-]?\d{4}|\d{9999}")
 
 
 def _storable(number: str) -> int:
-    """The limits of PostgreSQL's numeric: 131,072 digits before the point, 16,383 after it."""
+    """Checks PostgreSQL's limits for numeric: 131,072 digits before the decimal point, 16,383 after it."""
     try:
         found = Decimal(number)
         exponent = found.as_tuple().exponent
@@ -157,7 +157,7 @@ _check_numbers = json.JSONDecoder(parse_int=_storable, parse_float=_storable).de
 
 
 def document_for_postgresql(value: Any) -> str:
-    """As `document`; JSONB has no NUL, no half of a surrogate pair, and no number beyond its numeric."""
+    """Like `document`, but rejects what JSONB can't store: NUL, lone surrogates, numbers beyond numeric's limits."""
     found = document(value)
     if "\\u" in found:
         plain = json.dumps(_parse(found), ensure_ascii=False)
@@ -177,7 +177,7 @@ def _is_unicode(plain: str) -> bool:
 
 
 def plain_json(value: Any) -> str:
-    """A document that stays text, as it was written."""
+    """A JSON document that is kept as text, exactly as it was written."""
     try:
         _parse(text(value))
     except ValueError:
@@ -187,7 +187,7 @@ def plain_json(value: Any) -> str:
 
 def email(value: Any) -> str:
     found = text(value).strip(WHITE_SPACE)
-    # ASCII first: lower() would make a k of the Kelvin sign.
+    # The ASCII check comes first, because lower() turns the Kelvin sign into a k.
     if not re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", found):
         raise RejectedError("not an e-mail address", f"{found!r:.60}")
     return found.lower()
@@ -222,7 +222,7 @@ def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else convert(value)
 
 
-# What isn't known by its kind alone.
+# Columns with rules of their own, beyond those of their kind.
 _OWN: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("users", "email"): email,
     ("users", "role"): _one_of(*ROLES),
@@ -236,7 +236,7 @@ _OWN: dict[tuple[str, str], Callable[[Any], Any]] = {
 
 
 def converter(table: OldTable, *, to_postgresql: bool, has_role: bool) -> Callable[[Row], list[Any]]:
-    """A function that makes a row of ours from an old one, as the driver takes it. It raises RejectedError."""
+    """Returns a function that converts an old row to driver values for the new table, or raises RejectedError."""
     kinds: dict[str, Callable[[Any], Any]] = {
         "id": _integer,
         "owner": _integer,
@@ -273,13 +273,13 @@ def _role_before_roles(value: Any) -> str:
 
 
 def _named(table: OldTable, converters: list[Callable[[Any], Any]], row: Row) -> RejectedError:
-    """The reason, with the columns that it is about."""
+    """The reasons for rejecting a row, each with its column's name."""
     reasons: list[RejectedError] = []
     for name, convert, value in zip(table.columns, converters, row, strict=True):
         try:
             convert(value)
         except RejectedError as error:
-            # What is wrong with a hash is told without the hash.
+            # A reason never shows a password hash.
             detail = "" if name == "password_hash" else error.detail
             reasons.append(RejectedError(f"{name} is {error.kind}", detail))
     return RejectedError.of(reasons)

@@ -1,4 +1,4 @@
-"""Ids after an upgrade: a new row never gets the id of a row that could not be taken."""
+"""Ids after an upgrade: a new row never gets the id of a rejected row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from pharmdb.legacy.accounting import Count
 
 HELD = f"held.{uuid4().hex}@pharmdb.invalid"
-# Rows that hold an id for a moment, in the tables that get more rows than the source has.
+# Placeholder rows that reserve an id, for the tables that get more rows than the source has.
 _HOLDERS = {
     "users": f"INSERT INTO users (id, email, password_hash) SELECT {{id}}, '{HELD}', '!'",
     "user_settings": "INSERT INTO user_settings (id, user_id) SELECT {id}, -1",
@@ -22,15 +22,15 @@ _HOLDERS = {
 
 @contextmanager
 def ids_after(writer: Connection, counts: tuple[Count, ...]) -> Iterator[None]:
-    """New rows get ids after the largest of the source, so that none has the id of a rejected one.
+    """Gives new rows ids above the largest one in the source, so that none reuses the id of a rejected row.
 
-    PostgreSQL has sequences for that; SQLite goes by the largest id that is there.
+    On PostgreSQL this sets the sequences; on SQLite a placeholder row holds the largest id for a moment.
     """
     held = []
     for table, largest in ((count.table.table, count.largest_id) for count in counts):
         if writer.dialect.name == "postgresql":
             if largest > 0:
-                # Unlike setval it is undone with the transaction.
+                # Unlike setval, this is rolled back with the transaction.
                 sequence = f"SELECT pg_get_serial_sequence('{table}', 'id')"
                 name = writer.exec_driver_sql(sequence).scalar_one()
                 writer.exec_driver_sql(f"ALTER SEQUENCE {name} RESTART WITH {largest + 1}")

@@ -1,4 +1,4 @@
-"""The target of an upgrade: what it holds, whether that may give way, and how it is emptied."""
+"""The target of an upgrade: what it contains, whether that may be replaced, and how it is emptied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pharmdb.schema.fingerprints import fingerprint
 from pharmdb.seeding import seeding
 from pharmdb.types import BIGINT, VARCHAR, UTCDateTime, utcnow
 
-# Which sources were upgraded into this database; the digest is over every row of the source.
+# The sources that were upgraded into this database; the digest covers every row of the source.
 upgrades = Table(
     "pharmdb_upgrades",
     MetaData(),
@@ -32,7 +32,7 @@ upgrades = Table(
 
 
 class Kind(Enum):
-    """What a target's content is, as an upgrade asks: learners' data give way only to `confirm`."""
+    """The kinds of content a target can have. Learners' data is replaced only with `confirm`."""
 
     EMPTY = "empty"
     FRESH = "freshly reset"
@@ -42,7 +42,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Content:
-    """What a target holds; `rows` and `tables`: how many, of learners' data. Its text is a sentence's part."""
+    """What a target contains; `rows` and `tables` count learners' data. `str()` gives a phrase for messages."""
 
     kind: Kind
     rows: int = 0
@@ -55,7 +55,7 @@ class Content:
 
 
 def guard(connection: Connection, old: targets.Target, target: targets.Target, confirm: str) -> Content:
-    """Says what the target holds. Raises ProtectedError where that may not be replaced."""
+    """Returns what the target contains. Raises ProtectedError if that may not be replaced."""
     revisions.require_known(connection, target)
     content = _content(connection)
     if content.kind is Kind.LEARNERS:
@@ -65,8 +65,8 @@ def guard(connection: Connection, old: targets.Target, target: targets.Target, c
 
 
 def refuse_wrong(old: targets.Target, target: targets.Target, name: str, content: Content, confirm: str) -> None:
-    """Raises ProtectedError where `confirm` is missing, or is not the target's name."""
-    # A name that is wrong is never ignored: whoever gave it meant another database.
+    """Raises ProtectedError if `confirm` is required but missing, or is not the target's name."""
+    # A wrong name is never ignored: the caller meant another database.
     if (confirm or content.kind is Kind.LEARNERS) and str(confirm) != name:
         raise ProtectedError(
             expected=f"an empty or freshly reset target, or confirm={name} to replace what it holds",
@@ -84,7 +84,7 @@ def _content(connection: Connection) -> Content:
     }
     rows = sum(filled.values())
     if rejects_table.name in there:
-        # What an earlier migration could not let in is somebody's work, too.
+        # Rows rejected by an earlier migration are somebody's data, too.
         rows += connection.scalar(select(func.count()).select_from(rejects_table)) or 0
     if not rows:
         return Content(Kind.EMPTY)
@@ -95,9 +95,9 @@ def _content(connection: Connection) -> Content:
 
 
 def look(old: targets.Target, target: targets.Target, confirm: str) -> Content:
-    """As guard, before anything is locked or backed up."""
+    """Like `guard`, before anything is locked or backed up."""
     if target.is_sqlite and not target.in_own_folder and not target.path.parent.is_dir():
-        # Opened only to fail with what is wrong.
+        # Opening it raises the error that says what is wrong.
         with transactions.reading(target):
             pass
     if not _is_there(target):
@@ -108,7 +108,7 @@ def look(old: targets.Target, target: targets.Target, confirm: str) -> Content:
 
 
 def state_of(old: targets.Target, target: targets.Target, confirm: str) -> str:
-    """What the target holds, and why an upgrade would be refused; for a dry run."""
+    """What the target contains, or why an upgrade would be refused; for a dry run."""
     try:
         return str(look(old, target, confirm))
     except ProtectedError as error:
@@ -139,7 +139,7 @@ def holds(target: targets.Target, account: Account) -> bool:
 
 
 def empty(connection: Connection) -> None:
-    """The schema at head, without a row of content."""
+    """Brings the schema to head and deletes all rows."""
     revisions.upgrade(connection)
     environments.stamp_environment(connection)
     for table in (rejects_table, upgrades):

@@ -1,4 +1,4 @@
-"""Where an old database lies, and how it is read without leaving a trace."""
+"""Locates an old database, and reads it without changing anything or leaving files behind."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from pharmdb.errors import (
     UnsoundSourceError,
 )
 
-# What Prisma's URLs say to Prisma; libpq knows none of it.
+# Query parameters that only Prisma understands; libpq would refuse them.
 _PRISMA_ONLY = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size", "schema")
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 def source_target(source: str = "") -> targets.Target:
-    """The old database: a path, an SQLAlchemy URL, or a URL as Prisma writes it; empty: PHARMDB_SOURCE.
+    """The old database: a path, an SQLAlchemy URL, or a Prisma URL; if empty, PHARMDB_SOURCE is used.
 
     A relative path starts at the project's root. Raises ParameterError.
     """
@@ -47,8 +47,8 @@ def source_target(source: str = "") -> targets.Target:
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise ParameterError(
             expected="source: the path or the URL of the old database",
-            found=f"{name} = {text!r}" if text else "neither source nor PHARMDB_SOURCE",
-            note="name it: pharmdb upgrade --source old.db",
+            found=f"{name} = {text!r}" if text else "neither source nor PHARMDB_SOURCE is set",
+            note="pass the source: pharmdb upgrade --source old.db",
         )
     if text.startswith("file:"):
         text = text.removeprefix("file:").partition("?")[0]
@@ -58,7 +58,7 @@ def source_target(source: str = "") -> targets.Target:
 
 
 def _without_prisma(text: str) -> str:
-    """A URL as SQLAlchemy takes it; Prisma's `schema` becomes the search path."""
+    """Converts a Prisma URL to an SQLAlchemy URL; Prisma's `schema` becomes the search path."""
     text = re.sub(r"^postgres:", "postgresql:", text)
     try:
         url = make_url(text)
@@ -75,7 +75,7 @@ def _without_prisma(text: str) -> str:
 
 
 def command(old: targets.Target | str) -> str:
-    """The command that upgrades this source; without --source, where PHARMDB_SOURCE names it."""
+    """The command that upgrades this source; --source is omitted if PHARMDB_SOURCE is the same database."""
     try:
         own = str(source_target()) == str(old)
     except ParameterError:
@@ -84,24 +84,24 @@ def command(old: targets.Target | str) -> str:
 
 
 def refuse_same(old: targets.Target, target: targets.Target) -> None:
-    """Raises ParameterError where both are one database."""
+    """Raises ParameterError if both are the same database."""
     if old.is_sqlite and target.is_sqlite:
         same = old.path.exists() and target.path.exists() and old.path.samefile(target.path)
     else:
         same = old.identity == target.identity and old.url.query.get("options") == target.url.query.get("options")
     if same:
         raise ParameterError(
-            expected="a source and a database_url that are two databases",
-            found=f"{target} as both",
+            expected="source and database_url to be different databases",
+            found=f"{target} for both",
             command=f"pharmdb upgrade --source {shlex.quote(str(old))} --database-url sqlite:///data/upgraded.db",
         )
 
 
 @contextmanager
 def told_of(old: targets.Target, place: targets.Target | None = None) -> Iterator[None]:
-    """What fails in here is about the source: the error says so, and does not advise to restore or reset it.
+    """Attributes driver errors in this block to the source, without the advice to restore or reset it.
 
-    `place` is where the source is read from, if not where it lies. Nothing may be written to a target in here.
+X
     """
     try:
         with driver_errors.explaining(place or old):
@@ -118,7 +118,7 @@ def told_of(old: targets.Target, place: targets.Target | None = None) -> Iterato
 
 
 def _advice(old: targets.Target, error: PharmdbError) -> tuple[str, str]:
-    """Command and note; without a way round a backup, because an upgrade has none."""
+    """Command and note; an upgrade always makes a backup, so neither suggests skipping it."""
     if isinstance(error, LockedError):
         return error.command, error.note
     if isinstance(error, UnsoundSourceError | DamagedError) and old.is_sqlite:
@@ -130,21 +130,21 @@ def _advice(old: targets.Target, error: PharmdbError) -> tuple[str, str]:
         return "", "install it, then run the same command again"
     if isinstance(error, BackupError):
         return "", "fix the reported problem, then run the same command again"
-    return "", f"look whether {old} is the old database, and may be read"
+    return "", f"check that {old} is the old database and that you may read it"
 
 
 @contextmanager
 def undisturbed(old: targets.Target) -> Iterator[targets.Target]:
-    """The database to read from. Nothing beside the source is changed, made or left behind.
+    """Yields the database to read from. The source's folder is left exactly as it was.
 
-    A file that can't be opened where it lies (a read-only medium with a -wal beside it) is read from a private copy.
+    A file that can't be opened in place (such as one on a read-only medium, with a -wal) is read from a private copy.
     """
     if not old.is_sqlite or not old.path.is_file():
         yield old
         return
     wal, shm = (Path(f"{old.path}{end}").exists() for end in ("-wal", "-shm"))
     if wal and not shm:
-        # Left by somebody who was killed, and in use by nobody: a reader would leave a -shm there.
+        # Left behind by a killed process, and not in use; reading it in place would leave a -shm file there.
         with _private_copy(old) as copy:
             yield copy
         return
@@ -172,14 +172,14 @@ def _private_copy(old: targets.Target) -> Iterator[targets.Target]:
         for end in SIDE_FILES:
             with suppress(FileNotFoundError):
                 shutil.copyfile(f"{old.path}{end}", f"{path}{end}")
-        # What a -wal or a -journal still holds is brought in here, in the copy.
+        # Applies what a -wal or -journal still holds, to the copy only.
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         yield targets.of_file(path)
 
 
 def _tidy(path: Path) -> None:
-    """A reader of a WAL file leaves an empty -wal and a -shm; SQLite itself removes them with the last writer."""
+    """Removes the empty -wal and the -shm that reading a WAL database leaves: closing a writable connection does it."""
     wal = Path(f"{path}-wal")
     if not wal.exists() or wal.stat().st_size:
         return
@@ -188,7 +188,7 @@ def _tidy(path: Path) -> None:
 
 
 def refuse_damaged(place: targets.Target) -> None:
-    """Raises DamagedError for a file that fails SQLite's integrity check."""
+    """Raises DamagedError if the file fails SQLite's integrity check."""
     faults = sqlite_copies.check_sqlite(place.path) if place.is_sqlite else []
     if faults:
-        raise DamagedError(expected=f"a sound file at {place}", found="; ".join(faults))
+        raise DamagedError(expected=f"an undamaged database in {place}", found="; ".join(faults))

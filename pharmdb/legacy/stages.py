@@ -1,4 +1,4 @@
-"""Recognize an old Prisma database: its stage, its tables, its rows as they are stored."""
+"""Recognizes an old Prisma database: its stage, its tables, and its raw rows."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ BATCH = 5000
 
 
 class RejectedError(Exception):
-    """A row that no rule of pharmdb lets in; its text is the reason.
+    """A row that breaks a rule of the new schema; the message is the reason.
 
-    `kind` is what many rows have in common, and `detail` the value or the number of this one, or "".
+    `kind` is the reason by which rows are grouped, `detail` this row's value, or "".
     """
 
     def __init__(self, kind: str, detail: str = "") -> None:
@@ -48,7 +48,7 @@ class RejectedError(Exception):
 
     @classmethod
     def of(cls, reasons: Sequence[RejectedError]) -> RejectedError:
-        """One for several reasons; the first is its kind."""
+        """Combines several reasons into one error; its kind is that of the first."""
         first, *others = reasons
         found = cls(first.kind, first.detail)
         found.args = ("; ".join(map(str, (first, *others))),)
@@ -57,7 +57,7 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True)
 class OldTable:
-    """One table of the old system: its model here, and for each column its name there and its kind."""
+    """One table of the old system: our model of it, and the old name and the kind of each column."""
 
     model: type[Base]
     names: tuple[str, ...]
@@ -73,12 +73,12 @@ class OldTable:
 
     @property
     def columns(self) -> list[str]:
-        """The names here, in the same order."""
+        """The new column names, in the same order."""
         return list(self.model.__table__.columns.keys())
 
     @property
     def owner(self) -> int | None:
-        """The place of the column that names the user."""
+        """The index of the column that refers to the user."""
         return self.kinds.index("owner") if "owner" in self.kinds else None
 
 
@@ -110,7 +110,7 @@ TABLES = tuple(
 
 @dataclass(frozen=True)
 class Recognition:
-    """The stage (1 to 4), the columns that each table has, and what a person should know: (what, found)."""
+    """The stage (1 to 4), the columns of each table, and notes for the user as (what, found)."""
 
     stage: int
     columns: dict[str, tuple[str, ...]]
@@ -121,21 +121,21 @@ class Recognition:
 
 
 def recognize(connection: Connection, source: str) -> Recognition:
-    """Tells the stage from tables and columns, and compares it with what _prisma_migrations says.
+    """Determines the stage from tables and columns, and compares it with _prisma_migrations.
 
-    Raises RevisionError for what is no old database of the trainer, or a newer one than stage 4.
+    Raises RevisionError if this is not an old database of the trainer, or is newer than stage 4.
     """
-    # Whatever the database or the user prefers: values are read as text in these forms.
+    # Values are read as text, so the formats must not depend on the server's or the user's settings.
     dialect.of(connection).set_local(connection, datestyle="ISO", timezone="UTC", extra_float_digits="3")
     inspector = inspect(connection)
     tables = inspector.get_table_names()
     if not tables:
-        raise _unknown(source, "an empty database, without a table")
+        raise _unknown(source, "an empty database, without tables")
     columns = {t.name: {c["name"] for c in inspector.get_columns(t.name)} for t in TABLES if t.name in tables}
     lacking = [t.name for t in TABLES if t.model is not DatasetOverride and t.name not in columns]
     if lacking:
         shown = ", ".join(sorted(tables)[:8])
-        raise _unknown(source, f"no table {', '.join(lacking)}; there are: {shown}")
+        raise _unknown(source, f"no table {', '.join(lacking)}; its tables are: {shown}")
     for table in TABLES:
         missing = set(table.names) - columns.get(table.name, set(table.names)) - {"role"}
         if missing:
@@ -147,7 +147,7 @@ def recognize(connection: Connection, source: str) -> Recognition:
     finished = _migrations(connection, tables, notes, source)
     said = max((MIGRATIONS[name] for name in finished), default=None)
     if said is not None and said != stage:
-        notes.append(("stage", f"{MIGRATIONS_TABLE} says {said}, tables and columns say {stage}; the tables count"))
+        notes.append(("stage", f"{MIGRATIONS_TABLE} says {said}, but tables and columns show {stage}, which is used"))
     for table in TABLES:
         extra = columns.get(table.name, set()) - set(table.names)
         for name in sorted(extra):
@@ -155,9 +155,9 @@ def recognize(connection: Connection, source: str) -> Recognition:
             filled = connection.exec_driver_sql(
                 f"SELECT count(*) FROM {quote_name(connection, table.name)} WHERE {quoted} IS NOT NULL"
             ).scalar_one()
-            notes.append(("extra column", f"{table.name}.{name}: filled in {filled} rows, which only the backup keeps"))
+            notes.append(("extra column", f"{table.name}.{name}: filled in {filled} rows, kept only in the backup"))
     for name in sorted(set(tables) - {t.name for t in TABLES} - {MIGRATIONS_TABLE}):
-        notes.append(("unknown table", f"{name}: only the backup keeps it"))
+        notes.append(("unknown table", f"{name}: kept only in the backup"))
     known = {t.name: tuple(n for n in t.names if n in columns[t.name]) for t in TABLES if t.name in columns}
     return Recognition(stage, known, (("stage", str(stage)), *notes))
 
@@ -167,7 +167,7 @@ def _unknown(source: str, found: str) -> RevisionError:
         expected=f"an old database of the trainer in {source}, at one of its four stages",
         found=found,
         unchanged="the source and the target",
-        note="name the old system's database in source",
+        note="set source to the old system's database",
     )
 
 
@@ -190,14 +190,14 @@ def _stage(inspector: Any, columns: dict[str, set[str]], notes: list[tuple[str, 
         return 4
     if any(hardened.values()) or any(cascades):
         missing = ", ".join(name for name, there in hardened.items() if not there)
-        notes.append(("half-applied", f"a part of stage 4; it lacks {missing}"))
+        notes.append(("partly applied", f"a part of stage 4; missing: {missing}"))
     return 3
 
 
 def _migrations(connection: Connection, tables: list[str], notes: list[tuple[str, str]], source: str) -> list[str]:
     """The names of the finished migrations; the others become notes."""
     if MIGRATIONS_TABLE not in tables:
-        notes.append(("migrations", f"no {MIGRATIONS_TABLE}: made by prisma db push"))
+        notes.append(("migrations", f"no {MIGRATIONS_TABLE}: created by prisma db push"))
         return []
     rows = connection.exec_driver_sql(
         f"SELECT migration_name, finished_at, rolled_back_at FROM {MIGRATIONS_TABLE} ORDER BY migration_name"
@@ -207,7 +207,7 @@ def _migrations(connection: Connection, tables: list[str], notes: list[tuple[str
         if rolled_back_at is not None:
             notes.append(("failed migration", f"{name}: rolled back"))
         elif finished_at is None:
-            notes.append(("failed migration", f"{name}: begun and never finished"))
+            notes.append(("failed migration", f"{name}: started but never finished"))
         else:
             finished.append(str(name))
     newer = [name for name in finished if name not in MIGRATIONS]
@@ -221,7 +221,7 @@ def quote_name(connection: Connection, name: str) -> str:
 
 
 def decode(value: bytes) -> str | bytes:
-    """SQLite takes text that is not UTF-8; one such value must not end the reading of all others."""
+    """Decodes text; a value that is not UTF-8, which SQLite allows, stays bytes, so that the others can be read."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -229,15 +229,15 @@ def decode(value: bytes) -> str | bytes:
 
 
 def count(connection: Connection, table: OldTable) -> int:
-    """The rows of a table."""
+    """The number of rows of a table."""
     sql = f"SELECT count(*) FROM {quote_name(connection, table.name)}"
     return int(connection.exec_driver_sql(sql).scalar_one())
 
 
 def rows(connection: Connection, table: OldTable, recognition: Recognition) -> Iterator[list[Row]]:
-    """The rows in the order of their ids, BATCH at a time; a column that the stage lacks is None.
+    """The rows ordered by id, BATCH at a time; a column that does not exist at this stage is None.
 
-    From PostgreSQL times, enums and documents come as text.
+    PostgreSQL returns times, enums and documents as text.
     """
     there, own = recognition.columns[table.name], dialect.of(connection)
 
@@ -260,7 +260,7 @@ _TRIM = {"sqlite": "trim({}, char(9, 10, 13, 32))", "postgresql": "btrim({}, E' 
 
 
 def repeated(connection: Connection, table: OldTable, key: tuple[str, ...]) -> set[int]:
-    """The ids of the rows that share this key with another row; of e-mails the case doesn't count."""
+    """The ids of the rows that share this key with another row; e-mails are compared case-insensitively."""
     columns = ", ".join(quote_name(connection, prisma_names.camel(column)) for column in key)
     if table.model is User:
         columns = f"lower({_TRIM[connection.dialect.name].format(columns)})"
@@ -279,7 +279,7 @@ def names(connection: Connection, table: OldTable) -> set[str]:
 
 
 def as_json(table: OldTable, row: Row) -> str:
-    """A row as it was stored, for upgrade_rejects: bytes as hex, and nothing that JSON or JSONB lacks."""
+    """A raw row for upgrade_rejects: bytes as hex, and nothing that JSON or JSONB can't represent."""
     return json.dumps({name: _plain(value) for name, value in zip(table.names, row, strict=True)}, ensure_ascii=False)
 
 

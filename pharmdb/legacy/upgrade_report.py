@@ -1,4 +1,4 @@
-"""What an upgrade did, or would do, as tables."""
+"""The report of an upgrade: what it did, or would do, as tables."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class UpgradeReport:
     """What an upgrade did, or would do.
 
     `recognized`: what, found (str). `tables`, one row for each: table, source_table (str), source, imported, rejected
-    (int64, rows), source_checksum, target_checksum (str, equal where all is right; "" in a dry run). `reasons`: table,
+    (int64, rows), source_checksum, target_checksum (str, equal if all is well; "" in a dry run). `reasons`: table,
     reason (str), rows (int64). `rejects`, the first 1,000: source_table (str), source_id (int64), reason, row (str,
-    JSON). `changes`: table, change (str), rows (int64). `checks`: the doctor's table on the result. `seeded`: the
-    report of the seed; None in a dry run and in production. `fingerprint`: of the target's content, 64 hex digits.
+    JSON). `changes`: table, change (str), rows (int64). `checks`: the doctor's checks of the result. `seeded`: the
+    seed's report; None in a dry run and in production. `fingerprint`: of the target's content, 64 hex digits.
     """
 
     source: str
@@ -73,7 +73,7 @@ class UpgradeReport:
 
     @property
     def backups(self) -> pd.DataFrame:
-        """of (source or target), backup (its name for `restore`), rows (int64), revision (str)."""
+        """Columns: of (source or target), backup (its name for `restore`), rows (int64), revision (str)."""
         taken = (("source", self.source_backup), ("target", self.target_backup))
         rows = [(of, backup.id, backup.rows, backup.revision) for of, backup in taken if backup is not None]
         return reports.table(rows, {"of": "str", "backup": "str", "rows": "int64", "revision": "str"})
@@ -84,14 +84,14 @@ class UpgradeReport:
 
     @property
     def outcome(self) -> pd.DataFrame:
-        """One row: ok, changed, fingerprint, next. Not ok where one of the doctor's checks failed."""
+        """One row: ok, changed, fingerprint, next. Not ok if one of the doctor's checks failed."""
         imported = sum(count.imported for count in self.account.counts)
         rejected = sum(count.rejected for count in self.account.counts)
         changed = f"{imported} rows imported, {rejected} rejected"
         ok = self.doctor is None or not self.doctor.count(results.FAIL)
         next_ = "pharmdb inspect" if ok else "pharmdb doctor"
         if self.nothing_left:
-            changed = "nothing: all of this source is there"
+            changed = "nothing: this source was already imported"
         elif self.dry_run:
             changed = f"nothing yet: {changed}"
             next_ = sources.command(self.source)

@@ -1,4 +1,4 @@
-"""An old Prisma database -> the current schema: recognized, backed up, copied, accounted for, checked."""
+"""Upgrades an old Prisma database to the current schema: recognize, back up, copy, account for every row, check."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pharmdb.seeding import seeding
 
 
 def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, confirm: str = "") -> UpgradeReport:
-    """Copies an old database into `database_url` in one transaction, and accounts for every row.
+    """Copies an old database to `database_url` in one transaction, and accounts for every row.
 
-    `source` is a path (relative to the project's root) or a URL; empty: PHARMDB_SOURCE. It is only read. What the
-    target holds is backed up; learners' data give way only to `confirm`, the target's name. With `dry_run` nothing is
-    written. A source that is there already, whole, is left at that.
+    `source` is a path (relative to the project's root) or a URL; if empty, PHARMDB_SOURCE is used. It is only read. The
+    target is backed up first; learners' data in it is replaced only if `confirm` is the target's name. With `dry_run`
+    nothing is written. A source that was already imported completely is not imported again.
 
-    Raises RevisionError for what is no old database, ProtectedError where the target holds learners' data,
-    ParameterError, BackupError, LockedError, UnavailableError; source and target are then what they were.
+    Raises RevisionError if the source is not an old database, ProtectedError if the target holds learners' data,
+    ParameterError, BackupError, LockedError, UnavailableError; source and target are then unchanged.
     """
     target, old = targets.target(database_url), sources.source_target(source)
     sources.refuse_same(old, target)
@@ -50,21 +50,21 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             if done:
                 receiving.refuse_wrong(old, target, target.name, Content(Kind.SOURCE), confirm)
             if dry_run or done:
-                state = "holds all of this source" if done else receiving.state_of(old, target, confirm)
+                state = "contains all of this source" if done else receiving.state_of(old, target, confirm)
                 return UpgradeReport(str(old), str(target), dry_run, done, recognition, account, state)
         receiving.look(old, target, confirm)
-        # Before the lock is taken, because hashing is slow on purpose.
+        # Done before the lock is taken, because hashing is slow by design.
         hashes = seeding.hash_passwords(seed, {})
         with sources.told_of(old):
             taken = taking.take(reader, old, place=place)
         assert taken is not None
         if old.is_sqlite:
-            # The backup stands still, whoever goes on writing to the source.
+            # The backup does not change, even if somebody goes on writing to the source.
             place = targets.of_file(taken.path)
             reader = stack.enter_context(transactions.watching(place))
         with transactions.changing_schema(target) as writer:
             content = receiving.guard(writer, old, target, confirm)
-            locks.hold_still(writer)
+            locks.lock_tables(writer)
             before = taking.take(writer, target)
             receiving.empty(writer)
             account = Account(reader, old, place, recognition, to_postgresql=to_postgresql, writer=writer)
@@ -94,7 +94,7 @@ def _finish(
     hashes: Any,
     source: tuple[str, int],
 ) -> seeding.SeedReport | None:
-    """What comes after the copy: settings for everybody, sequences, the default accounts, the record."""
+    """Finishes the import: missing settings, sequences, the default accounts, the record of the upgrade."""
     with ids_after(writer, account.counts):
         lacking = select(User.id).where(~select(UserSettings.id).where(UserSettings.user_id == User.id).exists())
         users = lacking.where(User.email != HELD).order_by(User.id)

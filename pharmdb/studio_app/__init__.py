@@ -1,1 +1,1 @@
-"""The studio: browse and edit the database in a notebook or as a page of its own."""
+"""The studio: browse and edit the database in a notebook or as a separate web page."""

@@ -1,4 +1,4 @@
-"""Pages of a table: filtered, searched and sorted in SQL, one after the other by keyset."""
+"""Pages of a table: filtered, searched and sorted in SQL, with keyset pagination."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ONE: ColumnElement[int] = literal_column("1")
 
 @dataclass(frozen=True)
 class Row:
-    """`key` names the row; `cells` are in the order of the table's columns."""
+    """`key` identifies the row; `cells` are in the order of the table's columns."""
 
     key: list[str | None]
     cells: list[Cell]
@@ -41,7 +41,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Count:
-    """`exact`: all rows were counted. Else `rows` is an estimate of PostgreSQL's, or the cap: there are more."""
+    """`exact`: all rows were counted. Otherwise `rows` is PostgreSQL's estimate, or the cap, which is exceeded."""
 
     rows: int
     exact: bool
@@ -50,7 +50,7 @@ class Count:
 
 
 def page(session: Session, table: Table, view: View) -> Page:
-    """One page. Raises UnfitError for a filter, a sort or a place that does not fit the table."""
+    """Reads one page. Raises UnfitError for a filter, sort or position that does not fit the table."""
     order = places.order_of(table, view)
     backwards = view.direction == "before"
     statement = _selected(table, order, view)
@@ -61,7 +61,7 @@ def page(session: Session, table: Table, view: View) -> Page:
     statement = statement.order_by(*(part.ordered(backwards) for part in order)).limit(view.size + 1)
     found = session.rows(statement)
     if backwards and view.place is not None and len(found) <= view.size:
-        # Too few rows before this place for a full page: then it is the first one.
+        # Fewer rows before this position than a full page: show the first page.
         return page(session, table, _at_start(view))
     more = len(found) > view.size
     found = found[: view.size]
@@ -95,7 +95,7 @@ def _has_earlier(session: Session, table: Table, order: list[places.Part], view:
 
 
 def count(session: Session, table: Table, view: View) -> Count:
-    """Up to 10,000 rows are counted; PostgreSQL's own estimate is taken for a whole table with more."""
+    """Counts up to 10,000 rows; for a whole table with more, PostgreSQL's own estimate is used."""
     inner = select(_ONE).select_from(table.clause).where(condition(table, view)).limit(COUNT_CAP + 1)
     row = session.first(select(func.count()).select_from(inner.subquery()))
     found = int(row[0]) if row else 0
@@ -119,7 +119,7 @@ def _selected(table: Table, order: list[places.Part], view: View) -> Select[Any]
 
 
 def whole(table: Table, view: View, shown: Sequence[Column]) -> Select[Any]:
-    """The statement for every row of a view, with these columns, in its order."""
+    """The statement for all rows of a view, with these columns, in the view's order."""
     order = (part.ordered(backwards=False) for part in places.order_of(table, view))
     columns = [c.read.label(f"c{n}") for n, c in enumerate(shown)]
     return select(*columns).select_from(table.clause).where(condition(table, view)).order_by(*order)

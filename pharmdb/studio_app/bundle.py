@@ -1,6 +1,6 @@
-"""The modules of a script as one text, which is the form that a widget sends to the page; no build step makes it.
+"""Bundles the modules of a script into one text, as a widget has to send it to the page, without a build step.
 
-The modules share one scope there: they import names from files beside them only, and no two may declare the same name.
+The bundled modules share one scope: they import only from files in the same folder, and no two declare the same name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-# The formatter writes statements of the top level, and nothing else, at the beginning of a line.
+# The formatter puts only top-level statements at the beginning of a line.
 _IMPORT = re.compile(r'^import \{([\w\s,$]*)\} from "\./([\w-]+\.js)";\n+', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _DECLARED = re.compile(r"^(export )?(?:async )?(?:function\*?|const|let|class) ([\w$]+)", re.MULTILINE)
@@ -18,28 +18,28 @@ _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
 class BundleError(ValueError):
-    """A script that can't be made one text. The message begins with the module that is at fault."""
+    """A script that can't be bundled. The message begins with the module that is at fault."""
 
 
 @cache
 def bundle(entry: Path) -> str:
-    """The text of a script and of all that it imports, each module after those that it needs, and once.
+    """The text of a script and everything it imports; each module comes once, after the modules that it needs.
 
-    Raises BundleError for a module that is not there, a name that its module does not export, a name that two modules
-    declare, a circle of imports, and any other form of import or export.
+    Raises BundleError for a missing module, a name that its module does not export, a name that two modules declare, a
+    circular import, and any unsupported form of import or export.
     """
     return "\n".join(ordered(entry).values())
 
 
 def ordered(entry: Path) -> dict[str, str]:
-    """The modules by file name, in the order in which they run, without imports and the word `export`."""
+    """The modules by file name, in the order in which they run, without `import` and `export`."""
     texts: dict[str, str] = {}
     exported: dict[str, set[str]] = {}
     declared: dict[str, str] = {}
 
     def add(name: str, importers: tuple[str, ...]) -> None:
         if name in importers:
-            raise BundleError(f"{name}: a circle of imports: {' → '.join((*importers, name))}")
+            raise BundleError(f"{name}: circular import: {' → '.join((*importers, name))}")
         if name in texts:
             return
         text = _read(entry.with_name(name), importers)
@@ -50,7 +50,7 @@ def ordered(entry: Path) -> dict[str, str]:
         found = _DECLARED.findall(text)
         for _, each in found:
             if declared.setdefault(each, name) != name:
-                raise BundleError(f"{name}: {each} is declared in {declared[each]} too")
+                raise BundleError(f"{name}: {each} is also declared in {declared[each]}")
         exported[name] = {each for export, each in found if export}
         texts[name] = _joined(name, text, is_entry=not importers)
 

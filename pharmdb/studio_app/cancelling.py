@@ -1,4 +1,4 @@
-"""What runs can be cancelled from another thread, and times out."""
+"""Cancels a running statement from another thread, or after a time-out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pharmdb.errors import PharmdbError
 
 
 class Cancel:
-    """Ends the statement that runs under it, from another thread."""
+    """Cancels the statement that runs in its `over` block; call it from another thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,13 +28,13 @@ class Cancel:
                 self._interrupt()
 
     def check(self) -> None:
-        """Raises PharmdbError once it was called: for the pauses between statements."""
+        """Raises PharmdbError if it was cancelled; to be called between statements."""
         if self.reason:
             raise _cancelled(self.reason)
 
     @contextmanager
     def over(self, connection: Connection, seconds: float = 0) -> Iterator[None]:
-        """Whatever the connection does in this block can be cancelled, and is, after `seconds`."""
+        """Makes the connection's statements in this block cancellable, and cancels them after `seconds`."""
         driver: Any = connection.connection.dbapi_connection
         interrupt = driver.interrupt if isinstance(driver, sqlite3.Connection) else driver.cancel_safe
         timer = threading.Timer(seconds, self, [f"timed out after {seconds:g} s"]) if seconds else None
@@ -58,4 +58,4 @@ class Cancel:
 
 
 def _cancelled(reason: str) -> PharmdbError:
-    return PharmdbError(expected="the statement to end", found=reason, note="narrow it, or give it more seconds")
+    return PharmdbError(expected="the statement to finish", found=reason, note="narrow it, or raise the time-out")

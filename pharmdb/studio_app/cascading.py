@@ -1,4 +1,4 @@
-"""What the deletion of rows takes along."""
+"""The effects of deleting rows on other tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pharmdb.studio_app.statement_log import Session
 
 @dataclass(frozen=True)
 class Cascade:
-    """What the deletion of a row does to another table: `on_delete` is CASCADE, SET NULL, NO ACTION, …"""
+    """The effect of deleting a row on another table: `on_delete` is CASCADE, SET NULL, NO ACTION, …"""
 
     table: str
     column: str
@@ -25,7 +25,7 @@ class Cascade:
 
 
 def cascades(session: Session, tables: Catalogue, table: Table, keys: Sequence[Sequence[str | None]]) -> list[Cascade]:
-    """What the deletion of these rows takes along, counted, at every depth; tables without such a row are left out."""
+    """The rows of other tables that deleting these rows affects, counted at every depth; only tables with such rows."""
     found: list[Cascade] = []
     _reach(session, tables, table, or_(*(rows.named(table, key) for key in keys)), (table.name,), found)
     return found

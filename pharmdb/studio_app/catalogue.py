@@ -1,4 +1,4 @@
-"""The tables of a database as it has them: columns with type, key, nullability, default and description."""
+"""The actual tables of a database: columns with type, key, nullability, default and description."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MODELS = {model.__tablename__: model for model in MODELS}
 
 
 class NamedType(UserDefinedType[str]):
-    """A type of PostgreSQL by the name that PostgreSQL gives it, so that text can be cast to it."""
+    """A PostgreSQL type by PostgreSQL's name for it, so that text can be cast to it."""
 
     cache_ok = True
 
@@ -33,7 +33,7 @@ class NamedType(UserDefinedType[str]):
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `kind` is what it holds (values.KINDS), `type` what the database calls it."""
+    """One column. `kind` is the kind of its values (values.KINDS), `type` the database's name of its type."""
 
     name: str
     kind: str
@@ -56,37 +56,37 @@ class Column:
 
     @property
     def searchable(self) -> bool:
-        """Whether its values can be sorted, compared and searched; by a secret one could be guessed."""
+        """Whether its values can be sorted, compared and searched, which would allow guessing a secret."""
         return not self.secret
 
     @property
     def raw(self) -> ColumnElement[Any]:
-        """The column, as SQL compares it."""
+        """The column as an SQL expression for comparisons."""
         found: ColumnElement[Any] = column(self.name, NullType())
-        # `json` has no order; its text has.
+        # PostgreSQL can't sort `json`, but can sort its text.
         return cast(found, Text) if self.type == "json" else found
 
     @property
     def read(self) -> ColumnElement[Any]:
-        """The column, as it is read: SQLite's own value, or PostgreSQL's text, which loses nothing."""
+        """The column as it is read: SQLite's own value, or PostgreSQL's text form, which is lossless."""
         found: ColumnElement[Any] = column(self.name, NullType())
         return found if self.sqlite else cast(found, Text).label(self.name)
 
     @property
     def lowered(self) -> ColumnElement[Any]:
-        """Its text with ASCII letters in lower case, on both databases."""
+        """The column's text with ASCII letters in lower case, the same on both databases."""
         found = cast(column(self.name, NullType()), Text)
         return func.lower(found if self.sqlite else found.collate("C"))
 
     def bound(self, value: Any) -> Any:
-        """A driver's value or what `parsed` gave, as a bound parameter of the column's type."""
+        """A value from the driver or from `parsed`, as a bound parameter of the column's type."""
         if self.sqlite or value is None:
             return value
         type_ = "text" if self.type == "json" else self.type
         return cast(literal(value, String), NamedType(type_))
 
     def parsed(self, typed: str) -> Any:
-        """What is typed, as `bound` takes it. Raises UnfitError with a sentence that names the column."""
+        """Converts typed text for `bound`. Raises UnfitError with a sentence that names the column."""
         try:
             return values.parsed(typed, self.kind, sqlite=self.sqlite, type_=self.type, values=self.values)
         except values.UnfitError as error:
@@ -107,7 +107,7 @@ class Child:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `key` orders rows that are equal otherwise; without `has_key` it is SQLite's rowid or a tid."""
+    """One table. `key` is the tie-breaker when sorting; without `has_key` it is SQLite's rowid or PostgreSQL's ctid."""
 
     name: str
     model: str
@@ -125,10 +125,10 @@ class Table:
 
     @property
     def why_read_only(self) -> str:
-        """A sentence where no row can be edited, else empty."""
+        """Why no row can be edited, as a phrase; empty if rows can be edited."""
         if self.name in BOOKKEEPING_TABLES:
-            return "pharmdb keeps this table itself"
-        return "" if self.has_key else f"the table has no primary key{self._nullable}, so a row can't be named"
+            return "pharmdb maintains this table itself"
+        return "" if self.has_key else f"the table has no primary key{self._nullable}, so rows can't be identified"
 
     @property
     def _nullable(self) -> str:
@@ -136,7 +136,7 @@ class Table:
         return " without NULL" if nullable else ""
 
     def column(self, name: str) -> Column:
-        """Raises UnfitError where there is none."""
+        """The column with this name. Raises UnfitError if there is none."""
         if name not in self.columns:
             raise values.UnfitError(f"{self.name} has no column {name!r}")
         return self.columns[name]
@@ -149,7 +149,7 @@ Catalogue = dict[str, Table]
 
 
 def catalogue(session: Session) -> Catalogue:
-    """Every table of the database, those of the models first, in their order."""
+    """All tables of the database; those of the models come first, in the models' order."""
     view = inspect(session.connection)
     reflected = reflection.reflect(session)
     columns, foreign_keys, sqlite = reflected.columns, reflected.foreign_keys, reflected.sqlite
@@ -160,7 +160,7 @@ def catalogue(session: Session) -> Catalogue:
     references: dict[str, dict[str, tuple[str, str]]] = {}
     for name in columns:
         for key in foreign_keys.get(name, []):
-            # A reference over several columns can't be followed from one cell.
+            # A composite foreign key can't be followed from one cell.
             if len(key["constrained_columns"]) == 1 and key["referred_table"] in columns:
                 (own,), parent = key["constrained_columns"], key["referred_table"]
                 (referred,) = key["referred_columns"] or keys[parent]["constrained_columns"]
@@ -181,7 +181,7 @@ def catalogue(session: Session) -> Catalogue:
                 for raw in columns[name]
             },
             primary or (reflected.row_name,),
-            # SQLite lets NULL into a key that is not the rowid: it names no row.
+            # SQLite allows NULL in a primary key that is not the rowid; NULL identifies no row.
             bool(primary) and not any(raw["nullable"] for raw in columns[name] if raw["name"] in primary),
             rules,
             tuple(sorted(children.get(name, []), key=lambda c: (order.index(c.table), c.column))),
@@ -192,7 +192,7 @@ def catalogue(session: Session) -> Catalogue:
 
 
 def find(tables: Catalogue, name: str) -> Table:
-    """A table by its own name or its model's. Raises ParameterError where there is none."""
+    """Finds a table by its name or its model's name. Raises ParameterError if there is none."""
     for found in tables.values():
         if name in (found.name, found.model):
             return found
@@ -248,7 +248,7 @@ def _column(
 
 
 def _labels(name: str, checks: dict[str, str]) -> tuple[str, ...]:
-    """The values that a check allows: `role IN ('USER', 'ADMIN')`, in either database's words."""
+    """The values that a check constraint allows, such as `role IN ('USER', 'ADMIN')`, in either database's syntax."""
     word = rf'\(*"?{re.escape(name)}"?\)*(?:::text)?'
     for sql in checks.values():
         match = re.fullmatch(rf"{word} (?:IN \(|= ANY \(\(?ARRAY\[)(.+?)\]?\)*(?:::text\[\])?\)*", sql.strip())

@@ -1,4 +1,4 @@
-"""Cells for the page: cut where they are long, masked where they are secret."""
+"""Cells for the page: long values are truncated, secrets are masked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pharmdb.studio_app.catalogue import Column
 from pharmdb.studio_app.statement_log import MASKED, mask_hashes
 
 CELL_CUT = 300
-# Cells that are masked are compared by a digest that only this process can make.
+# Masked cells are compared by a keyed digest that only this process can compute.
 _DIGEST_KEY = secrets.token_bytes(32)
 
 
@@ -20,7 +20,7 @@ Cell = str | None | dict[str, Any]
 
 
 def cell(found: Column, value: Any) -> Cell:
-    """A value for the page: text, None for NULL; cut or masked, an object with a digest in place of the rest."""
+    """A value for the page: text, None for NULL, or, if truncated or masked, an object with a digest of the value."""
     if value is None:
         return None
     text = values.shown(value, found.kind) or ""
@@ -30,7 +30,7 @@ def cell(found: Column, value: Any) -> Cell:
     if safe != text:
         return {"t": safe[:CELL_CUT], "d": digest(text), "m": True, "n": len(safe)}
     if len(text) > CELL_CUT:
-        # No secret: another kernel, after a reload, must know it again.
+        # Not a keyed digest, so that another kernel recognizes the value after a reload.
         return {
             "t": text[:CELL_CUT],
             "d": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32],
@@ -40,12 +40,12 @@ def cell(found: Column, value: Any) -> Cell:
 
 
 def digest(text: str) -> str:
-    """What stands for a value that does not leave the kernel whole."""
+    """The digest of a value that is not sent to the page in full."""
     return hmac.new(_DIGEST_KEY, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
 
 
 def same(before: Cell, now: Cell) -> bool:
-    """Whether a cell that was shown is what the database holds now."""
+    """Whether a cell that was shown is still the same in the database."""
     if isinstance(before, dict) and isinstance(now, dict):
         return before.get("d") == now.get("d")
     return before == now

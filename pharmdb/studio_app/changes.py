@@ -1,4 +1,4 @@
-"""Staged changes, and what became of them."""
+"""Staged changes and their outcome."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pharmdb.studio_app.cells import Cell
 
 @dataclass(frozen=True)
 class Change:
-    """One staged change; `id` is the page's own number for it.
+    """One staged change; `id` is the number that the page gave it.
 
-    `values`: column → text, None for NULL. `password` is set, hashed, in the table's password column.
-    `before`: column → the cell as it was shown; a change is refused where the database holds something else now.
-    `cascade`: for a deletion, what it was said to take along: "table.column" → rows.
+    `values`: column → text, None for NULL. `password` is hashed and stored in the table's password column.
+    `before`: column → the cell as it was shown; the change is refused if the database has a different value now.
+    `cascade`: for a deletion, the affected rows as they were shown: "table.column" → number of rows.
     """
 
     id: int
@@ -29,10 +29,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a change can't be saved: a sentence, and the column that it is about, if it is about one.
+    """Why a change can't be saved: a sentence, and the column that it concerns, if any.
 
-    `kind`: "unfit" (the value does not fit its column), "violation" (a rule of the database), "conflict" (somebody
-    else changed the row: `theirs` is what it holds now) or "gone".
+    `kind`: "unfit" (the value does not fit its column), "violation" (of a constraint), "conflict" (somebody else has
+    changed the row: `theirs` is the current value) or "gone".
     """
 
     change: int
@@ -44,10 +44,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Saved:
-    """The outcome of a save: `problems` is empty, or nothing was written. `keys`: change → the row's key.
+    """The outcome of a save: if there are `problems`, nothing was written. `keys`: change → the row's key.
 
-    `warning` is a sentence where it was saved and something else went wrong; `again`: it had been saved before.
-    `changes` are those that were saved, with a digest each; those that were saved in another form are `differing`.
+    `warning`: the save succeeded, but something else went wrong. `again`: the changes had already been saved.
+    `changes`: the saved changes with a digest each. `differing`: changes that were saved with other values.
     """
 
     problems: list[Problem]

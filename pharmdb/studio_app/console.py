@@ -1,4 +1,4 @@
-"""SQL that a person types: read-only unless unlocked, one statement at a time, cancellable, with its plan."""
+"""The SQL console: read-only unless unlocked, one statement at a time, cancellable, with query plans."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError
 from pharmdb.studio_app import postgresql_console, rights, save_log, sessions, sqlite_console
 from pharmdb.studio_app.cancelling import Cancel
-from pharmdb.studio_app.statement_log import Journal, mask_hashes
+from pharmdb.studio_app.statement_log import StatementLog, mask_hashes
 from pharmdb.studio_app.statements import Result, Typed
 from pharmdb.studio_app.tokens import tokens_of
 
@@ -25,7 +25,7 @@ LONGEST_SECONDS = 600
 def run(
     target: targets.Target,
     statement: str,
-    journal: Journal,
+    statement_log: StatementLog,
     *,
     cancel: Cancel,
     seconds: float = 30,
@@ -33,14 +33,14 @@ def run(
     plan: bool = False,
     log: Path | None = None,
 ) -> Result:
-    """Runs one statement, or with `plan` says how the database would.
+    """Runs one statement, or with `plan` returns its query plan.
 
-    Raises ParameterError for what is no single statement, ProtectedError for one that is not allowed, PharmdbError
-    where it was cancelled, timed out or is refused by the database.
+    Raises ParameterError if it is not a single statement, ProtectedError if it is not allowed, PharmdbError if it was
+    cancelled, timed out or was refused by the database.
     """
     if not 0 < seconds <= LONGEST_SECONDS:
         raise ParameterError(
-            expected=f"a time-out of 1 to {LONGEST_SECONDS} s", found=f"{seconds:g} s", note="give another one"
+            expected=f"a time-out of 1 to {LONGEST_SECONDS} s", found=f"{seconds:g} s", note="change the time-out"
         )
     sqlite = target.is_sqlite
     first = rights.check(statement, sqlite=sqlite, unlocked=unlocked)
@@ -61,19 +61,19 @@ def run(
             with cancel.over(connection, seconds):
                 result = _RUN[target.dialect.name](driver, typed, plan=plan, writes=writes, seconds=seconds)
         except PharmdbError as error:
-            journal.add(statement, (), None, (time.perf_counter() - began) * 1000, error.found)
+            statement_log.add(statement, (), None, (time.perf_counter() - began) * 1000, error.found)
             raise
         except Exception as error:
             found = str(error).strip()
-            journal.add(statement, (), None, (time.perf_counter() - began) * 1000, found.partition("\n")[0])
+            statement_log.add(statement, (), None, (time.perf_counter() - began) * 1000, found.partition("\n")[0])
             raise PharmdbError(
-                expected="a statement that the database takes", found=mask_hashes(found), note="correct the statement"
+                expected="a valid statement", found=mask_hashes(found), note="correct the statement"
             ) from error
         ms = (time.perf_counter() - began) * 1000
         if writes:
             done = save_log.log_statement(target, statement, result.changed, log or settings.statement_log())
     warning = done() if writes else ""
-    journal.add(statement, (), len(result.rows) if result.columns else result.changed, ms)
+    statement_log.add(statement, (), len(result.rows) if result.columns else result.changed, ms)
     return Result(result.columns, result.rows, result.more, result.changed, round(ms, 2), result.plan, warning)
 
 
@@ -82,7 +82,7 @@ _RUN: dict[str, Callable[..., Result]] = {"sqlite": sqlite_console.run, "postgre
 
 @contextmanager
 def _opened(target: targets.Target, writes: bool) -> Iterator[Connection]:
-    """A transaction for one statement. One that only reads is rolled back, whatever it was."""
+    """A transaction for one statement. A read-only one is always rolled back."""
     if writes or target.is_sqlite:
         with transactions.writing(target) if writes else transactions.reading(target) as connection:
             yield connection
@@ -93,4 +93,4 @@ def _opened(target: targets.Target, writes: bool) -> Iterator[Connection]:
 
 
 class _RolledBackError(Exception):
-    """Ends a transaction that only reads."""
+    """Ends a read-only transaction."""

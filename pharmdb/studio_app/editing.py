@@ -1,4 +1,4 @@
-"""Staged changes to one transaction: all of them are saved, or none, and each save is logged."""
+"""Saves staged changes in one transaction, all or none, and logs each save."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pharmdb.studio_app import cells, rows, save_log, sessions, values, violatio
 from pharmdb.studio_app.cascading import cascades
 from pharmdb.studio_app.catalogue import Catalogue, Table
 from pharmdb.studio_app.changes import Change, Problem, Saved
-from pharmdb.studio_app.statement_log import Journal, Session
+from pharmdb.studio_app.statement_log import Session, StatementLog
 from pharmdb.types import utcnow
 
 SHORTEST_PASSWORD = 8
@@ -38,25 +38,27 @@ def save(
     target: targets.Target,
     tables: Catalogue,
     changes: Sequence[Change],
-    journal: Journal,
+    statement_log: StatementLog,
     *,
     unlocked: bool = False,
     log: Path | None = None,
     staged: str = "",
 ) -> Saved:
-    """Saves all changes in one transaction, in their order, or none of them.
+    """Saves all changes in order in one transaction, or none of them.
 
-    `staged` is the page's own name for this set of changes: a set that was saved is never written again, whoever asks.
+    `staged` is the page's name for this set of changes. A set that was saved is never written again, whoever asks.
 
-    Raises ProtectedError where the database is production and not unlocked, UnavailableError where the save can't be
-    logged, and what `database.writing` raises.
+    Raises ProtectedError if the database is production and not unlocked, UnavailableError if the save can't be logged,
+    and what `database.writing` raises.
     """
     with _one_at_a_time(staged):
         log = log or settings.statement_log()
-        return _earlier(target, changes, staged, log) or _save(target, tables, changes, journal, unlocked, log, staged)
+        return _earlier(target, changes, staged, log) or _save(
+            target, tables, changes, statement_log, unlocked, log, staged
+        )
 
 
-# What this process has saved, and what it is saving: staged set → outcome.
+# The saves of this process: staged set → outcome.
 _OUTCOMES: dict[tuple[str, str], Saved] = {}
 _SAVING: dict[str, threading.Lock] = {}
 _GUARD = threading.Lock()
@@ -74,7 +76,7 @@ def _one_at_a_time(staged: str) -> Iterator[None]:
 
 
 def _earlier(target: targets.Target, changes: Sequence[Change], staged: str, log: Path) -> Saved | None:
-    """The outcome of the save that these staged changes already had, here or in another kernel."""
+    """The outcome of an earlier save of these staged changes, in this kernel or another; None if there was none."""
     if not staged:
         return None
     if (found := _OUTCOMES.get((str(target), staged))) is not None:
@@ -89,14 +91,14 @@ def _earlier(target: targets.Target, changes: Sequence[Change], staged: str, log
         if entry["state"] == "saving":
             raise UnavailableError(
                 expected="to know whether these changes were saved",
-                found=f"a save of them that began at {entry['at']} and did not say how it ended",
+                found=f"a save of them that began at {entry['at']}, whose outcome was not logged",
                 command=targets.command(target, f"pharmdb studio --model {entry['changes'][0]['table']}"),
             )
     return None
 
 
 def _again(found: Saved, changes: Sequence[Change]) -> Saved:
-    """The earlier outcome, for those of the changes that were saved as they are now."""
+    """The earlier outcome, for those changes that were saved with their present values."""
     now = {change.id: _digest(change) for change in changes}
     same = {number: digest for number, digest in found.changes.items() if now.get(number) == digest}
     differing = tuple(number for number in found.changes if number in now and number not in same)
@@ -112,13 +114,13 @@ def _save(
     target: targets.Target,
     tables: Catalogue,
     changes: Sequence[Change],
-    journal: Journal,
+    statement_log: StatementLog,
     unlocked: bool,
     log: Path,
     staged: str,
 ) -> Saved:
     problems: list[Problem] = []
-    # Hashing takes a while, so it comes before the lock.
+    # Hashing is slow, so it is done before the lock is taken.
     prepared = [_prepared(tables, change, problems) for change in changes]
     if problems:
         return Saved(problems, {})
@@ -126,11 +128,11 @@ def _save(
     number = secrets.token_hex(8)
     entry: dict[str, Any] = {}
     try:
-        with transactions.writing(target) as connection, journal.watch(connection) as session:
+        with transactions.writing(target) as connection, statement_log.watch(connection) as session:
             if not unlocked and environments.environment(connection) == "production":
                 name = servers.server_name(connection, target)
                 raise ProtectedError(
-                    expected="a database that may be edited",
+                    expected="an editable database",
                     found="production, which is read-only until it is unlocked",
                     note=f"type {name} where the studio asks for the database's name",
                 )
@@ -148,14 +150,14 @@ def _save(
     except _NothingSavedError:
         return Saved(problems, {})
     except (exc.IntegrityError, exc.DataError, exc.ProgrammingError):
-        # A rule that is checked at the commit. Where the connection was lost instead, nobody knows.
+        # A constraint that is checked at the commit. If the connection was lost instead, the outcome is unknown.
         if entry:
             save_log.append_done(log, {**entry, "state": "failed", "at": save_log.now()})
         raise
     outcome = Saved([], keys, changes={change.id: _digest(change) for change in changes})
     if staged:
         _OUTCOMES[str(target), staged] = outcome
-    # It is committed: from here on nothing may say that it was not.
+    # Committed: from here on, no error may suggest that it was not.
     warning = save_log.append_done(
         log, {**entry, "state": "saved", "at": save_log.now(), "keys": keys, "digests": outcome.changes}
     )
@@ -163,7 +165,7 @@ def _save(
 
 
 def _prepared(tables: Catalogue, change: Change, problems: list[Problem]) -> dict[str, Any]:
-    """The values as the driver takes them; what does not fit is a problem."""
+    """The values for the driver; a value that does not fit is added to `problems`."""
     table = tables[change.table]
     if table.why_read_only:
         problems.append(Problem(change.id, "", "unfit", table.why_read_only))
@@ -182,7 +184,7 @@ def _prepared(tables: Catalogue, change: Change, problems: list[Problem]) -> dic
     password = next((c for c in table.columns.values() if c.is_password), None)
     if password is not None and change.password is not None:
         if not SHORTEST_PASSWORD <= len(change.password) <= LONGEST:
-            sentence = f"a password has {SHORTEST_PASSWORD} to {LONGEST} characters"
+            sentence = f"a password must have {SHORTEST_PASSWORD} to {LONGEST} characters"
             problems.append(Problem(change.id, password.name, "unfit", sentence))
         else:
             new[password.name] = hash_password(change.password)
@@ -194,27 +196,27 @@ def _prepared(tables: Catalogue, change: Change, problems: list[Problem]) -> dic
 def _checked(
     session: Session, tables: Catalogue, changes: Iterable[Change], problems: list[Problem]
 ) -> dict[int, Sequence[Any]]:
-    """The rows as they are now, locked. What differs from what was shown is a problem."""
+    """Reads and locks the rows; a value that differs from what was shown is added to `problems`."""
     found: dict[int, Sequence[Any]] = {}
-    # One order for everybody: two editors can't lock each other out.
+    # Rows are locked in one fixed order, so that two editors can't deadlock.
     for change in sorted(changes, key=lambda c: (c.table, [str(part) for part in c.key])):
         if change.kind == "insert":
             continue
         table = tables[change.table]
         row = rows.read_row(session, table, change.key, lock=True)
         if row is None:
-            problems.append(Problem(change.id, "", "gone", "somebody else has deleted this row meanwhile"))
+            problems.append(Problem(change.id, "", "gone", "somebody else has deleted this row in the meantime"))
             continue
         found[change.id] = row
         for c, value in zip(table.columns.values(), row, strict=True):
             now = cells.cell(c, value)
             if c.name in change.before and not cells.same(change.before[c.name], now):
-                sentence = f"somebody else changed {c.name} meanwhile"
+                sentence = f"somebody else has changed {c.name} in the meantime"
                 problems.append(Problem(change.id, c.name, "conflict", sentence, now))
         if change.kind == "delete":
             taken = {f"{c.table}.{c.column}": c.rows for c in cascades(session, tables, table, [change.key])}
             if taken != change.cascade:
-                sentence = f"the deletion would now reach {_counted(taken)}, not {_counted(change.cascade)}"
+                sentence = f"the deletion would now affect {_counted(taken)}, not {_counted(change.cascade)}"
                 problems.append(Problem(change.id, "", "conflict", sentence))
     return found
 
@@ -247,9 +249,9 @@ def _apply(
             written = session.rows(statement) if change.kind != "delete" else []
             reached = session.connection.execute(statement).rowcount if change.kind == "delete" else len(written)
         if change.kind != "insert" and reached != 1:
-            # A trigger may keep a row as it is; a key may name several.
+            # A trigger may prevent the change; a key may match several rows.
             found = "no row" if not reached else f"{reached} rows"
-            problems.append(Problem(change.id, "", "gone", f"the {change.kind} reached {found}, not exactly one"))
+            problems.append(Problem(change.id, "", "gone", f"the {change.kind} affected {found}, not exactly one"))
         elif written:
             keys[change.id] = rows.key_of(table, written[0])
     except (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InternalError) as error:
@@ -257,7 +259,7 @@ def _apply(
 
 
 def _touched(table: Table, new: dict[str, Any]) -> dict[str, Any]:
-    """What the models set on every change: updated_at."""
+    """The values that the models set on every change: updated_at."""
     model = next((m for m in MODELS if m.__tablename__ == table.name), None)
     if model is None:
         return {}

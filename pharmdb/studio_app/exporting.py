@@ -1,4 +1,4 @@
-"""The whole of a filtered result as CSV, JSON, Markdown or Parquet, streamed in pieces."""
+"""Exports a whole filtered result as CSV, JSON, Markdown or Parquet, streamed in pieces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pharmdb.studio_app import browsing, sessions, values
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Column, Table
 from pharmdb.studio_app.filters import View
-from pharmdb.studio_app.statement_log import MASKED, Journal, Session, mask_hashes
+from pharmdb.studio_app.statement_log import MASKED, Session, StatementLog, mask_hashes
 
 FORMATS = ("csv", "json", "markdown", "parquet")
 ROWS_AT_ONCE = 5000
@@ -31,17 +31,17 @@ def export(
     view: View,
     columns: Sequence[str],
     format: str,
-    journal: Journal,
+    statement_log: StatementLog,
     cancel: Cancel,
 ) -> Iterator[bytes]:
-    """The rows of a view from its first to its last, in its order, with these columns; secrets are masked.
+    """Yields all rows of a view, in its order, with these columns; secrets are masked.
 
-    Raises ParameterError for another format, UnfitError for a filter that does not fit.
+    Raises ParameterError for an unknown format, UnfitError for a filter that does not fit.
     """
     if format not in FORMATS:
         raise ParameterError(expected=f"one of {', '.join(FORMATS)}", found=format, note="choose one of them")
     shown = [table.column(name) for name in columns]
-    with sessions.reading(target, journal) as session, cancel.over(session.connection):
+    with sessions.reading(target, statement_log) as session, cancel.over(session.connection):
         rows = _rows(session, table, view, shown, cancel)
         writers: dict[str, _Writer] = {"csv": _csv, "json": _json, "markdown": _markdown, "parquet": _parquet}
         yield from _pieces(writers[format](shown, rows))
@@ -49,7 +49,7 @@ def export(
 
 def _rows(session: Session, table: Table, view: View, shown: list[Column], cancel: Cancel) -> Rows:
     statement = browsing.whole(table, view, shown)
-    # Else PostgreSQL's driver would hold the whole result before the first row is seen.
+    # Otherwise PostgreSQL's driver would load the whole result before the first row is available.
     result = session.connection.execution_options(yield_per=ROWS_AT_ONCE).execute(statement)
     for batch in result.partitions():
         cancel.check()
@@ -64,7 +64,7 @@ def _text(found: Column, value: Any) -> str | None:
 
 
 def _pieces(parts: Iterable[str | bytes]) -> Iterator[bytes]:
-    """Small parts together, so that each message to the page is worth its way."""
+    """Combines small parts into larger pieces, to send fewer messages to the page."""
     buffer = bytearray()
     for part in parts:
         buffer += part.encode("utf-8", "replace") if isinstance(part, str) else part
@@ -76,7 +76,7 @@ def _pieces(parts: Iterable[str | bytes]) -> Iterator[bytes]:
 
 
 def _csv(shown: list[Column], rows: Rows) -> Iterator[str]:
-    """RFC 4180; NULL is nothing, an empty text is `""`."""
+    """CSV as in RFC 4180; NULL is an empty field, an empty text is `""`."""
 
     def cell(text: str | None) -> str:
         if text is None:
@@ -90,7 +90,7 @@ def _csv(shown: list[Column], rows: Rows) -> Iterator[str]:
 
 
 def _json(shown: list[Column], rows: Rows) -> Iterator[str]:
-    """An array of objects; numbers, booleans and JSON are what they are, times are text in UTC."""
+    """A JSON array of objects; numbers, booleans and JSON keep their types, times are text in UTC."""
     separator = "[\n"
     for row in rows:
         parts = (f"{json.dumps(c.name)}: {_json_value(c, text)}" for c, text in zip(shown, row, strict=True))
@@ -104,7 +104,7 @@ def _json_value(found: Column, text: str | None) -> str:
         return "null"
     if found.kind in ("integer", "number", "boolean", "json"):
         try:
-            # As it is written: a large number keeps its digits.
+            # The original text is kept, so that large numbers keep all digits.
             json.loads(text, parse_constant=_no_json)
         except ValueError:
             return json.dumps(text, ensure_ascii=False)
@@ -135,12 +135,12 @@ _PARQUET = {"integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "date
 
 
 def _parquet(shown: list[Column], rows: Rows) -> Iterator[bytes]:
-    """Typed columns; times are UTC. What a type does not hold, as `infinity`, becomes text for the whole column."""
+    """Parquet with typed columns; times are UTC. A column with a value that does not fit, like `infinity`, is text."""
     import duckdb
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as folder:
-        # Nothing is loaded from elsewhere: Parquet is built in.
+        # No extension may be downloaded; Parquet support is built in.
         settings: dict[str, Any] = {
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
@@ -149,7 +149,7 @@ def _parquet(shown: list[Column], rows: Rows) -> Iterator[bytes]:
         with duckdb.connect(str(Path(folder) / "rows.duckdb"), config=settings) as connection:
             names = [f'"{c.name.replace(chr(34), chr(34) * 2)}"' for c in shown]
             types = [_PARQUET.get(c.kind, "VARCHAR") if not c.type.startswith("numeric") else "VARCHAR" for c in shown]
-            # All as text first: SQLite keeps 1.5 and 'abc' in a column of whole numbers.
+            # Loaded as text first, because SQLite allows 1.5 and 'abc' in an integer column.
             connection.execute(f"CREATE TABLE rows ({', '.join(f'{name} VARCHAR' for name in names)})")
             batch: list[list[str | None]] = []
             while True:
@@ -167,7 +167,7 @@ def _parquet(shown: list[Column], rows: Rows) -> Iterator[bytes]:
             for n, (name, type_) in enumerate(zip(names, types, strict=True)):
                 unfit = f"TRY_CAST({name} AS {type_}) IS NULL"
                 if type_ == "BIGINT":
-                    # 1.5 would be rounded.
+                    # A cast would round 1.5.
                     unfit += f" OR NOT regexp_full_match({name}, '-?[0-9]+')"
                 test = f"SELECT 1 FROM rows WHERE {name} IS NOT NULL AND ({unfit}) LIMIT 1"
                 if type_ != "VARCHAR" and connection.execute(test).fetchone():

@@ -1,4 +1,4 @@
-"""What of a table is looked at: filters and a search as SQL, every value bound."""
+"""Filters and searches of a table as SQL, with every value as a bound parameter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPERATORS = ("=", "≠", "<", "≤", ">", "≥", "between", "contains", "in", "i
 
 @dataclass(frozen=True)
 class Filter:
-    """One condition on a column. `upper` is between's second value, `items` the values of `in`."""
+    """One condition on a column. `upper` is the second value of `between`, `items` are the values of `in`."""
 
     column: str
     operator: str
@@ -28,11 +28,11 @@ class Filter:
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at: filters that all (or, with `match` "any", one at least) hold, a search, an order, a page.
+    """A view of a table: filters (all must match, or with `match` "any" at least one), a search, an order, a page.
 
-    `sort` is ((column, descending), …); rows that are equal in it are ordered by the key. NULL counts as greatest.
-    `place` is a row's place in that order as `Page.first` and `Page.last` give it; `direction` says which rows are
-    wanted: those "after" it, "before" it, or "from" it on. Without a place: the first page, or with "before" the last.
+    `sort` is ((column, descending), …); the key is the tie-breaker. NULL sorts as the greatest value. `place` is the
+    position of a row in that order, as in `Page.first` and `Page.last`; `direction` selects the rows "after" it,
+    "before" it, or "from" it on. Without a place: the first page, or with "before" the last.
     """
 
     filters: tuple[Filter, ...] = ()
@@ -45,7 +45,7 @@ class View:
 
 
 def condition(table: Table, view: View) -> ColumnElement[bool]:
-    """The filters and the search as SQL, every value bound. Raises UnfitError where a value does not fit."""
+    """The filters and the search as SQL, with bound values. Raises UnfitError if a value does not fit."""
     parts = [_compared(table.column(each.column), each) for each in view.filters]
     filters = and_(true(), *parts) if view.match == "all" or not parts else or_(false(), *parts)
     return and_(filters, _searched(table, view.search)) if view.search else filters
@@ -59,8 +59,8 @@ def _searched(table: Table, text: str) -> ColumnElement[bool]:
 
 def _contains(found: Column, text: str) -> ColumnElement[bool]:
     if "\0" in text and not found.sqlite:
-        raise values.UnfitError("PostgreSQL stores no NUL character")
-    # LIKE would stop at a NUL on SQLite, and fold other letters than ASCII's on PostgreSQL.
+        raise values.UnfitError("PostgreSQL can't store NUL characters")
+    # LIKE would stop at a NUL on SQLite, and ILIKE would fold non-ASCII letters on PostgreSQL.
     position = func.instr if found.sqlite else func.strpos
     return position(found.lowered, values.lowered(text)) > 0
 
@@ -71,9 +71,9 @@ def _compared(found: Column, each: Filter) -> ColumnElement[bool]:
     if each.operator == "is not empty":
         return column(found.name, NullType()).is_not(None)
     if not found.searchable:
-        raise values.UnfitError(f"{found.name} is a secret: by comparing it could be guessed")
+        raise values.UnfitError(f"{found.name} is a secret: comparisons would allow guessing it")
     if found.kind == "bytes":
-        raise values.UnfitError(f"{found.name} holds bytes: it can only be empty or not")
+        raise values.UnfitError(f"{found.name} contains bytes, so it can only be filtered by empty or not empty")
     if each.operator == "contains":
         return _contains(found, each.value)
     raw = found.raw
@@ -92,5 +92,5 @@ def _compared(found: Column, each: Filter) -> ColumnElement[bool]:
         "≥": lambda: raw >= value,
     }
     if each.operator not in operators:
-        raise values.UnfitError(f"a filter is one of {', '.join(OPERATORS)}, not {each.operator!r}")
+        raise values.UnfitError(f"a filter must use one of {', '.join(OPERATORS)}, not {each.operator!r}")
     return operators[each.operator]()

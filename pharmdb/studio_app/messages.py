@@ -1,4 +1,4 @@
-"""Messages of the page as objects, and objects as messages."""
+"""Converts the page's messages to objects, and objects to messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def view_of(message: dict[str, Any]) -> View:
-    """What the page asks for. Raises UnfitError where it is of no form that a page sends."""
+    """The view that the page requests. Raises UnfitError if the message is malformed."""
     size = message.get("size")
     place = message.get("place")
     try:
@@ -46,7 +46,7 @@ def view_of(message: dict[str, Any]) -> View:
 
 
 def change_of(message: dict[str, Any]) -> Change:
-    """A staged change, as the page sends it."""
+    """A staged change from the page's message."""
     return Change(
         id=int(message["id"]),
         kind=message["kind"],
@@ -60,7 +60,7 @@ def change_of(message: dict[str, Any]) -> Change:
 
 
 def described(table: Table) -> dict[str, Any]:
-    """A table for the page; nothing of it needs more than JSON."""
+    """A table's description for the page, as JSON data."""
     columns = [
         {
             "name": c.name,
@@ -89,7 +89,7 @@ def described(table: Table) -> dict[str, Any]:
 
 
 def error_of(error: Exception) -> dict[str, str]:
-    """What the page shows of an exception: a sentence and, where it is known, the way on."""
+    """What the page shows of an exception: a sentence and, if known, the next step."""
     if isinstance(error, PharmdbError):
         name, advice = type(error).__name__, " · ".join(filter(None, (error.command, error.note)))
         return {"kind": name, "sentence": mask_hashes(error.found), "expected": error.expected, "next": advice}

@@ -1,4 +1,4 @@
-"""The order of rows and a place in it, by keyset: no page costs more for its depth."""
+"""Keyset pagination: the order of rows and positions in it, so that late pages cost no more than early ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pharmdb.studio_app.filters import View
 
 @dataclass(frozen=True)
 class Part:
-    """One column of the order. NULL is the greatest value, as PostgreSQL has it."""
+    """One column of the order. NULL sorts as the greatest value, as on PostgreSQL."""
 
     raw: ColumnElement[Any]
     bound: Any
@@ -42,7 +42,7 @@ class Part:
         return or_(greater, self.raw.is_(None)) if self.nullable else greater
 
     def not_behind(self, value: Any, backwards: bool) -> ColumnElement[bool]:
-        """A range on the first column alone, which an index can serve; true where there is none."""
+        """A range condition on the first column only, which can use an index; true if there is none."""
         if self.nullable or value is None:
             return true()
         descending = self.descending != backwards
@@ -51,15 +51,15 @@ class Part:
 
 
 def order_of(table: Table, view: View) -> list[Part]:
-    """The columns of the order, the key last. Raises UnfitError for a column that can't be sorted by."""
+    """The columns of the order, ending with the key. Raises UnfitError for a column that can't be sorted."""
     parts = []
     for name, descending in view.sort:
         found = table.column(name)
         if not found.searchable:
-            raise values.UnfitError(f"{name} is a secret: it can't be sorted by")
+            raise values.UnfitError(f"{name} is a secret, so rows can't be sorted by it")
         parts.append(Part(found.raw, found.bound, descending, found.nullable))
     sorted_by = {name for name, _ in view.sort}
-    # The key goes the way of the last sort, so that an index on both can serve it.
+    # The key is sorted in the direction of the last sort column, so that an index on both can be used.
     last = view.sort[-1][1] if view.sort else False
     for name in table.key:
         if name not in sorted_by:
@@ -70,7 +70,7 @@ def order_of(table: Table, view: View) -> list[Part]:
 def _key_part(table: Table, name: str, descending: bool) -> Part:
     if name in table.columns:
         found = table.columns[name]
-        # SQLite lets NULL into a primary key that is not the rowid.
+        # SQLite allows NULL in a primary key that is not the rowid.
         return Part(found.raw, found.bound, descending, found.nullable)
     return Part(column(name, NullType()), _as_tid if name == "ctid" else lambda value: value, descending, False)
 
@@ -80,14 +80,14 @@ def _as_tid(value: str) -> Any:
 
 
 def place_of(order: list[Part], place: Sequence[str | None]) -> list[Any]:
-    """The values of a place as the page holds it. Raises UnfitError for one of another order."""
+    """The values of a position that the page holds. Raises UnfitError if it belongs to another order."""
     if len(place) != len(order):
-        raise values.UnfitError("the address names a place in another order")
+        raise values.UnfitError("the address contains a position in another sort order")
     return [values.from_wire(text) for text in place]
 
 
 def beyond(order: list[Part], place: list[Any], backwards: bool, inclusive: bool) -> ColumnElement[bool]:
-    """All rows on the far side of a place: the first column beyond it, or equal and the next one beyond, …"""
+    """The condition for all rows beyond a position: the first column beyond it, or equal and the next one beyond, …"""
     equal: list[ColumnElement[bool]] = []
     choices = []
     for part, value in zip(order, place, strict=True):

@@ -1,4 +1,4 @@
-"""What a statement reads and writes, by the word of the server's own plan."""
+"""Checks what a statement reads and writes, using the server's own query plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pharmdb.studio_app.statement_log import is_secret
 from pharmdb.studio_app.statements import Typed
 from pharmdb.studio_app.tokens import tokens_of
 
-# What a node of a plan says of itself, and not of what it reads.
+# Fields of a plan node that contain no expressions over what it reads.
 _NO_EXPRESSIONS = frozenset(
     {
         *("Node Type", "Parent Relationship", "Strategy", "Operation", "Relation Name", "Schema", "Alias"),
@@ -25,7 +25,7 @@ _NO_EXPRESSIONS = frozenset(
 
 
 def check(driver: Any, typed: Typed, statement: str) -> None:
-    """The server's own word, without running it, on what the statement reads and writes: no secret, however named.
+    """Refuses a statement that reads or writes a secret, however it is named, by its plan, without running it.
 
     Raises ProtectedError.
     """
@@ -59,7 +59,7 @@ def check(driver: Any, typed: Typed, statement: str) -> None:
         tokens = tokens_of(expression, sqlite=False)
         if called := harmful(tokens):
             raise ProtectedError(
-                expected="a statement that looks at data", found=f"a call of {called}", note="SELECT * FROM users"
+                expected="a statement that only reads data", found=f"a call of {called}", note="SELECT * FROM users"
             )
         for n, token in enumerate(tokens):
             before = tokens[n - 2].name if n > 1 and tokens[n - 1].text == "." else None
@@ -81,9 +81,9 @@ def _secret_read(found: str, instead: str) -> ProtectedError:
 def _read_node(
     node: dict[str, Any], parent: dict[str, Any] | None, nodes: list[dict[str, Any]], expressions: list[str]
 ) -> None:
-    """Every node, and every expression in it that is used.
+    """Collects every node, and every expression in it that is used.
 
-    A scan puts out all columns of its table where that costs nothing; those that its parent does not name are unused.
+    A scan may output all columns of its table, because that costs nothing; those its parent does not name are unused.
     """
     nodes.append(node)
     passed = (
@@ -118,7 +118,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _check_write(driver: Any, typed: Typed, node: dict[str, Any], guarded: set[str]) -> None:
-    """A table with a secret takes no new row with one as text, and is changed under its own name."""
+    """Refuses statements that write a secret in clear text, or write to a table with secrets through a view."""
     if node["Node Type"] != "ModifyTable":
         return
     for target in (node, *node.get("Target Tables", ())):
@@ -127,7 +127,7 @@ def _check_write(driver: Any, typed: Typed, node: dict[str, Any], guarded: set[s
             raise ProtectedError(
                 expected="a statement that leaves pharmdb's own tables alone",
                 found=table,
-                note="they are written by commands alone",
+                note="only pharmdb's commands write to them",
             )
         if table not in guarded:
             continue

@@ -1,4 +1,4 @@
-"""Statements of the console on PostgreSQL: with the secrets hidden, and the plan checked, before they run."""
+"""The console's statements on PostgreSQL: secrets are hidden and the plan is checked before they run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pharmdb.studio_app.tokens import Token
 
 
 def run(driver: Any, typed: Typed, *, plan: bool, writes: bool, seconds: float) -> Result:
-    """Runs a statement, or with `plan` says how PostgreSQL would. Raises ProtectedError for one that reads a secret."""
+    """Runs a statement, or with `plan` returns its plan. Raises ProtectedError for one that reads a secret."""
     from psycopg.postgres import types
     from psycopg.types.string import TextLoader
 
     statement = typed.text
-    # The tokens are those of a server that has this on.
+    # The tokenizer assumes this setting.
     driver.execute("SET LOCAL standard_conforming_strings = on")
     if not writes:
         _without_secrets(driver, typed.tokens)
@@ -26,12 +26,12 @@ def run(driver: Any, typed: Typed, *, plan: bool, writes: bool, seconds: float) 
     if (looked := _explainable(typed)) is not None:
         plans.check(driver, typed, looked)
     by_cursor = not plan and not writes and typed.first in ("SELECT", "WITH", "VALUES", "TABLE")
-    # A cursor on the server: the rows beyond the first thousand are never sent.
+    # With a server-side cursor, rows beyond the first thousand are never sent.
     with driver.cursor(name="studio") if by_cursor else driver.cursor() as cursor:
         for info in types:
             for oid in filter(None, (info.oid, info.array_oid)):
                 cursor.adapters.register_loader(oid, TextLoader)
-        # Prepared statements hold one command only: a second guard against several.
+        # A prepared statement can contain only one command: a second guard against several statements.
         if by_cursor:
             cursor.execute(statement)
         else:
@@ -56,9 +56,9 @@ def run(driver: Any, typed: Typed, *, plan: bool, writes: bool, seconds: float) 
 
 
 def _without_secrets(driver: Any, tokens: list[Token]) -> None:
-    """Makes the transaction read-only, after a view without its secrets has taken the place of each table with some.
+    """Hides each table with secrets behind a temporary view without them, then makes the transaction read-only.
 
-    Names without a schema find temporary views first; names with one are refused.
+    Unqualified names resolve to the temporary views first; schema-qualified names are refused.
     """
     from psycopg import sql
 
@@ -71,7 +71,7 @@ def _without_secrets(driver: Any, tokens: list[Token]) -> None:
     qualified = {t.name for before, t in pairwise(tokens) if before.text == "." and t.name in tables}
     if qualified:
         raise ProtectedError(
-            expected="a table that holds secrets to be named without its schema",
+            expected="a table with secrets to be named without its schema",
             found=", ".join(sorted(qualified)),
             note=f"SELECT * FROM {min(qualified)}",
         )
@@ -89,7 +89,7 @@ def _without_secrets(driver: Any, tokens: list[Token]) -> None:
 
 
 def _explainable(typed: Typed) -> str | None:
-    """The statement that EXPLAIN takes, which may be within one; None for SHOW."""
+    """The statement to explain, which may itself be inside an EXPLAIN; None for SHOW."""
     tokens = typed.tokens
     if typed.first not in ("EXPLAIN", "SHOW", "PRAGMA"):
         return typed.text
@@ -114,7 +114,7 @@ def _shown_text(name: str, value: Any, boolean: bool) -> str | None:
 
 
 def _secret_columns(driver: Any, cursor: Any) -> set[int]:
-    """The columns of a result that come from a secret column, whatever they are called there."""
+    """The columns of a result that come from a secret column, even if they were renamed."""
     result = cursor.pgresult
     origins = [(result.ftable(n), result.ftablecol(n)) for n in range(result.nfields)]
     tables = [oid for oid, _ in origins if oid]

@@ -1,4 +1,4 @@
-"""Columns and foreign keys as each database itself tells them: what SQLAlchemy's inspector leaves out, too."""
+"""Columns and foreign keys from each database's own catalogue, with details that SQLAlchemy's inspector leaves out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Described = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Reflected:
-    """Columns (name, type, nullable, default, generated, doc, labels) and foreign keys (as the inspector's).
+    """Columns (name, type, nullable, default, generated, doc, labels) and foreign keys (in the inspector's format).
 
-    `row_name` names a row of a table without a key.
+    `row_name` is the column that identifies a row of a table without a primary key.
     """
 
     columns: Described
@@ -28,13 +28,13 @@ class Reflected:
 
 
 def reflect(session: Session) -> Reflected:
-    """All tables of the database."""
+    """Reflects all tables of the database."""
     reflectors = {"sqlite": _reflect_sqlite, "postgresql": _reflect_postgresql}
     return reflectors[session.connection.dialect.name](session)
 
 
 def by_table(found: Mapping[tuple[str | None, str], Any]) -> dict[str, Any]:
-    """What the inspector found about all tables of the one schema, by their names."""
+    """The inspector's results for all tables of one schema, by table name."""
     return {name: each for (_, name), each in found.items()}
 
 
@@ -53,7 +53,7 @@ def _sqlite_columns(session: Session, names: list[str]) -> Described:
             {
                 "name": row.name,
                 "type": row.type,
-                # INTEGER PRIMARY KEY is the rowid: never NULL, and numbered by SQLite.
+                # INTEGER PRIMARY KEY is the rowid, which is never NULL and is assigned by SQLite.
                 "nullable": not (row.notnull or (row.pk and alone and row.type.upper() == "INTEGER")),
                 "default": "next number" if row.pk and alone and row.type.upper() == "INTEGER" else row.dflt_value,
                 "generated": row.hidden in (2, 3),
@@ -67,7 +67,7 @@ def _sqlite_columns(session: Session, names: list[str]) -> Described:
 
 
 def _sqlite_foreign_keys(session: Session, names: list[str]) -> Described:
-    """As the inspector's, which knows no ON DELETE of a reference that is declared beside its column."""
+    """Foreign keys in the inspector's format; the inspector misses ON DELETE of references declared with a column."""
     statement = text('SELECT id, "table", "from", "to", on_delete FROM pragma_foreign_key_list(:name) ORDER BY id, seq')
     found: Described = {}
     for name in names:
@@ -84,7 +84,7 @@ def _sqlite_foreign_keys(session: Session, names: list[str]) -> Described:
                 },
             )
             key["constrained_columns"].append(own)
-            # Nothing is named where the parent's primary key is meant.
+            # The column is omitted if the reference is to the parent's primary key.
             key["referred_columns"] += [referred] if referred else []
         found[name] = list(keys.values())
     return found

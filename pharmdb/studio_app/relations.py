@@ -13,7 +13,7 @@ from pharmdb.studio_app.statement_log import Session
 
 @dataclass(frozen=True)
 class Related:
-    """Rows of another table that refer to a row: how many, and the filter that shows them."""
+    """Rows of another table that refer to a row: their number, and the filter that selects them."""
 
     table: str
     column: str
@@ -23,7 +23,7 @@ class Related:
 
 
 def related(session: Session, tables: Catalogue, table: Table, key: Sequence[str | None]) -> list[Related]:
-    """What refers to a row, each counted up to 10,000."""
+    """The rows that refer to a row, for each foreign key, counted up to 10,000."""
     row = rows.read_row(session, table, key)
     if row is None:
         return []

@@ -1,4 +1,4 @@
-"""Which statements are allowed: read-only unless unlocked, one at a time, none that names a secret."""
+"""Checks which statements are allowed: read-only unless unlocked, one at a time, and without secret columns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pharmdb.studio_app.tokens import Token, tokens_of
 
 READING = ("SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "PRAGMA")
 WRITING = ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE")
-# These look without changing anything; PostgreSQL has no such statements.
+# SQLite pragmas that only read; PostgreSQL has no pragmas.
 PRAGMAS = (
     *("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"),
     *("foreign_key_check", "integrity_check", "quick_check", "compile_options", "database_list"),
     *("function_list", "pragma_list", "journal_mode", "user_version", "page_count", "page_size", "foreign_keys"),
 )
-# A statement that only reads can still call these.
+# Harmful functions, which even a SELECT could call.
 HARMFUL = re.compile(
     r"pg_(terminate|cancel)_backend|pg_(read|ls|write|file|reload|rotate|switch|promote|create|drop|replication)\w*"
     r"|pg_stat(?!_get_)(_\w+|istic\w*)?|pg_(logical|export|import|log|wal|backup|start|stop|copy|sync|restore|clear)_\w+"
@@ -27,7 +27,7 @@ HARMFUL = re.compile(
     r"|load_extension|writefile|readfile|fts3_tokenizer|edit",
     re.IGNORECASE,
 )
-# Statistics hold samples of the columns; the others hold passwords, or what was deleted.
+# Statistics contain samples of column values; the others contain passwords or deleted data.
 SECRET_RELATIONS = frozenset(
     {
         *("pg_statistic", "pg_statistic_ext_data", "pg_authid", "pg_shadow", "pg_user_mapping", "pg_subscription"),
@@ -37,24 +37,20 @@ SECRET_RELATIONS = frozenset(
 
 
 def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
-    """The first word of a statement that is allowed, in capitals. Raises ParameterError or ProtectedError."""
+    """Returns the statement's first word in capitals. Raises ParameterError or ProtectedError if it is not allowed."""
     tokens = tokens_of(statement, sqlite=sqlite)
     while tokens and tokens[-1].kind == "end":
         tokens.pop()
     if not tokens:
-        raise ParameterError(expected="a statement", found="nothing", note="type one")
+        raise ParameterError(expected="a statement", found="nothing", note="type a statement")
     if not sqlite and _has_unicode_escapes(tokens):
-        raise ProtectedError(
-            expected="names and texts as they are", found="U&, which hides them", note="SELECT 'ä' AS \"ä\""
-        )
+        raise ProtectedError(expected="plain names and texts", found="U&, which hides them", note="SELECT 'ä' AS \"ä\"")
     first = tokens[0].text.upper() if tokens[0].kind == "word" else tokens[0].text
     if first == "(":
         first = "SELECT"
     allowed = (*READING, *WRITING) if unlocked else READING
     if first not in allowed:
-        change = (
-            "; the schema is changed by revisions alone" if first in ("CREATE", "ALTER", "DROP", "TRUNCATE") else ""
-        )
+        change = "; only revisions change the schema" if first in ("CREATE", "ALTER", "DROP", "TRUNCATE") else ""
         raise ProtectedError(
             expected=f"a statement that begins with {', '.join(allowed)}",
             found=f"{first}{change}",
@@ -64,14 +60,14 @@ def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
         raise ParameterError(expected="one statement", found="several", note="run them one by one")
     if called := harmful(tokens):
         raise ProtectedError(
-            expected="a statement that looks at data", found=f"a call of {called}", note="use another statement"
+            expected="a statement that only reads data", found=f"a call of {called}", note="use another statement"
         )
     secret = next((token.text for token in tokens if token.name and is_secret(token.name)), None)
     if secret:
         raise ProtectedError(
             expected="a statement that names no secret column",
             found=secret,
-            note="see and set passwords in the table: they are masked there, and hashed when they are saved",
+            note="set passwords in the table view, where they are masked, and hashed when they are saved",
         )
     names = {token.name.lower() for token in tokens if token.name}
     if names & set(bookkeeping.BOOKKEEPING_TABLES) and {name.upper() for name in names} & set(WRITING):
@@ -84,7 +80,7 @@ def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
 
 
 def harmful(tokens: list[Token]) -> str:
-    """The name of a harmful function that is called, however it is quoted; empty where there is none."""
+    """The name of a harmful function that is called, even if it is quoted; empty if there is none."""
     calls = (before.name for before, after in pairwise(tokens) if before.name and after.text == "(")
     return next((name for name in calls if HARMFUL.fullmatch(name)), "")
 

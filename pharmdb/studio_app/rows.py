@@ -1,4 +1,4 @@
-"""Single rows, named by their keys."""
+"""Reads single rows by key."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pharmdb.studio_app.statement_log import Session
 
 
 def read_rows(session: Session, table: Table, keys: Sequence[Sequence[str | None]], *, lock: bool = False) -> list[Any]:
-    """For each key the row as the driver gives it, or None where there is none."""
+    """For each key, the row as the driver returns it, or None."""
     return [read_row(session, table, key, lock=lock) for key in keys]
 
 
 def read_row(session: Session, table: Table, key: Sequence[str | None], *, lock: bool = False) -> Any:
-    """One row, in the order of the table's columns; None where there is none. `lock` keeps others from changing it."""
+    """One row, in the order of the table's columns, or None. `lock` prevents others from changing it."""
     columns = [c.read for c in table.columns.values()]
     statement = select(*columns).select_from(table.clause).where(named(table, key))
     if lock:
-        # SQLite has no such lock, and needs none: SQLAlchemy leaves it out there.
+        # SQLite has no row locks and needs none; SQLAlchemy omits the clause there.
         statement = statement.with_for_update()
     return session.first(statement)
 
 
 def named(table: Table, key: Sequence[str | None]) -> ColumnElement[bool]:
-    """The condition that names one row. Raises UnfitError for a key of another form."""
+    """The condition that selects one row. Raises UnfitError for a key of the wrong form."""
     if len(key) != len(table.key) or not table.has_key:
-        raise values.UnfitError(f"a row of {table.name} is named by {', '.join(table.key)}")
+        raise values.UnfitError(f"rows of {table.name} are identified by {', '.join(table.key)}")
     parts = []
     for name, text in zip(table.key, key, strict=True):
         found = table.columns[name]
@@ -40,6 +40,6 @@ def named(table: Table, key: Sequence[str | None]) -> ColumnElement[bool]:
 
 
 def key_of(table: Table, row: Sequence[Any]) -> list[str | None]:
-    """The key of a row that was read, for `named`."""
+    """The key of a row that was read, in the form that `named` takes."""
     at = {name: n for n, name in enumerate(table.columns)}
     return [values.to_wire(row[at[name]]) for name in table.key if name in at]

@@ -1,4 +1,4 @@
-"""The log of saves: each one before its commit, and after it that it is saved."""
+"""The log of saves: one line before each commit, and one after it that confirms the save."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pharmdb.studio_app.statement_log import MASKED, masked
 
 
 def now() -> str:
-    """The time for an entry: UTC in ISO 8601."""
+    """The current time for an entry: UTC in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def who(target: targets.Target) -> dict[str, str]:
-    """When, who and in which database: what begins an entry."""
+    """The first fields of an entry: time, user and database."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # an account without a name
@@ -36,7 +36,7 @@ def who(target: targets.Target) -> dict[str, str]:
 
 
 def entry_of(table: Table, change: Change, row: Sequence[Any] | None, key: list[str | None] | None) -> dict[str, Any]:
-    """A change as the log keeps it: what was there and what is there now, without secrets."""
+    """A change for the log: the row before and after, without secrets."""
 
     def text(found: Column, value: Any) -> str | None:
         if found.secret:
@@ -59,9 +59,9 @@ def entry_of(table: Table, change: Change, row: Sequence[Any] | None, key: list[
 
 
 def log_statement(target: targets.Target, statement: str, rows: int | None, log: Path) -> Callable[[], str]:
-    """A statement of the unlocked console, in the same log, before its commit.
+    """Logs a statement of the unlocked console before its commit.
 
-    What it gives is called after the commit, and says in a sentence where the log can't be written.
+    The returned function logs the confirmation after the commit, and returns a sentence if it can't be written.
     """
     number = secrets.token_hex(8)
     append(log, {"save": number, "state": "saving", **who(target), "statement": masked(statement), "rows": rows})
@@ -69,16 +69,16 @@ def log_statement(target: targets.Target, statement: str, rows: int | None, log:
 
 
 def append_done(path: Path, entry: dict[str, Any]) -> str:
-    """The second line of a save that is committed. A sentence where it can't be written."""
+    """Writes the second line of a committed save. Returns a sentence if it can't be written."""
     try:
         append(path, entry)
     except UnavailableError as error:
-        return f"saved, but its log does not say so: {error.found}"
+        return f"saved, but not confirmed in the log: {error.found}"
     return ""
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:
-    """Writes a line and waits until it is on the disk. Raises UnavailableError where it can't be written."""
+    """Writes a line and waits until it is on disk. Raises UnavailableError if it can't be written."""
     line = json.dumps(entry) + "\n"
     try:
         path.parent.mkdir(exist_ok=True)
@@ -95,10 +95,10 @@ def append(path: Path, entry: dict[str, Any]) -> None:
 
 
 def saves(target: targets.Target, *, limit: int = 100, log: Path) -> list[dict[str, Any]]:
-    """The newest saves of this database, newest first; those whose commit was not confirmed say so in `state`."""
+    """The latest saves of this database, newest first; `state` is not "saved" if the commit was not confirmed."""
     entries = entries_of(log)
     done = {entry["save"] for entry in entries if entry.get("state") == "saved" and "save" in entry}
-    # The second line of a save only confirms the first.
+    # The second line of a save only confirms the first, so it is not listed.
     own = [e for e in entries if e.get("database") == str(target) and ("changes" in e or "statement" in e)]
     return [
         {**entry, "state": "saved" if entry.get("save") in done else entry.get("state", "")} for entry in reversed(own)
@@ -106,7 +106,7 @@ def saves(target: targets.Target, *, limit: int = 100, log: Path) -> list[dict[s
 
 
 def entries_of(log: Path) -> list[dict[str, Any]]:
-    """The lines of the log. One that was cut, as by a full disk, is left out."""
+    """The entries of the log. Truncated lines, as after a full disk, are skipped."""
     if not log.exists():
         return []
     found = []

@@ -1,4 +1,4 @@
-"""Dataframes that can be searched where a widget can be shown, and are plain tables everywhere else."""
+"""Dataframes with a search field where widgets can be displayed, and plain tables everywhere else."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def searchable(frame: pd.DataFrame) -> Searchable:
-    """The dataframe, shown with a search field; `frame` is the dataframe itself."""
+    """Displays a dataframe with a search field; `frame` is the dataframe itself."""
     return Searchable(frame)
 
 
 class Searchable(anywidget.AnyWidget):
-    """A dataframe of up to a few hundred rows, all of which go to the page."""
+    """A dataframe of up to a few hundred rows, all of which are sent to the page."""
 
     _esm = bundle(Path(__file__).parent / "static" / "searching.js")
     columns = traitlets.List(traitlets.Unicode()).tag(sync=True)

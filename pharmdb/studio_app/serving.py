@@ -1,4 +1,4 @@
-"""The studio as a page of its own: Voilà on this machine alone, behind a token, asking no other host for anything."""
+"""Serves the studio as a web page: Voilà on this machine only, with a token, without requests to other hosts."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from pharmdb.errors import ParameterError, RevisionError
 from pharmdb.schema import revisions
 from pharmdb.studio_app import sessions
 from pharmdb.studio_app.catalogue import catalogue, find
-from pharmdb.studio_app.statement_log import Journal
+from pharmdb.studio_app.statement_log import StatementLog
 
 HERE = Path(__file__).parent
 ADDRESS = "127.0.0.1"
 PORT = 5555
-# Seconds after which a kernel whose page was left, or is no longer looked at, is ended.
+# Seconds after which a kernel is ended if its page was closed or is no longer used.
 IDLE = 1800
-# A Unix socket's path holds about a hundred bytes; names below the folder of ours take some seventy of them.
+# A Unix socket's path is limited to about a hundred bytes, of which names inside our folder take about seventy.
 _LONGEST = 20
-# Where Jupyter and IPython look for a folder that they may write into.
+# The environment variables for the folders that Jupyter and IPython write to.
 _WRITTEN = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
 
 
 def policy(port: int) -> str:
-    """The content security policy: what the page may load, run and talk to."""
+    """The content security policy: what the page may load, run and connect to."""
     own = " ".join(f"{scheme}://{host}:{port}" for scheme in ("http", "ws") for host in ("localhost", ADDRESS))
     return "; ".join(
         (
             "default-src 'none'",
-            # Voilà's page has scripts of its own in it, and the widget's code comes as a blob.
+            # Voilà's page has inline scripts, and the widget's code is loaded as a blob.
             "script-src 'self' 'unsafe-inline' blob:",
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' blob: data:",
@@ -60,14 +60,14 @@ def policy(port: int) -> str:
 
 
 class _Refused(RequestHandler):
-    """For a request under another name than this machine's own: DNS rebinding comes so."""
+    """Refuses a request for any host name but this machine's own, against DNS rebinding."""
 
     def prepare(self) -> None:
         self.send_error(403)
 
 
 class Server(Voila):  # type: ignore[misc]
-    """Voilà, which answers to this machine's own names alone, for its static files too."""
+    """Voilà, restricted to this machine's own host names, also for static files."""
 
     def listen(self) -> None:
         elsewhere = HostMatches(rf"(?!(localhost|{ADDRESS.replace('.', '[.]')})$).*")
@@ -77,12 +77,12 @@ class Server(Voila):  # type: ignore[misc]
 
 
 def configuration(token: str, port: int, folder: Path) -> Config:
-    """What makes Voilà safe to serve; `folder` is for the kernels' sockets."""
-    # Sockets that only their owner can open, in place of TCP ports that every user of the machine can connect to.
+    """The settings that make Voilà safe to serve; `folder` is for the kernels' sockets."""
+    # Sockets that only their owner can open, in place of TCP ports open to every user of the machine.
     usable = sys.platform != "win32" and len(str(folder)) <= _LONGEST + len("/pharmdb-12345678")
     headers = {
         "Content-Security-Policy": policy(port),
-        # The first address holds the token.
+        # The first address contains the token.
         "Referrer-Policy": "no-referrer",
         "X-Frame-Options": "DENY",
         "Cross-Origin-Opener-Policy": "same-origin",
@@ -117,41 +117,41 @@ def configuration(token: str, port: int, folder: Path) -> Config:
 def serve(
     notebook: dict[str, Any], *, database_url: str = "", model: str = "User", port: int = PORT, browser: bool = True
 ) -> int:
-    """Serves the studio's notebook, whose parameters are set, until it is interrupted; leaves nothing behind.
+    """Serves the studio's notebook with its parameters set, until it is interrupted; leaves no files behind.
 
-    Raises what `pharmdb.studio` raises with these parameters, and ParameterError for a port that is taken.
+    Raises what `pharmdb.studio` raises with these parameters, and ParameterError if the port is in use.
     """
     _look(database_url, model)
     _refuse_taken(port, database_url)
     token = secrets.token_urlsafe(24)
     with _private_folder() as folder:
-        # Where Voilà looks for the page's template, and where Jupyter and IPython would write into the home.
+        # Voilà finds the page's template here; Jupyter and IPython must not write to the home folder.
         os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("JUPYTER_PATH"))))
         os.environ |= dict.fromkeys(_WRITTEN, str(folder))
-        # The kernel is started in that folder.
+        # Made absolute, because the kernel is started in the temporary folder.
         os.environ["PHARMDB_HOME"] = str(settings.home())
         page = folder / "studio.ipynb"
-        # Jupyter warns of stored outputs that it has not made.
+        # Outputs are removed, because Jupyter warns about stored outputs from elsewhere.
         cells = [cell | ({"outputs": []} if "outputs" in cell else {}) for cell in notebook["cells"]]
         page.write_text(json.dumps(notebook | {"cells": cells}), encoding="utf-8")
         server: Any = Server(config=configuration(token, port, folder))
         server.initialize([str(page)])
-        # The loop runs as soon as the server listens.
+        # This callback runs as soon as the server listens.
         IOLoop.current().add_callback(_announce, f"http://localhost:{port}/?token={token}", browser)
         server.start()
     return 0
 
 
 def _announce(url: str, browser: bool) -> None:
-    print(f"The studio: {url}\nCtrl+C ends it.", flush=True)
+    print(f"The studio: {url}\nPress Ctrl+C to stop it.", flush=True)
     if browser and _has_screen():
         webbrowser.open(url)
 
 
 def _look(database_url: str, model: str) -> None:
-    """Raises where there is no database, or no such model; says it where the schema is not the newest."""
+    """Raises if there is no database or no such model; prints a warning if the schema is not at head."""
     target = targets.target(database_url)
-    with sessions.reading(target, Journal()) as session:
+    with sessions.reading(target, StatementLog()) as session:
         find(catalogue(session), model)
         try:
             revisions.require_head(session.connection, target)
@@ -169,8 +169,8 @@ def _refuse_taken(port: int, database_url: str) -> None:
                 other.bind((ADDRESS, 0))
                 free = other.getsockname()[1]
             raise ParameterError(
-                expected=f"port {port} free to listen at",
-                found=f"{error.strerror}; perhaps another studio listens there",
+                expected=f"port {port} to be free",
+                found=f"{error.strerror}; perhaps another studio is running on it",
                 command=targets.command(targets.target(database_url), f"pharmdb studio --port {free}"),
             ) from None
 
@@ -181,7 +181,7 @@ def _has_screen() -> bool:
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    """A folder that only its owner can open, for sockets and what Jupyter writes; its path is short, if it can be."""
+    """A folder that only its owner can open, for sockets and Jupyter's files; with a short path, if possible."""
     place = tempfile.gettempdir()
     if len(place) > _LONGEST and os.access("/tmp", os.W_OK | os.X_OK):
         place = "/tmp"

@@ -1,4 +1,4 @@
-"""Connections of the studio: watched by the statement log, with values in one form."""
+"""The studio's connections, with a statement log and a fixed text form for values."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 from pharmdb.database import dialect, targets, transactions
-from pharmdb.studio_app.statement_log import Journal, Session
+from pharmdb.studio_app.statement_log import Session, StatementLog
 
 
 @contextmanager
-def reading(target: targets.Target, journal: Journal) -> Iterator[Session]:
-    """A session that can't write, whose texts are always text: bytes that are no UTF-8 are shown as �."""
-    with transactions.reading(target) as connection, journal.watch(connection) as session:
+def reading(target: targets.Target, statement_log: StatementLog) -> Iterator[Session]:
+    """A read-only session, in which text is always decoded: bytes that are not valid UTF-8 are shown as �."""
+    with transactions.reading(target) as connection, statement_log.watch(connection) as session:
         prepare(connection)
         yield session
 
 
 def prepare(connection: Connection) -> None:
-    """Values come as text in one form, whatever the server is set to."""
+    """Fixes the text form of values, whatever the server's settings are."""
     own = dialect.of(connection)
     own.decode_text(connection, lambda data: data.decode("utf-8", "replace"))
     own.set_local(

@@ -1,4 +1,4 @@
-"""Statements of the console on SQLite, which asks for every table, column and function that one touches."""
+"""The console's statements on SQLite, with an authorizer that checks every table, column and function they use."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 
 
 def _authorizer(writes: bool, guarded: set[str]) -> Callable[..., int]:
-    """Asked by SQLite for every table, column and function of a statement: what is not allowed is refused."""
+    """An authorizer, which SQLite asks about every table, column and function that a statement uses."""
 
     def allowed(action: int, first: str | None, second: str | None, *_: Any) -> int:
         if action == sqlite3.SQLITE_READ:
             if (first or "").lower() in rights.SECRET_RELATIONS:
                 return sqlite3.SQLITE_DENY
-            # NULL in place of a secret, however the statement gets at it.
+            # SQLite reads NULL in place of a secret, however the statement refers to it.
             return sqlite3.SQLITE_IGNORE if is_secret(second or "", first or "") else sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION:
             return sqlite3.SQLITE_DENY if rights.HARMFUL.fullmatch(second or "") else sqlite3.SQLITE_OK
@@ -31,7 +31,7 @@ def _authorizer(writes: bool, guarded: set[str]) -> Callable[..., int]:
             return sqlite3.SQLITE_OK if first in rights.PRAGMAS and not assigned else sqlite3.SQLITE_DENY
         if action in _WRITES:
             own = first in bookkeeping.BOOKKEEPING_TABLES or (first or "").startswith("sqlite_")
-            # A row that is inserted would bring its password as text.
+            # An inserted row would contain its password in clear text.
             secret = (action == sqlite3.SQLITE_UPDATE and is_secret(second or "", first or "")) or (
                 action == sqlite3.SQLITE_INSERT and (first or "").lower() in guarded
             )
@@ -42,7 +42,7 @@ def _authorizer(writes: bool, guarded: set[str]) -> Callable[..., int]:
 
 
 def run(driver: sqlite3.Connection, typed: Typed, *, plan: bool, writes: bool, seconds: float) -> Result:
-    """Runs a statement, or with `plan` says how SQLite would. The caller's timer ends it after `seconds`."""
+    """Runs a statement, or with `plan` returns its query plan. The caller's timer cancels it after `seconds`."""
     columns = driver.execute(
         "SELECT s.name, c.name FROM sqlite_schema s, pragma_table_xinfo(s.name) c WHERE s.type = 'table'"
     ).fetchall()
@@ -51,7 +51,7 @@ def run(driver: sqlite3.Connection, typed: Typed, *, plan: bool, writes: bool, s
     try:
         return _result_of(driver, typed.text, plan)
     finally:
-        # Else the end of the transaction would be refused too.
+        # Otherwise ending the transaction would be refused too.
         driver.set_authorizer(None)
 
 

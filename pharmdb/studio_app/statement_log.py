@@ -1,4 +1,4 @@
-"""What was done: each statement with its parameters, rows and milliseconds, and without a secret."""
+"""The log of executed statements with parameters, rows and milliseconds, without secrets."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ LONGEST = 2000
 MASKED = "••••••••"
 # The modular crypt format: argon2, bcrypt, scrypt, PBKDF2, SHA-crypt.
 _HASH = re.compile(r"\$(?:argon2(?:id|i|d)|2[abxy]?|scrypt|pbkdf2[\w-]*|[156y])\$[^\s\"'\\;)}\]]{8,}")
-# A column of this name holds a secret, whatever the table.
+# Columns with such names hold secrets, in every table.
 _SECRET_NAME = re.compile(r"passw|secret|token|api_?key|_hash$|Hash$", re.IGNORECASE)
-# Old rows that an upgrade could not take, passwords and all.
+# Rejected rows of an upgrade, which may contain password hashes.
 _SECRET_COLUMNS = {("upgrade_rejects", "row")}
 
 
 def is_secret(column: str, table: str = "") -> bool:
-    """Whether a column's name, or its table, says that its values are not to be shown."""
+    """Whether a column's values must not be shown, judging by its name and table."""
     return _SECRET_NAME.search(column) is not None or (table.lower(), column.lower()) in _SECRET_COLUMNS
 
 
 def mask_hashes(text: str) -> str:
-    """The text with every password hash in it replaced."""
+    """The text with every password hash masked."""
     return _HASH.sub(MASKED, text) if "$" in text else text
 
 
 def masked(text: str) -> str:
-    """The text without hashes, and without passwords of URLs and settings."""
+    """The text with hashes, and passwords in URLs and settings, masked."""
     return mask_hashes(mask(text))
 
 
 @dataclass
 class Entry:
-    """One statement. `rows` is None where the driver does not say."""
+    """One statement. `rows` is None if the driver does not report it."""
 
     number: int
     at: str
@@ -55,8 +55,8 @@ class Entry:
     error: str = ""
 
 
-class Journal:
-    """The newest 500 statements of one studio; several threads may write to it."""
+class StatementLog:
+    """The latest 500 statements of one studio; thread-safe."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=KEPT)
@@ -85,7 +85,7 @@ class Journal:
 
     @contextmanager
     def watch(self, connection: Connection) -> Iterator[Session]:
-        """Every statement of the connection is written down while the block runs."""
+        """Logs every statement of the connection while the block runs."""
         session = Session(connection, self)
         began: list[float] = []
 
@@ -115,15 +115,15 @@ class Journal:
 
 
 class Session:
-    """A connection whose statements are written down."""
+    """A connection whose statements are logged."""
 
-    def __init__(self, connection: Connection, journal: Journal) -> None:
+    def __init__(self, connection: Connection, statement_log: StatementLog) -> None:
         self.connection = connection
-        self.journal = journal
+        self.statement_log = statement_log
         self.last: Entry | None = None
 
     def rows(self, statement: Any) -> list[Row[Any]]:
-        """All rows of a statement; the journal says how many, and counts the time to fetch them."""
+        """All rows of a statement; the log entry includes their number and the time to fetch them."""
         began = time.perf_counter()
         found = list(self.connection.execute(statement))
         if self.last is not None:
@@ -137,7 +137,7 @@ class Session:
 
 
 def _shown(parameters: Any) -> str:
-    """Names are left out of what a driver calls `param_1`; long values are cut."""
+    """The parameters as text: generated names such as `param_1` are left out, and long values are truncated."""
     if not parameters:
         return ""
     if isinstance(parameters, dict):
@@ -146,6 +146,6 @@ def _shown(parameters: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    # A hash that was cut could pass for something else.
+    # Masked before truncating: a truncated hash would not be recognized.
     text = mask_hashes(repr(value))
     return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"

@@ -1,4 +1,4 @@
-"""A statement of the console, and what it gave."""
+"""A console statement and its result."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ ROWS_SHOWN = 1000
 
 @dataclass(frozen=True)
 class Result:
-    """What a statement gave: at most 1,000 rows, `more` if there were others; `changed` rows where it wrote.
+    """A statement's result: at most 1,000 rows, `more` if there were others; `changed`: rows written, if any.
 
-    `warning` is a sentence where it wrote and the log of saves does not say so.
+    `warning` is a sentence if it wrote, but the log of saves could not be completed.
     """
 
     columns: list[str]
@@ -28,7 +28,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Typed:
-    """A statement of the console, and its first word in capitals."""
+    """A console statement, and its first word in capitals."""
 
     target: targets.Target
     text: str

@@ -1,4 +1,4 @@
-"""The first rows as text and HTML, for where no widget can be shown: the same on every run."""
+"""The first rows as static text and HTML, for places where widgets can't be displayed; the same on every run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def cell_text(kind: str, cell: Cell) -> str:
 
 
 def as_text(caption: str, names: list[str], rows: list[list[str]]) -> str:
-    """The rows in columns, under a caption."""
+    """The rows as aligned text with a caption."""
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     lines = ["  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)) for row in [names, *rows]]
     return "\n".join([caption, "", *(line.rstrip() for line in lines)])
 
 
 def as_html(caption: str, names: list[str], rows: list[list[str]]) -> str:
-    """The rows as a table with a caption."""
+    """The rows as an HTML table with a caption."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join(f"<tr>{''.join(f'<td>{escape(part)}</td>' for part in row)}</tr>" for row in rows)
     caption = f'<caption style="text-align: left">{escape(caption)}</caption>'

@@ -1,4 +1,4 @@
-"""A typed statement in parts, as each database reads it."""
+"""Splits a typed statement into tokens, as each database would."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pharmdb.errors import ParameterError
 
 _START, _PART = r"A-Za-z_\x80-\U0010ffff", r"0-9A-Za-z_\x80-\U0010ffff"
 _REST = rf"(?P<end>;)|(?P<word>[{_START}][{_PART}$]*+)|(?P<number>[0-9]++)|(?P<space>[ \t\n\r\f\v]++)|(?P<other>.)"
-# As each database reads a statement: a quote, a comment or a name that ends elsewhere would hide the rest of it.
+# The rules must be exactly the database's: a quote or comment that ended elsewhere could hide part of the statement.
 _POSTGRESQL = re.compile(
     r"(?P<comment>--[^\n\r]*+)|(?P<nested>/\*)"
     r"|(?P<text>(?P<escaped>[eE]'(?:[^'\\]|''|\\.)*+')|[bBxXnN]?'(?:[^']|'')*+'"
@@ -27,9 +27,9 @@ _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 @dataclass(frozen=True)
 class Token:
-    """A part of a statement: a text, name, word, number, end (`;`) or other, from `start` to `end`.
+    """A token of a statement: a text, name, word, number, end (`;`) or other, from `start` to `end`.
 
-    `name` is what a name or a word names: without its quotes, as the database compares it.
+    `name` is the identifier of a name or word: without quotes, as the database compares it.
     """
 
     kind: str
@@ -40,9 +40,9 @@ class Token:
 
 
 def tokens_of(statement: str, *, sqlite: bool) -> list[Token]:
-    """A statement as the database reads it, without comments and spaces. Raises ParameterError where it is open."""
+    """A statement as tokens, without comments and spaces. Raises ParameterError for an unclosed quote or comment."""
     if "\0" in statement:
-        raise ParameterError(expected="a statement of text", found="a NUL character", note="SELECT char(0)")
+        raise ParameterError(expected="a statement without NUL", found="a NUL character", note="SELECT char(0)")
     found: list[Token] = []
     place = 0
     escaped = False
@@ -59,10 +59,10 @@ def tokens_of(statement: str, *, sqlite: bool) -> list[Token]:
         if kind in ("comment", "space"):
             continue
         if kind == "other" and text in ("'", '"') and not sqlite:
-            raise ParameterError(expected="closed quotes", found="an open one", note="close it")
-        # PostgreSQL goes on with the escapes of E'…' in the text of the next line.
+            raise ParameterError(expected="closed quotes", found="an unclosed quote", note="close it")
+        # PostgreSQL applies the escapes of E'…' also to a continuation of the text on the next line.
         if kind == "text" and escaped and text[0] == "'":
-            raise ParameterError(expected="one text", found="E'…' in several pieces", note="SELECT E'a' || E'b'")
+            raise ParameterError(expected="one text", found="E'…' in several parts", note="SELECT E'a' || E'b'")
         escaped = not sqlite and kind == "text" and match["escaped"] is not None
         found.append(Token(kind, text, _named(kind, text, sqlite), match.start(), place))
     return found
@@ -74,7 +74,7 @@ def _end_of_comment(statement: str, start: int) -> int:
         depth += 1 if mark[0] == "/*" else -1
         if not depth:
             return mark.end()
-    raise ParameterError(expected="a closed comment", found="an open /*", note="SELECT 1 /* a comment */")
+    raise ParameterError(expected="a closed comment", found="an unclosed /*", note="SELECT 1 /* a comment */")
 
 
 def _named(kind: str, text: str, sqlite: bool) -> str:

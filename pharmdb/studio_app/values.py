@@ -1,4 +1,4 @@
-"""Values as text and back: what the page shows and types is text, what the database gets fits its column."""
+"""Converts values to text and back: the page shows and edits text, the database gets values that fit the column."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from datetime import UTC, date, datetime
 from typing import Any
 
-# What a column holds, whatever the database calls its type. "raw" is a type of PostgreSQL that PostgreSQL itself
-# reads from text; "any" is a column of SQLite that takes every value.
+# The kinds of values, independent of the databases' type names. "raw" is any other PostgreSQL type, which PostgreSQL
+# itself parses from text; "any" is an SQLite column that accepts every value.
 KINDS = ("text", "integer", "number", "boolean", "datetime", "date", "enum", "json", "bytes", "raw", "any")
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
@@ -17,15 +17,15 @@ _RANGES = {"smallint": 2**15, "integer": 2**31}
 
 
 class UnfitError(ValueError):
-    """A value that doesn't fit its column; the text is a sentence."""
+    """A value that doesn't fit its column; the message is a sentence."""
 
 
 class OtherValueError(UnfitError):
-    """As UnfitError; the text goes on after "it takes": what fits, and what doesn't."""
+    """An UnfitError whose message completes "it takes …": what fits, and what doesn't."""
 
 
 def kind_of_sqlite(declared: str) -> str:
-    """By SQLite's own rules of affinity, and by the names that other programs declare."""
+    """The kind of an SQLite column, by SQLite's rules for type affinity and by type names common in other programs."""
     name = declared.upper()
     if "BOOL" in name:
         return "boolean"
@@ -39,7 +39,7 @@ def kind_of_sqlite(declared: str) -> str:
 
 
 def kind_of_postgresql(type_: str) -> str:
-    """`type_` as format_type writes it."""
+    """The kind of a PostgreSQL column; `type_` is written as by format_type."""
     name = re.sub(r"\(.*?\)", "", type_)
     if name.endswith("[]"):
         return "raw"
@@ -57,7 +57,7 @@ def kind_of_postgresql(type_: str) -> str:
 
 
 def shown(value: Any, kind: str) -> str | None:
-    """What a driver gave, as the page shows it; None for NULL. The same on both databases."""
+    """A driver's value as the page shows it; None for NULL. The same on both databases."""
     if value is None:
         return None
     if isinstance(value, bytes):
@@ -67,7 +67,7 @@ def shown(value: Any, kind: str) -> str | None:
     if kind == "datetime" and isinstance(value, str):
         return _short_time(value)
     if isinstance(value, float):
-        # As PostgreSQL writes it.
+        # The same form as PostgreSQL's.
         return repr(value).removesuffix(".0") if kind == "number" else repr(value)
     return str(value)
 
@@ -78,16 +78,16 @@ def _short_time(text: str) -> str:
 
 
 def parsed(text: str, kind: str, *, sqlite: bool, type_: str = "", values: tuple[str, ...] = ()) -> Any:
-    """What is typed, as the driver takes it. On PostgreSQL that is text, which the statement casts.
+    """Converts typed text for the driver. On PostgreSQL that is text, which the statement casts.
 
     Raises UnfitError with a sentence that says what fits.
     """
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UnfitError("half of a character can't be stored") from None
+        raise UnfitError("a lone surrogate can't be stored") from None
     if "\0" in text and not sqlite:
-        raise UnfitError("PostgreSQL stores no NUL character")
+        raise UnfitError("PostgreSQL can't store NUL characters")
     if kind in ("text", "raw", "any"):
         return text
     if kind == "bytes":
@@ -110,7 +110,7 @@ def _one_of(text: str, values: tuple[str, ...]) -> str:
 
 def _json(text: str) -> str:
     def refuse(constant: str) -> None:
-        raise UnfitError(f"JSON knows no {constant}")
+        raise UnfitError(f"JSON has no {constant}")
 
     try:
         json.loads(text, parse_constant=refuse)
@@ -136,7 +136,7 @@ def _integer(text: str, type_: str) -> int:
 def _number(text: str, type_: str) -> float | str:
     if not _NUMBER.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
         raise OtherValueError(f"a number, not {_quoted(text)}")
-    # numeric holds more digits than a float.
+    # numeric can have more digits than a float.
     return text if type_.startswith("numeric") else float(text)
 
 
@@ -148,7 +148,7 @@ def _boolean(text: str, type_: str) -> bool:
 
 
 def _datetime(text: str, type_: str) -> str:
-    """A time without a zone is UTC, as all that the page shows."""
+    """A time without a time zone is taken as UTC, like all times on the page."""
     try:
         value = datetime.fromisoformat(text)
         utc = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
@@ -179,12 +179,12 @@ def _quoted(text: str) -> str:
 
 
 def lowered(text: str) -> str:
-    """ASCII letters in lower case: what `contains` ignores, and the same on both databases."""
+    """The text with ASCII letters in lower case, for `contains`; the same on both databases."""
     return re.sub("[A-Z]+", lambda match: match[0].lower(), text)
 
 
 def to_wire(value: Any) -> str | None:
-    """A driver's value as text that keeps its type: a place in an order, for the address of a page."""
+    """A driver's value as text that keeps its type; used for positions in a page's address."""
     if value is None:
         return None
     tag = {int: "i", float: "f", bytes: "b"}.get(type(value), "t")
@@ -192,7 +192,7 @@ def to_wire(value: Any) -> str | None:
 
 
 def from_wire(text: str | None) -> Any:
-    """The inverse of `to_wire`. Raises UnfitError: addresses can be typed."""
+    """The inverse of `to_wire`. Raises UnfitError for malformed text, because addresses can be typed."""
     if text is None:
         return None
     readers: dict[str, Any] = {"i": int, "f": float.fromhex, "b": bytes.fromhex, "t": str}
@@ -200,4 +200,4 @@ def from_wire(text: str | None) -> Any:
     try:
         return readers[tag](rest)
     except (KeyError, ValueError):
-        raise UnfitError("the address names a place that can't be read") from None
+        raise UnfitError("the address contains a position that can't be read") from None

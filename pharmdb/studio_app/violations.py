@@ -1,4 +1,4 @@
-"""Broken rules of the database, in sentences."""
+"""Explains constraint violations in sentences."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pharmdb.studio_app.statement_log import Session, masked
 def problems_of(
     session: Session, table: Table, change: Change, new: dict[str, Any], error: exc.DBAPIError
 ) -> list[Problem]:
-    """One problem for each column that the violation is about."""
+    """One problem for each column that the violation concerns."""
     names, sentence = _explained(session, table, change, new, error)
     changed = [name for name in names if name in new] or names[:1] or [""]
     return [Problem(change.id, name, "violation", masked(sentence)) for name in changed]
 
 
-# The codes of both databases for each kind of violation.
+# Both databases' error codes for each kind of violation.
 _FOREIGN_KEY = ("23503", sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
 _NOT_NULL = ("23502", sqlite3.SQLITE_CONSTRAINT_NOTNULL)
 _UNIQUE = (
@@ -39,11 +39,11 @@ _CHECK = ("23514", sqlite3.SQLITE_CONSTRAINT_CHECK)
 def _explained(
     session: Session, table: Table, change: Change, new: dict[str, Any], error: exc.DBAPIError
 ) -> tuple[list[str], str]:
-    """The columns that a violation is about, and what it says."""
+    """The columns that a violation concerns, and a sentence about it."""
     text = str(error.orig).strip()
     diagnosis = getattr(error.orig, "diag", None)
     code = sqlite_codes.extended(error) or getattr(error.orig, "sqlstate", None)
-    # SQLite has no other place for the rule's name, or its columns, than the end of its own message.
+    # SQLite reports the constraint's name or columns only at the end of its message.
     rule = (diagnosis.constraint_name if diagnosis else text.rpartition("failed: ")[2]) or ""
     if code in _FOREIGN_KEY:
         return _missing_parent(session, table, change, new)
@@ -62,7 +62,7 @@ def _explained(
         docs = "; ".join(f"{name}: {table.columns[name].doc}" for name in names if table.columns[name].doc)
         shown = " ".join(sql.split())
         shown = shown if len(shown) <= 160 else f"{shown[:160]}…"
-        return names, f"this breaks the rule {rule}: {shown}" + (f" ({docs})" if docs else "")
+        return names, f"this violates the constraint {rule}: {shown}" + (f" ({docs})" if docs else "")
     return list(new)[:1], f"the database refuses this: {text.partition(chr(10))[0]}"
 
 

@@ -1,4 +1,4 @@
-"""The studio as a widget: requests of the page come in as messages, and all SQL is made and run here."""
+"""The studio as a widget: the page sends requests as messages, and all SQL is built and run here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from pharmdb.studio_app.bundle import bundle
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
 from pharmdb.studio_app.filters import View
-from pharmdb.studio_app.statement_log import MASKED, Journal, Session, mask_hashes
+from pharmdb.studio_app.statement_log import MASKED, Session, StatementLog, mask_hashes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,21 +46,21 @@ if TYPE_CHECKING:
 STATIC = Path(__file__).parent / "static"
 SNAPSHOT_ROWS = 20
 BROWSING_SECONDS = 60
-# Pieces of an export that may be on their way to the page, and how long to wait until it has taken one.
+# The most unacknowledged pieces of an export, and how many seconds to wait for an acknowledgement.
 WINDOW = 4
 TAKEN_SECONDS = 60
 
 
 def studio(database_url: str = "", *, model: str = "User") -> Studio:
-    """The database to browse and edit, in JupyterLab or as a page: a widget, which shows `model` first.
+    """A widget to browse and edit the database, in JupyterLab or as a web page; it shows `model` first.
 
-    Raises ParameterError for a model or table that is not there, UnavailableError where no database answers.
+    Raises ParameterError for an unknown model or table, UnavailableError if the database does not answer.
     """
     return Studio(targets.target(database_url), model)
 
 
 class Studio(anywidget.AnyWidget):
-    """A view of one database. `outcome` says what was saved with it."""
+    """The studio for one database. `outcome` reports what was saved with it."""
 
     _esm = bundle(STATIC / "studio.js")
     _css = STATIC / "studio.css"
@@ -69,7 +69,7 @@ class Studio(anywidget.AnyWidget):
 
     def __init__(self, target: targets.Target, model: str = "User", *, log: Path | None = None) -> None:
         self.target = target
-        self.journal = Journal()
+        self.statement_log = StatementLog()
         self.unlocked = False
         self.saved = 0
         self._path = log or settings.statement_log()
@@ -89,14 +89,14 @@ class Studio(anywidget.AnyWidget):
         return reports.table([(True, changed, next_)], {"ok": "bool", "changed": "str", "next": "str"})
 
     def _catalogue(self) -> Catalogue:
-        with sessions.reading(self.target, self.journal) as session:
+        with sessions.reading(self.target, self.statement_log) as session:
             return catalogue(session)
 
     # -- messages ------------------------------------------------------------------------------------
 
     def _receive(self, _: Any, message: dict[str, Any], buffers: list[Any]) -> None:
         operation, number = str(message.get("op")), str(message.get("id"))
-        # These must be heard while others work.
+        # Handled at once, even while other requests are running.
         if operation == "ping":
             self._reply(number, {})
         elif operation == "cancel":
@@ -143,7 +143,7 @@ class Studio(anywidget.AnyWidget):
     def answer(
         self, operation: str, message: dict[str, Any], cancel: Cancel | None = None
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """The answer to one request, and what goes with it as bytes. Raises ParameterError for an unknown one."""
+        """The answer to one request, and binary data that belongs to it. Raises ParameterError for an unknown one."""
         answers: dict[str, Callable[[dict[str, Any], Cancel], dict[str, Any]]] = {
             "hello": self._hello,
             "page": self._page,
@@ -154,20 +154,20 @@ class Studio(anywidget.AnyWidget):
             "save": self._save,
             "lock": self._lock,
             "sql": self._sql,
-            "log": self._journal,
+            "log": self._statement_log,
         }
         cancel = cancel or Cancel()
         if operation == "picture":
             return self._picture()
         if operation not in answers:
-            raise ParameterError(expected="a request that is known", found=operation, note="reload the page")
+            raise ParameterError(expected="a known request", found=operation, note="reload the page")
         return answers[operation](message, cancel), []
 
     @contextmanager
     def _reading(self, cancel: Cancel) -> Iterator[Session]:
-        """A reading session that can be cancelled, and is after a minute."""
+        """A read-only session that can be cancelled, and times out after a minute."""
         with (
-            sessions.reading(self.target, self.journal) as session,
+            sessions.reading(self.target, self.statement_log) as session,
             cancel.over(session.connection, BROWSING_SECONDS),
         ):
             yield session
@@ -204,13 +204,13 @@ class Studio(anywidget.AnyWidget):
             return asdict(browsing.count(session, self._table(message), messages.view_of(message)))
 
     def _cell(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        """The whole of a value that was cut."""
+        """The full value of a truncated cell."""
         table = self._table(message)
         found = table.column(str(message["column"]))
         with self._reading(cancel) as session:
             row = rows.read_row(session, table, message["key"])
         if row is None:
-            raise values.UnfitError("somebody else has deleted this row meanwhile")
+            raise values.UnfitError("somebody else has deleted this row in the meantime")
         value = dict(zip(table.columns, row, strict=True))[found.name]
         text = MASKED if found.secret else values.shown(value, found.kind)
         return {"text": None if text is None else mask_hashes(text), "cell": cells.cell(found, value)}
@@ -236,7 +236,7 @@ class Studio(anywidget.AnyWidget):
             self.target,
             self._tables,
             changes,
-            self.journal,
+            self.statement_log,
             unlocked=self.unlocked,
             log=self._path,
             staged=str(message.get("staged") or ""),
@@ -252,7 +252,7 @@ class Studio(anywidget.AnyWidget):
         }
 
     def _lock(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        """Unlocks with the name that the database itself says it has, and locks without one."""
+        """Unlocks with the database's own name, and locks without one."""
         typed = str(message.get("name") or "")
         if not typed:
             self.unlocked = False
@@ -272,11 +272,11 @@ class Studio(anywidget.AnyWidget):
         try:
             seconds = float(message.get("seconds") or 30)
         except ValueError:
-            raise values.UnfitError("the time-out is a number of seconds") from None
+            raise values.UnfitError("the time-out must be a number of seconds") from None
         result = console.run(
             self.target,
             str(message["sql"]),
-            self.journal,
+            self.statement_log,
             cancel=cancel,
             seconds=seconds,
             unlocked=self.unlocked,
@@ -285,9 +285,9 @@ class Studio(anywidget.AnyWidget):
         )
         return asdict(result)
 
-    def _journal(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+    def _statement_log(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         return {
-            "statements": [asdict(entry) for entry in self.journal.since(int(message.get("since") or 0))],
+            "statements": [asdict(entry) for entry in self.statement_log.since(int(message.get("since") or 0))],
             "saves": save_log.saves(self.target, log=self._path),
         }
 
@@ -306,7 +306,7 @@ class Studio(anywidget.AnyWidget):
         return {"text": picture.text}, [picture.png]
 
     def _export(self, number: str, message: dict[str, Any], cancel: Cancel) -> None:
-        """Piece by piece, no faster than the page takes them."""
+        """Sends the export in pieces, no faster than the page receives them."""
         table = self._table(message)
         window = self._windows[number] = threading.Semaphore(WINDOW)
         pieces = exporting.export(
@@ -315,12 +315,12 @@ class Studio(anywidget.AnyWidget):
             messages.view_of(message),
             message["columns"],
             str(message["format"]),
-            self.journal,
+            self.statement_log,
             cancel,
         )
         for piece in pieces:
             if not window.acquire(timeout=TAKEN_SECONDS):
-                cancel("nobody takes the export any more")
+                cancel("the page no longer receives the export")
             cancel.check()
             self._reply(number, {"bytes": len(piece)}, [piece], more=True)
         self._reply(number, {})
@@ -328,9 +328,9 @@ class Studio(anywidget.AnyWidget):
     # -- the snapshot --------------------------------------------------------------------------------
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The widget, and for wherever none can be shown its first rows as text and as HTML."""
+        """The widget, and its first rows as text and HTML for places where widgets can't be displayed."""
         table = self._tables[self.table]
-        with sessions.reading(self.target, self.journal) as session:
+        with sessions.reading(self.target, self.statement_log) as session:
             page = browsing.page(session, table, View(size=SNAPSHOT_ROWS))
             count = browsing.count(session, table, View())
         names = list(table.columns)

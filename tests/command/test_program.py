@@ -199,11 +199,11 @@ def test_a_password_in_an_option_reaches_no_run_file(
     [
         (["1 / 0", OUTCOME], "ZeroDivisionError: division by zero"),
         (["x y", OUTCOME], "SyntaxError: invalid syntax"),
-        (["import sys; sys.exit(0)", OUTCOME], "stopped before its end"),
-        (["import sys; sys.exit()"], "stopped before its end"),
-        (["None"], "stopped before its end"),
+        (["import sys; sys.exit(0)", OUTCOME], "stopped early, without an outcome"),
+        (["import sys; sys.exit()"], "stopped early, without an outcome"),
+        (["None"], "stopped early, without an outcome"),
         (["input('?');", OUTCOME], "EOFError"),
-        ([OUTCOME, "None"], "stopped before its end"),
+        ([OUTCOME, "None"], "stopped early, without an outcome"),
     ],
 )
 def test_a_run_that_did_not_reach_its_end_fails_without_a_traceback(
@@ -214,7 +214,7 @@ def test_a_run_that_did_not_reach_its_end_fails_without_a_traceback(
     printed = capsys.readouterr()
     assert message in printed.err
     assert "Traceback" not in printed.err
-    assert "The run is in" in printed.err
+    assert "Run file: " in printed.err
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_an_error_is_data_too(project: Path, capsys: pytest.CaptureFixture[str])
     assert error["error"]["type"] == "ParameterError"
     assert error["error"]["expected"].startswith("a URL like")
     assert "mysql" in error["error"]["found"]
-    assert error["error"]["command"]
+    assert error["error"]["note"]
     for cell, kind in (("1 / 0", "ZeroDivisionError"), ("None", "Incomplete"), ("exit()", "SystemExit")):
         write(project, "echo", ECHO, cell)
         assert program.main(["echo", "--json"]) == 1
@@ -421,7 +421,7 @@ def test_a_command_that_is_stopped_leaves_nothing_behind(project: Path, number: 
         child.send_signal(number)
         assert child.wait(60) == status
         said = child.stderr.read()
-    assert ("interrupted; what it had begun was rolled back" in said) == (number != signal.SIGKILL)
+    assert ("interrupted; unfinished changes were rolled back" in said) == (number != signal.SIGKILL)
     assert "Traceback" not in said
     assert list((project / "home").iterdir()) == []
     with closing(sqlite3.connect(project / "kept.db")) as connection:

@@ -1,4 +1,4 @@
-"""The benchmarks at a tiny size: every part gives its lines, and the peers do the same work. No clock is judged."""
+"""The benchmarks at a tiny size: every part gives its lines, and the baselines do the same work. No clock is judged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ import sqlalchemy as sa
 from support.postgres import Server
 from support.project import ROOT
 
-from benchmarks import django_peer, framing, ground, inserts, querying, resets, results, scale, scale_picture, timing
+from benchmarks import (
+    django_baseline,
+    framing,
+    ground,
+    inserts,
+    querying,
+    resets,
+    results,
+    scale,
+    scale_picture,
+    timing,
+)
 from benchmarks.__main__ import PARTS, part
 from benchmarks.ground import DIALECTS, Ground
 from pharmdb.database import targets, transactions
@@ -46,8 +57,8 @@ def small(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         # A browser test before may have left an event loop, of which Django takes no calls.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         yield Ground(tmp_path_factory.mktemp("bench"), ATTEMPTS, rounds=1, lent=server)
-        django_peer.models()
-        django_peer.close()
+        django_baseline.models()
+        django_baseline.close()
 
 
 @pytest.fixture(params=DIALECTS)
@@ -63,32 +74,32 @@ def test_a_part_gives_its_lines(small: Ground, name: str) -> None:
     assert len(cells) == len(LINES[name])
     for line, about in zip(cells, LINES[name], strict=True):
         assert re.search(about, line[0]), line
-        # As many peers, times, ratios, targets and judgements.
+        # As many baselines, times, ratios, targets and judgements.
         assert len({cell.count("<br>") for cell in line[2:]}) == 1
 
 
-def test_the_peers_of_the_queries_find_what_pharmdb_finds(small: Ground, kind: str) -> None:
-    peers = list(querying.peers(small.large(kind)))
-    assert len(peers) == (4 if kind == "SQLite" else 3)
+def test_the_clients_of_the_queries_find_what_pharmdb_finds(small: Ground, kind: str) -> None:
+    clients = list(querying.clients(small.large(kind)))
+    assert len(clients) == (4 if kind == "SQLite" else 3)
     with ExitStack() as stack:
-        for peer in peers:
-            peer.read(stack)
+        for client in clients:
+            client.read(stack)
         for query, many in zip(querying.QUERIES, (1, 1, 50, 50), strict=True):
-            found = [getattr(peer, query)() for peer in peers]
+            found = [getattr(client, query)() for client in clients]
             columns = (found[0][0] if many > 1 else found[0])._fields
             ours, *others = (querying.rows(one, columns) for one in found)
             assert len(ours) == many
             assert others == [ours] * len(others), query
 
 
-def test_the_peers_of_the_upsert_count_alike(small: Ground, kind: str) -> None:
+def test_the_clients_of_the_upsert_count_alike(small: Ground, kind: str) -> None:
     url = small.large(kind)
     row = sa.select(ProgressByTag.__table__).where(ProgressByTag.tag == querying.TAG.tag, ProgressByTag.user_id == 1)
-    for peer in querying.peers(url):
+    for client in querying.clients(url):
         before = rows(url, row)[0]
         with ExitStack() as stack:
-            peer.write(stack)()
-        assert rows(url, row) == [(*before[:5], before[5] + 1, before[6], querying.AT)], peer.name
+            client.write(stack)()
+        assert rows(url, row) == [(*before[:5], before[5] + 1, before[6], querying.AT)], client.name
 
 
 def rows(url: str, statement: Any) -> list[tuple[Any, ...]]:
@@ -96,10 +107,10 @@ def rows(url: str, statement: Any) -> list[tuple[Any, ...]]:
         return list(map(tuple, connection.execute(statement)))
 
 
-def test_the_peers_of_the_bulk_insert_write_what_pharmdb_writes(small: Ground, kind: str) -> None:
+def test_the_baselines_of_the_bulk_insert_write_what_pharmdb_writes(small: Ground, kind: str) -> None:
     base, values = inserts.base(small, kind), inserts.values(200)
     works = [inserts.ours(lambda: inserts.stored(values)), inserts.raw(list(inserts.stored(values)))]
-    works += [work for _, work, _ in inserts.peers(kind, values)]
+    works += [work for _, work, _ in inserts.baselines(kind, values)]
     for work in works:
         url = inserts.copied(small, base)
         work(url)
@@ -120,7 +131,7 @@ def test_djangos_reset_leaves_the_seed(small: Ground, kind: str) -> None:
     if kind == "SQLite":
         ground.path(url).touch()
     with resets.django_project(small.folder):
-        alias = django_peer.connect(url)
+        alias = django_baseline.connect(url)
         from django.core.management import call_command
 
         call_command("migrate", interactive=False, verbosity=0, database=alias)
@@ -132,17 +143,17 @@ def test_djangos_reset_leaves_the_seed(small: Ground, kind: str) -> None:
     assert len(seeded) == len(MODELS)
 
 
-def test_every_peer_runs_with_pharmdbs_settings(small: Ground, kind: str) -> None:
+def test_every_baseline_runs_with_pharmdbs_settings(small: Ground, kind: str) -> None:
     url = small.large(kind)
     settings = ground.asked_of_pharmdb(url)
     assert settings.get("foreign_keys", 1) == 1
     assert settings.get("synchronous", 2) == 2
-    with pytest.raises(RuntimeError, match="a peer runs with"):
-        ground.require_same(url, "a peer", lambda statement: "another")
+    with pytest.raises(RuntimeError, match="a baseline runs with"):
+        ground.require_same(url, "a baseline", lambda statement: "another")
     engine = ground.engine(url)
     engine.dispose()
-    django_peer.connect(url)
-    django_peer.close()
+    django_baseline.connect(url)
+    django_baseline.close()
 
 
 def test_a_benchmarks_server_waits_for_the_disk(small: Ground) -> None:
@@ -174,12 +185,12 @@ def test_the_picture_is_drawn_from_the_figures(tmp_path: Path) -> None:
 
 
 def test_a_line_says_medians_quartiles_and_whether_the_target_is_met() -> None:
-    peers = [timing.Peer("a", [2.0], 0.5), timing.Peer("b", [0.5], 1.5), timing.Peer("c", [1.0])]
-    assert timing.line("w", [1.0, 1.0, 1.4], *peers) == (
+    baselines = [timing.Baseline("a", [2.0], 0.5), timing.Baseline("b", [0.5], 1.5), timing.Baseline("c", [1.0])]
+    assert timing.line("w", [1.0, 1.0, 1.4], *baselines) == (
         "| w | 1.00 s (1.00 – 1.20) | a<br>b<br>c | 2.00 s<br>0.50 s<br>1.00 s | 0.50<br>2.00<br>1.00 "
         "| ≤ 0.5<br>≤ 1.5<br>– | met<br>**not met**<br>– |"
     )
-    assert timing.line("w", [2.0], timing.Peer("a", [1.0], least=0.8), rows=100) == (
+    assert timing.line("w", [2.0], timing.Baseline("a", [1.0], least=0.8), rows=100) == (
         "| w | 50.0 rows/s | a | 100 rows/s | 0.50 | ≥ 0.8 | **not met** |"
     )
 

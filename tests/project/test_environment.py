@@ -167,7 +167,7 @@ def test_where_nothing_can_be_installed_the_old_environment_stays_and_make_says_
         (checkout.home / "library-2-py3-none-any.whl").unlink()
     status, output = checkout.reset()
     assert status != 0
-    assert "The one in .venv is as it was and still works, but it is not what requirements.lock asks for." in output
+    assert "The one in .venv is unchanged and still works, but does not match requirements.lock." in output
     assert "library 1" not in output, "an outdated environment is not used without a word"
     assert checkout.answer() == "library 1\n"
     checkout.lock("2")
@@ -196,7 +196,7 @@ def test_a_kill_in_the_middle_leaves_the_old_environment_and_the_next_run_waits_
     checkout.uv(WORKING)
     following = checkout.start()
     assert following.stdout is not None
-    assert following.stdout.readline() == "Another make is making the environment; waiting for it …\n"
+    assert following.stdout.readline() == "Another make is creating the environment; waiting for it …\n"
     assert (checkout.folder / ".venvs" / half).exists(), "the installer may still write there"
     (checkout.home / "go").write_text("go\n")
     output, _ = following.communicate()
@@ -208,7 +208,7 @@ def test_two_at_once_make_one_environment(checkout: Checkout) -> None:
     both = [checkout.start(), checkout.start()]
     outputs = [process.communicate()[0] for process in both]
     assert [output.splitlines()[-1] for output in outputs] == ["library 1", "library 1"], outputs
-    assert "".join(outputs).count("Making the environment") == 1
+    assert "".join(outputs).count("Creating the environment") == 1
 
 
 def test_a_folder_in_place_of_the_link_is_replaced_and_a_moved_checkout_gets_its_own(checkout: Checkout) -> None:
@@ -218,7 +218,7 @@ def test_a_folder_in_place_of_the_link_is_replaced_and_a_moved_checkout_gets_its
     checkout.folder = checkout.folder.rename(checkout.folder.with_name("moved away"))
     status, output = checkout.reset()
     assert (status, output.splitlines()[-1]) == (0, "library 1")
-    assert "Making the environment" in output, "its programs name the folder in which they were"
+    assert "Creating the environment" in output, "its programs name the folder in which they were"
 
 
 def test_uv_is_told_what_pip_is_configured_to_and_what_is_said_to_uv_itself_comes_first() -> None:

@@ -18,7 +18,7 @@ from pharmdb.errors import ParameterError
 from pharmdb.studio_app import browsing, cells, sessions, values
 from pharmdb.studio_app.catalogue import Catalogue, Column, Table, catalogue, find
 from pharmdb.studio_app.filters import Filter, View
-from pharmdb.studio_app.statement_log import Journal, Session
+from pharmdb.studio_app.statement_log import Session, StatementLog
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -49,7 +49,7 @@ def opened(request: pytest.FixtureRequest, databases: Databases) -> Iterator[tup
         marks = ", ".join("?" if sqlite else "%s" for _ in NAMES)
         for row in ROWS:
             connection.exec_driver_sql(f"INSERT INTO odd VALUES ({marks})", tuple(row.values()))
-    with sessions.reading(targets.target(url), Journal()) as session:
+    with sessions.reading(targets.target(url), StatementLog()) as session:
         yield session, catalogue(session)
 
 
@@ -203,7 +203,7 @@ def test_pages_forwards_and_backwards_visit_every_row_once(opened: tuple[Session
         (Filter("flag", "=", "maybe"), "flag takes true or false"),
         (Filter("amount", "in", items=("1", "x")), "amount takes a whole number"),
         (Filter("nowhere", "=", "1"), "odd has no column 'nowhere'"),
-        (Filter("amount", "~", "1"), "a filter is one of"),
+        (Filter("amount", "~", "1"), "a filter must use one of"),
     ],
 )
 def test_a_filter_that_does_not_fit_says_so(opened: tuple[Session, Catalogue], each: Filter, sentence: str) -> None:
@@ -220,7 +220,7 @@ def test_a_place_that_can_not_be_read_says_so(opened: tuple[Session, Catalogue],
 
 
 def test_a_secret_is_masked_and_can_not_be_guessed(seeded: str) -> None:
-    with sessions.reading(targets.target(seeded), Journal()) as session:
+    with sessions.reading(targets.target(seeded), StatementLog()) as session:
         users = catalogue(session)["users"]
         page = browsing.page(session, users, View())
         assert "argon2" not in repr(page)
@@ -240,14 +240,14 @@ def test_a_hash_in_another_column_is_masked_too(seeded: str) -> None:
         connection.exec_driver_sql(
             "INSERT INTO bookmarks (user_id, entity_type, entity_id) SELECT id, 'x', password_hash FROM users"
         )
-    with sessions.reading(target, Journal()) as session:
+    with sessions.reading(target, StatementLog()) as session:
         page = browsing.page(session, catalogue(session)["bookmarks"], View())
     assert len(page.rows) == 2
     assert "argon2" not in repr(page)
 
 
 def test_every_kind_of_column_is_known(seeded: str) -> None:
-    with sessions.reading(targets.target(seeded), Journal()) as session:
+    with sessions.reading(targets.target(seeded), StatementLog()) as session:
         tables = catalogue(session)
     kinds = {(t.name, c.name): c.kind for t in tables.values() for c in t.columns.values()}
     assert kinds["attempts", "answers"] == "json"
@@ -272,19 +272,19 @@ def test_every_kind_of_column_is_known(seeded: str) -> None:
 
 
 def test_a_model_or_a_table_is_found_by_name(seeded: str) -> None:
-    with sessions.reading(targets.target(seeded), Journal()) as session:
+    with sessions.reading(targets.target(seeded), StatementLog()) as session:
         tables = catalogue(session)
     assert find(tables, "ProgressByTag") is find(tables, "progress_by_tag")
     with pytest.raises(ParameterError, match="one of User, UserSettings"):
         find(tables, "Nobody")
 
 
-def test_the_journal_holds_each_statement_with_its_parameters_rows_and_time(seeded: str) -> None:
-    journal = Journal()
-    with sessions.reading(targets.target(seeded), journal) as session:
+def test_the_statement_log_holds_each_statement_with_its_parameters_rows_and_time(seeded: str) -> None:
+    statement_log = StatementLog()
+    with sessions.reading(targets.target(seeded), statement_log) as session:
         table = catalogue(session)["progress_by_tag"]
         browsing.page(session, table, View(filters=(Filter("module", "=", "questions"),)))
-    entry = journal.since(0)[-1]
+    entry = statement_log.since(0)[-1]
     assert "FROM progress_by_tag" in entry.statement
     assert "questions" in entry.parameters
     assert "questions" not in entry.statement, "values are bound"

@@ -53,14 +53,14 @@ A = "export const a = 1;\n"
 IMPORT_A = 'import { a } from "./a.js";\n'
 IMPORT_B = 'import { b } from "./b.js";\n'
 FAULTS: list[tuple[dict[str, str], str]] = [
-    ({"entry": IMPORT_A + "const b = a;\n", "a": A + "let b = 2;\n"}, "entry.js: b is declared in a.js too"),
+    ({"entry": IMPORT_A + "const b = a;\n", "a": A + "let b = 2;\n"}, "entry.js: b is also declared in a.js"),
     ({"entry": IMPORT_A}, "entry.js: there is no a.js"),
     ({}, "entry.js: there is no entry.js"),
     ({"entry": 'import { a, c } from "./a.js";\n', "a": A + "const c = 2;\n"}, "entry.js: a.js does not export c"),
     ({"entry": 'import { a as c } from "./a.js";\n', "a": A}, "entry.js: a.js does not export a as c"),
     (
         {"entry": IMPORT_A, "a": IMPORT_B + A, "b": IMPORT_A + "export const b = 1;\n"},
-        "a.js: a circle of imports: entry.js → a.js → b.js → a.js",
+        "a.js: circular import: entry.js → a.js → b.js → a.js",
     ),
     ({"entry": IMPORT_A, "a": A + "export default { a };\n"}, "a.js: not understood: export default { a };"),
     *(

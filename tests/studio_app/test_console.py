@@ -14,7 +14,7 @@ from pharmdb.errors import ParameterError, PharmdbError, ProtectedError
 from pharmdb.legacy import accounting
 from pharmdb.studio_app import console, rights, save_log
 from pharmdb.studio_app.cancelling import Cancel
-from pharmdb.studio_app.statement_log import MASKED, Journal, mask_hashes
+from pharmdb.studio_app.statement_log import MASKED, StatementLog, mask_hashes
 from pharmdb.studio_app.statements import Result
 
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
@@ -23,7 +23,7 @@ SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <
 class Console:
     def __init__(self, url: str, log: Path) -> None:
         self.target = targets.target(url)
-        self.journal = Journal()
+        self.statement_log = StatementLog()
         self.log = log
 
     def __call__(
@@ -32,7 +32,7 @@ class Console:
         return console.run(
             self.target,
             sql,
-            self.journal,
+            self.statement_log,
             cancel=cancel or Cancel(),
             seconds=seconds,
             unlocked=unlocked,
@@ -288,7 +288,7 @@ def test_a_statement_is_cancelled(run: Console) -> None:
     with pytest.raises(PharmdbError, match="cancelled"):
         run(SLOW, cancel=cancel)
     assert time.monotonic() - began < 10
-    assert run.journal.since(0)[-1].error == "cancelled"
+    assert run.statement_log.since(0)[-1].error == "cancelled"
 
 
 def test_a_statement_times_out(run: Console) -> None:
@@ -317,10 +317,10 @@ def test_unlocked_it_writes_in_one_transaction_and_logs_it(run: Console) -> None
     assert run("SELECT count(*) FROM users WHERE role = 'ADMIN'").rows == [["2"]]
 
 
-def test_the_journal_masks_what_is_secret(run: Console) -> None:
+def test_the_statement_log_masks_what_is_secret(run: Console) -> None:
     bcrypt = "$2b$12$abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     run(f"SELECT '{bcrypt}' AS x, 'postgresql://me:hunter2@host/db' AS y")
-    entry = run.journal.since(0)[-1]
+    entry = run.statement_log.since(0)[-1]
     assert "abcdef" not in entry.statement
     assert "hunter2" not in entry.statement
     assert mask_hashes(f"a {bcrypt} b") == f"a {MASKED} b"

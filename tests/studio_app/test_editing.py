@@ -19,7 +19,7 @@ from pharmdb.studio_app.catalogue import Catalogue, catalogue
 from pharmdb.studio_app.cells import Cell
 from pharmdb.studio_app.changes import Change, Saved
 from pharmdb.studio_app.filters import View
-from pharmdb.studio_app.statement_log import Journal
+from pharmdb.studio_app.statement_log import StatementLog
 
 
 class Editor:
@@ -31,12 +31,12 @@ class Editor:
         self.tables = self._tables()
 
     def _tables(self) -> Catalogue:
-        with sessions.reading(self.target, Journal()) as session:
+        with sessions.reading(self.target, StatementLog()) as session:
             return catalogue(session)
 
     def row(self, table: str, number: int = 0) -> tuple[tuple[str | None, ...], dict[str, Cell]]:
         """Key and cells of a row, as the page has them."""
-        with sessions.reading(self.target, Journal()) as session:
+        with sessions.reading(self.target, StatementLog()) as session:
             row = browsing.page(session, self.tables[table], View()).rows[number]
         return tuple(row.key), dict(zip(self.tables[table].columns, row.cells, strict=True))
 
@@ -46,12 +46,12 @@ class Editor:
 
     def delete(self, table: str, number: int = 0, *, id: int = 1) -> Change:
         key, before = self.row(table, number)
-        with sessions.reading(self.target, Journal()) as session:
+        with sessions.reading(self.target, StatementLog()) as session:
             found = cascading.cascades(session, self.tables, self.tables[table], [key])
         return Change(id, "delete", table, key, before=before, cascade={f"{c.table}.{c.column}": c.rows for c in found})
 
     def save(self, *changes: Change, unlocked: bool = False) -> Saved:
-        return editing.save(self.target, self.tables, changes, Journal(), unlocked=unlocked, log=self.log)
+        return editing.save(self.target, self.tables, changes, StatementLog(), unlocked=unlocked, log=self.log)
 
     def logged(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
@@ -86,7 +86,7 @@ REFUSED = [
     ({"user_id": "99"}, "user_id", "there is no row of users with id = 99"),
     ({"entity_type": "exam"}, "entity_type", "one of question, case, calc"),
     ({"answers": "{"}, "answers", "not JSON"),
-    ({"answers": "[NaN]"}, "answers", "JSON knows no NaN"),
+    ({"answers": "[NaN]"}, "answers", "JSON has no NaN"),
     ({"answers": None}, "answers", "answers can't be empty"),
     ({"score": "high"}, "score", "score takes a number"),
     ({"created_at": "yesterday"}, "created_at", "a time like 2026-01-31 23:59:00"),
@@ -241,7 +241,7 @@ def test_production_is_not_written_unless_unlocked(editor: Editor, monkeypatch: 
 
 def test_tables_of_pharmdb_itself_are_not_edited(editor: Editor) -> None:
     (problem,) = editor.save(Change(1, "insert", "alembic_version", values={"version_num": "x"})).problems
-    assert problem.sentence == "pharmdb keeps this table itself"
+    assert problem.sentence == "pharmdb maintains this table itself"
 
 
 def test_a_save_is_logged_with_who_when_key_before_and_after(editor: Editor) -> None:
@@ -280,9 +280,9 @@ def test_nul_goes_where_it_can(editor: Editor) -> None:
         assert rows(editor, "SELECT entity_id FROM bookmarks") == [("a\0b",)]
         assert editor.row("bookmarks")[1]["entity_id"] == "a\0b"
     else:
-        assert [p.sentence for p in saved.problems] == ["entity_id: PostgreSQL stores no NUL character"]
+        assert [p.sentence for p in saved.problems] == ["entity_id: PostgreSQL can't store NUL characters"]
     half = Change(1, "insert", "bookmarks", values={"user_id": "1", "entity_type": "x", "entity_id": "\ud800"})
-    assert [p.sentence for p in editor.save(half).problems] == ["entity_id: half of a character can't be stored"]
+    assert [p.sentence for p in editor.save(half).problems] == ["entity_id: a lone surrogate can't be stored"]
 
 
 def test_a_save_that_is_committed_is_saved_though_its_log_fails(
@@ -304,7 +304,7 @@ def test_a_save_that_is_committed_is_saved_though_its_log_fails(
 
 
 def staged(editor: Editor, name: str, *changes: Change) -> Saved:
-    return editing.save(editor.target, editor.tables, changes, Journal(), log=editor.log, staged=name)
+    return editing.save(editor.target, editor.tables, changes, StatementLog(), log=editor.log, staged=name)
 
 
 def test_staged_changes_are_saved_once(editor: Editor) -> None:
@@ -334,7 +334,7 @@ def test_a_save_that_did_not_say_how_it_ended_is_not_repeated(editor: Editor) ->
     editing._OUTCOMES.clear()
     lines = editor.log.read_text(encoding="utf-8").split("\n")
     editor.log.write_text(lines[0] + "\n" + lines[1][:40], encoding="utf-8")
-    with pytest.raises(UnavailableError, match="did not say how it ended") as refused:
+    with pytest.raises(UnavailableError, match="whose outcome was not logged") as refused:
         staged(editor, "s1", attempt(1))
     assert "pharmdb studio --model attempts" in refused.value.command
     assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
@@ -358,12 +358,13 @@ def test_an_edit_reaches_exactly_one_row(editor: Editor) -> None:
     for change in (editor.update("kept", a="b", id=2), editor.delete("kept", id=2)):
         (problem,) = editor.save(attempt(1), change).problems
         assert (problem.change, problem.kind) == (2, "gone")
-        assert "reached no row" in problem.sentence
+        assert "affected no row" in problem.sentence
     assert rows(editor, "SELECT count(*) FROM attempts") == [(0,)]
     assert not editor.log.exists()
     if editor.target.is_sqlite:
         assert (
-            editor.tables["loose"].why_read_only == "the table has no primary key without NULL, so a row can't be named"
+            editor.tables["loose"].why_read_only
+            == "the table has no primary key without NULL, so rows can't be identified"
         )
 
 

@@ -17,20 +17,20 @@ from pharmdb.studio_app import exporting, sessions
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Catalogue, catalogue
 from pharmdb.studio_app.filters import Filter, View
-from pharmdb.studio_app.statement_log import MASKED, Journal
+from pharmdb.studio_app.statement_log import MASKED, StatementLog
 
 HOSTILE = ['comma, "quote"', "line\nbreak\r\n", "", "=1+1", "pipe | star * <b>", "été 💊", "NULL", "\\N"]
 
 
 def tables(url: str) -> Catalogue:
-    with sessions.reading(targets.target(url), Journal()) as session:
+    with sessions.reading(targets.target(url), StatementLog()) as session:
         return catalogue(session)
 
 
 def export(url: str, table: str, format: str, view: View | None = None, columns: list[str] | None = None) -> bytes:
     found = tables(url)[table]
     pieces = exporting.export(
-        targets.target(url), found, view or View(), columns or list(found.columns), format, Journal(), Cancel()
+        targets.target(url), found, view or View(), columns or list(found.columns), format, StatementLog(), Cancel()
     )
     return b"".join(pieces)
 
@@ -98,7 +98,7 @@ def test_an_export_comes_in_pieces_and_can_be_stopped(seeded: str) -> None:
     fill(seeded, 20_000)
     cancel = Cancel()
     table = tables(seeded)["attempts"]
-    pieces = exporting.export(targets.target(seeded), table, View(), list(table.columns), "csv", Journal(), cancel)
+    pieces = exporting.export(targets.target(seeded), table, View(), list(table.columns), "csv", StatementLog(), cancel)
     assert len(next(pieces)) < 2 * exporting.PIECE
     cancel()
     with pytest.raises(PharmdbError, match="cancelled"):

@@ -57,7 +57,7 @@ def test_a_table_shows_its_rows_and_what_its_columns_are(tabs: Tabs, seeded: str
     assert "may be NULL" in text
     page.get_by_label("Table", exact=True).select_option("alembic_version")
     ready(page)
-    expect(page.locator("#root")).to_contain_text("Read-only: pharmdb keeps this table itself")
+    expect(page.locator("#root")).to_contain_text("Read-only: pharmdb maintains this table itself")
     assert "argon2" not in page.content()
 
 
@@ -239,7 +239,7 @@ def test_two_editors_see_each_other_and_overwrite_nothing_unseen(tabs: Tabs, see
     ann.bring_to_front()
     edit(ann, 0, "email", "ghost@pharmtrainer.test")
     save(ann)
-    expect(ann.locator(".ph-message")).to_contain_text("somebody else has deleted this row meanwhile")
+    expect(ann.locator(".ph-message")).to_contain_text("somebody else has deleted this row in the meantime")
 
 
 def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seeded: str) -> None:
@@ -270,7 +270,7 @@ def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seede
     assert len(query(seeded, "SELECT id FROM users")) == 4
     execute(seeded, "DELETE FROM progress_by_tag WHERE tag = 'asthma'")
     save(page)
-    expect(page.locator(".ph-message")).to_contain_text("would now reach")
+    expect(page.locator(".ph-message")).to_contain_text("would now affect")
     assert len(query(seeded, "SELECT id FROM users")) == 4
     page.get_by_role("button", name="Discard all").click()
     page.get_by_role("button", name="Discard", exact=True).click()
@@ -383,7 +383,7 @@ def test_columns_are_resized_moved_pinned_and_hidden_by_key(tabs: Tabs, seeded: 
     page.mouse.up()
     assert page.locator("thead th", has_text="email").bounding_box()["width"] == width + 80  # type: ignore[index]
     page.get_by_role("tab", name="Columns").click()
-    page.get_by_role("button", name="Usual layout").click()
+    page.get_by_role("button", name="Reset layout").click()
     page.get_by_role("tab", name="Rows").click()
     assert heads() == ["id", "email", "password_hash", "role", "created_at"]
 
@@ -584,7 +584,7 @@ def test_a_save_whose_answer_is_late_is_made_once(tabs: Tabs, seeded: str) -> No
     page.reload()
     ready(page)
     page.get_by_role("button", name="Save all").click()
-    expect(page.locator(".ph-message")).to_have_text("1 change had been saved before")
+    expect(page.locator(".ph-message")).to_have_text("1 change already saved")
     assert query(seeded, "SELECT count(*) FROM bookmarks") == [(1,)]
 
 

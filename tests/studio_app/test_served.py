@@ -29,7 +29,7 @@ from pharmdb.studio_app import browsing, serving, sessions
 from pharmdb.studio_app.catalogue import catalogue
 from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.serving import HERE
-from pharmdb.studio_app.statement_log import Journal
+from pharmdb.studio_app.statement_log import StatementLog
 
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
 
@@ -181,7 +181,7 @@ def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
     assert column_texts(tabs.open(large, address=address), "id") == column_texts(page, "id")
     page.get_by_role("button", name="First").click()
     ready(page)
-    page.get_by_label("Rows a page").select_option("100")
+    page.get_by_label("Rows per page").select_option("100")
     ready(page)
     page.get_by_role("button", name="Next").click()
     ready(page)
@@ -190,7 +190,7 @@ def test_a_million_rows_page_by_page(tabs: Tabs, large: str) -> None:
 
 def test_no_page_costs_more_for_its_depth(large: str) -> None:
     """Whole pages, with and without an index to serve the order."""
-    with sessions.reading(targets.target(large), Journal()) as session:
+    with sessions.reading(targets.target(large), StatementLog()) as session:
         table = catalogue(session)["attempts"]
 
         def seconds(view: View) -> float:
@@ -331,6 +331,10 @@ def test_the_studio_is_served_whatever_the_temporary_and_the_home_folder_are(
         page = served.get(answer.getheader("Location", "/"), Cookie=cookie) if answer.status == 302 else answer
         assert page.status == 200
         assert "progress_by_tag: 4 rows" in page.read().decode()
+        (kernel,) = served.kernels()
+        (file,) = [Path(word) for word in kernel.cmdline() if word.endswith(".json")]
+        assert json.loads(file.read_text())["transport"] == "ipc", "sockets in a short folder, for its owner alone"
+    assert not file.exists()
     assert [*long.iterdir(), *(tmp_path / "home").iterdir()] == []
 
 

@@ -1,9 +1,9 @@
-// The page's address holds the view, so that it can be bookmarked, sent, and reloaded.
+// The page's address contains the view, so that it can be bookmarked, shared and reloaded.
 
 import { say } from "./messages.js";
 import { emptyQuery } from "./state.js";
 
-const LONGEST_PLACE = 1500; // characters of a place that still go into an address
+const LONGEST_PLACE = 1500; // the most characters of a position that are put in the address
 
 export function readAddress(studio) {
   const address = new URLSearchParams(location.hash.slice(1));

@@ -1,5 +1,5 @@
-// Cells, keys and kinds of columns as the kernel sends them. A cell is its text, null, or an object: `t` the text,
-// `n` its whole length where it was cut off, `m` where it is masked.
+// Cells, keys and kinds of columns as the kernel sends them. A cell is text, null, or an object: `t` is the text, `n`
+// its full length if it was truncated, `m` is set if it is masked.
 
 export const KIND_NAMES = {
   text: "text",

@@ -1,13 +1,13 @@
-// What is staged until it is saved: inserts, updates and deletions, in their order.
+// Staged changes: inserts, updates and deletions, in order, until they are saved.
 
 import { isCut, textOf } from "./cells.js";
 import { keepDraft } from "./drafts.js";
 import { isStaged, originalCell } from "./lines.js";
 
-// The cells of a line by name, as the database holds them.
+// The cells of a line by column name, as they are in the database.
 const beforeOf = (studio, line) => Object.fromEntries(studio.table.columns.map((c, n) => [c.name, line.cells[n]]));
 
-// A new change of the shown table; whoever adds it keeps the draft.
+// Creates a change of the shown table; the caller adds it and saves the draft.
 function addChange(studio, kind, fields) {
   const change = {
     id: studio.nextChange,
@@ -27,7 +27,7 @@ function addChange(studio, kind, fields) {
 
 export const addInsert = (studio, values) => addChange(studio, "insert", { values });
 
-// A line's deletion takes the place of what was staged for it.
+// Stages the deletion of a line, in place of other changes staged for it.
 export function addDeletion(studio, line, cascade) {
   if (line.change) dropChanges(studio, [line.change]);
   return addChange(studio, "delete", { key: line.key, before: beforeOf(studio, line), cascade });
@@ -42,7 +42,7 @@ function changeFor(studio, line) {
   return line.change;
 }
 
-// Stages a cell's new text. `whole` is the whole text of a cell that was cut off.
+// Stages a cell's new text. `whole` is the full text of a truncated cell.
 export function stage(studio, line, column, text, whole = undefined) {
   if (line.change?.kind === "delete") return;
   const original = originalCell(studio, line, column);
@@ -65,7 +65,7 @@ export function stagePassword(studio, line, password) {
   keepDraft(studio);
 }
 
-// An update that changes nothing any more is none.
+// An update that no longer changes anything is removed.
 export function prune(studio, change) {
   if (change.kind === "update" && !Object.keys(change.values).length && change.password === undefined)
     dropChanges(studio, [change]);

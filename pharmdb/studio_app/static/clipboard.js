@@ -1,4 +1,4 @@
-// Copy and paste, in the form that spreadsheets take and give.
+// Copy and paste, in the format of spreadsheets.
 
 import { isCut, textOf } from "./cells.js";
 import { stage } from "./changes.js";
@@ -23,7 +23,7 @@ function copy(studio, event) {
   const cut = cells.flat().filter(isCut).length;
   event.preventDefault();
   event.clipboardData.setData("text/plain", toTSV(cells.map((row) => row.map((cell) => textOf(cell ?? null)))));
-  const warning = cut ? `; ${plural(cut, "long value")} cut off: export them instead` : "";
+  const warning = cut ? `; ${plural(cut, "long value")} truncated: export them instead` : "";
   say(studio, `${plural(cells.flat().length, "cell")} copied${warning}`, cut > 0);
 }
 
@@ -45,7 +45,7 @@ function paste(studio, event) {
     }
   }
   redraw(studio);
-  const warning = outside ? `; ${plural(outside, "value")} did not fit into the table or can't be edited` : "";
+  const warning = outside ? `; ${plural(outside, "value")} outside the table or not editable` : "";
   say(studio, `${plural(staged, "cell")} pasted and staged${warning}`, outside > 0);
 }
 
@@ -57,12 +57,12 @@ function pastedTexts(studio, event) {
   return Array.from({ length: bottom - top + 1 }, () => Array(right - left + 1).fill(texts[0][0]));
 }
 
-// Whether the text was staged; undefined where it has no place.
+// Whether the text was staged; undefined if there is no editable cell for it.
 function pasteInto(studio, line, column, text) {
   if (!column || !line || !column.editable || column.kind === "password" || line.change?.kind === "delete")
     return undefined;
   const now = currentCell(studio, line, column);
-  // A spreadsheet knows no NULL: what was empty in either way stays what it was.
+  // Spreadsheets have no NULL, so an empty text leaves NULL and empty cells unchanged.
   if (text === "" && (now === null || now === "" || now === undefined)) return false;
   stage(studio, line, column, text === "" && column.nullable ? null : text);
   return true;

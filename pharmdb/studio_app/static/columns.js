@@ -1,11 +1,11 @@
-// The panel of a table's columns: what they are, and where they stand.
+// The panel of a table's columns: their properties and layout.
 
 import { KIND_NAMES } from "./cells.js";
 import { button, h, plainTable } from "./dom.js";
 import { layoutOf, moveColumn, orderedColumns, resetLayout, toggleColumn, widen } from "./layout.js";
 import { on } from "./state.js";
 
-const HEAD = ["column", "type", "key", "NULL", "default", "description", "shown", "pinned", "place and width"];
+const HEAD = ["column", "type", "key", "NULL", "default", "description", "shown", "pinned", "position and width"];
 
 export function useColumns(studio) {
   const refresh = () => {
@@ -23,7 +23,7 @@ export function drawColumns(studio) {
   panel.replaceChildren(
     h("p", {}, notesOn(studio.table)),
     plainTable("Columns", HEAD, rows, { caption: `Columns of ${studio.table.name}` }),
-    button("Usual layout", () => resetLayout(studio)),
+    button("Reset layout", () => resetLayout(studio)),
   );
   if (focused)
     [...panel.querySelectorAll("[aria-label]")].find((e) => e.getAttribute("aria-label") === focused)?.focus();
@@ -34,7 +34,7 @@ function notesOn({ model, readOnly, children }) {
   return [
     model && `Model ${model}.`,
     readOnly && `Read-only: ${readOnly}.`,
-    referring.length && `Referred to by ${referring.join(", ")}.`,
+    referring.length && `Referenced by ${referring.join(", ")}.`,
   ]
     .filter(Boolean)
     .join(" ");

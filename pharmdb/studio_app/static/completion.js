@@ -1,4 +1,4 @@
-// Completion of the SQL statement: names of tables and columns, and a few words.
+// Completion of the SQL statement: table and column names, and some keywords.
 
 import { h } from "./dom.js";
 import { idOf } from "./state.js";
@@ -17,7 +17,7 @@ const SQL_WORDS = [
 ];
 const MOST = 12;
 
-// The list for a text area, which still is to be put beside it.
+// Creates the list for a text area; the caller puts it beside the area.
 export function createCompletion(studio, area) {
   const list = h("ul", {
     role: "listbox",
@@ -32,7 +32,7 @@ export function createCompletion(studio, area) {
   return completion;
 }
 
-// Names of tables and columns that begin with the word before the cursor; after `table.` or its alias its columns.
+// Tables and columns that begin with the word before the cursor; after `table.` or an alias, only its columns.
 export function suggest(studio, completion, asked = false) {
   const { area, list } = completion;
   const before = area.value.slice(0, area.selectionStart);
@@ -96,7 +96,7 @@ function complete(completion) {
   closeWords(completion);
 }
 
-// What a key does to the open list; null where it is not meant for it.
+// The action of a key on the open list, or null if the key has none.
 export function completionKey(completion, event) {
   const { list, choice } = completion;
   if (list.hidden) return null;

@@ -1,4 +1,4 @@
-// The panel in which one SQL statement is run.
+// The SQL panel, which runs one statement at a time.
 
 import { closeWords, completionKey, createCompletion, suggest } from "./completion.js";
 import { button, h, plainTable } from "./dom.js";

@@ -1,14 +1,14 @@
-// The control in which a value of each kind is typed, and what does not fit its column.
+// The input control for each kind of value, and the check of what is typed.
 
 import { h } from "./dom.js";
 
-const LONG = 60; // characters of a text from which on it is edited in several lines
+const LONG = 60; // texts with at least this many characters are edited in several lines
 const MULTILINE = new Set(["text", "raw", "any"]);
 
 const isLong = ({ kind }, text) =>
   kind === "json" || (MULTILINE.has(kind) && (text.length > LONG || /[\r\n]/.test(text)));
 
-// The element, a function that reads its value, and whether it has several lines. `typed` takes the text's place.
+// Returns the element, a function that reads its value, and whether it has several lines. `typed` replaces the text.
 export function controlFor(column, id, text, typed) {
   const long = isLong(column, text ?? "");
   if (column.kind === "enum")
@@ -33,12 +33,12 @@ const plainControl = (control, long = false) => ({ control, long, read: () => co
 function timeControl(id, text) {
   const value = text.replace(" ", "T").replace(/(\.\d{3})\d+$/, "$1");
   const control = h("input", { type: "datetime-local", step: "0.001", id, value });
-  // Microseconds are kept, unless the time is changed.
+  // Microseconds are kept unless the time is changed.
   const isSame = () => control.value === value || control.value === shortTime(value);
   return { control, long: false, read: () => (isSame() ? text : control.value.replace("T", " ")) };
 }
 
-// A browser writes a time without its last zeros.
+// Browsers omit trailing zeros of a time.
 function shortTime(value) {
   return value
     .replace(/(\.\d*?)0+$/, "$1")
@@ -46,7 +46,7 @@ function shortTime(value) {
     .replace(/(T\d\d:\d\d):00$/, "$1");
 }
 
-// Why a text is no value of the column; empty where it is one.
+// Why a text is not a valid value of the column; empty if it is valid.
 export function misfit({ kind, name }, text) {
   if (kind === "json") {
     try {
@@ -59,6 +59,6 @@ export function misfit({ kind, name }, text) {
   if (kind === "number" && (text.trim() === "" || Number.isNaN(Number(text)))) return `${name} takes a number`;
   if (kind === "datetime" && !text) return `${name} takes a time`;
   if (kind === "date" && !text) return `${name} takes a date`;
-  if (kind === "password" && text.length < 8) return "a password has at least 8 characters";
+  if (kind === "password" && text.length < 8) return "a password must have at least 8 characters";
   return "";
 }

@@ -1,9 +1,9 @@
-// A question, with one button for each answer and one that closes it.
+// A dialog with one button for each action and one that closes it.
 
 import { button, h } from "./dom.js";
 import { focusCell } from "./selection.js";
 
-// `actions` are pairs of a label and a function, which keeps the dialog open by returning false.
+// `actions` are pairs of a label and a function; the dialog stays open if the function returns false.
 export function ask(studio, title, content, actions) {
   const close = () => {
     dialog.close();

@@ -1,11 +1,11 @@
-// Elements of the page. All text of a database becomes text nodes, never markup.
+// Creates the page's elements. Text from the database becomes text nodes, never markup.
 
 import { asciiLower } from "./text.js";
 
 const FOCUSABLE = new Set(["BUTTON", "INPUT", "SELECT", "TEXTAREA", "A", "SUMMARY"]);
 const PROPERTIES = new Set(["value", "checked", "selected"]);
 
-// An element with attributes, listeners (`onclick`) and children, of which strings become text.
+// Creates an element with attributes, listeners (`onclick`) and children; strings become text nodes.
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -14,7 +14,7 @@ export function h(tag, properties = {}, ...children) {
     else if (PROPERTIES.has(name)) element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  // JupyterLab's one-key commands must not fire from inside.
+  // JupyterLab's single-key shortcuts must not fire inside.
   if (FOCUSABLE.has(element.tagName) || "tabindex" in properties)
     element.setAttribute("data-lm-suppress-shortcuts", "true");
   element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
@@ -24,7 +24,7 @@ export function h(tag, properties = {}, ...children) {
 export const button = (label, onclick, properties = {}) =>
   h("button", { type: "button", onclick, ...properties }, label);
 
-// A plain table that scrolls in a region with a name.
+// A plain table in a named, scrollable region.
 export function plainTable(label, head, rows, { caption = true } = {}) {
   return h(
     "div",
@@ -39,7 +39,7 @@ export function plainTable(label, head, rows, { caption = true } = {}) {
   );
 }
 
-// The parts of a text, each hit of what is searched for in a <mark>.
+// A text split into parts, with each search hit in a <mark>.
 export function marked(text, searched) {
   const wanted = asciiLower(searched);
   const lower = asciiLower(text);

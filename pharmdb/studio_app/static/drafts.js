@@ -1,14 +1,14 @@
-// Staged changes live through a reload of the page, passwords excepted.
+// Keeps staged changes, except passwords, across a reload of the page.
 
 import { isMasked } from "./cells.js";
 
 const draftName = (studio) => `pharmdb-studio-draft:${studio.info.title}`;
 
 export function keepDraft(studio) {
-  if (!studio.info) return; // before the first answer nothing can be staged
+  if (!studio.info) return; // nothing can be staged before the first answer
   const key = draftName(studio);
   const changes = studio.changes.map(({ password, problems, ...change }) => change);
-  // The copy that a duplicated or reloaded page has is the same set, and saved once.
+  // A duplicated or reloaded page has the same set of changes, which is saved only once.
   if (studio.changes.length)
     studio.staged ??= crypto.randomUUID?.() ?? `${studio.view}-${Math.random().toString(36).slice(2)}`;
   if (changes.length) sessionStorage.setItem(key, JSON.stringify({ changes, staged: studio.staged }));
@@ -30,7 +30,7 @@ export function restoreDraft(studio) {
 }
 
 function revived(change) {
-  // What is masked is compared by a digest that the old kernel took with it.
+  // Masked cells can't be compared any more: only the old kernel could compute their digests.
   const before = Object.entries(change.before).filter(([, cell]) => !isMasked(cell));
   return { ...change, problems: [], before: Object.fromEntries(before) };
 }

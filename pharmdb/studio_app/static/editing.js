@@ -1,4 +1,4 @@
-// Which cells can be edited, and what happens to a cell that is.
+// Editing of cells, and which cells can be edited.
 
 import { isCut, isMasked, textOf } from "./cells.js";
 import { stage } from "./changes.js";
@@ -11,7 +11,7 @@ import { fail, say } from "./messages.js";
 import { goTo, selectedRange } from "./selection.js";
 import { canEdit, redraw, whyNot } from "./state.js";
 
-// Edits a cell; `typed` is the key that began it.
+// Edits a cell; `typed` is the key that started the edit.
 export async function edit(studio, { r, c }, typed = null) {
   const line = studio.shownLines[r];
   const column = studio.columns[c];
@@ -28,7 +28,7 @@ export async function edit(studio, { r, c }, typed = null) {
     return;
   }
   if (isMasked(cell) && column.kind !== "password") {
-    say(studio, `a part of ${column.name} is masked: it can't be edited here`, true);
+    say(studio, `part of ${column.name} is masked, so it can't be edited here`, true);
     return;
   }
   let text = textOf(cell ?? null);
@@ -45,11 +45,11 @@ export async function edit(studio, { r, c }, typed = null) {
 
 function refusalOf(studio, line, column) {
   if (!canEdit(studio)) return whyNot(studio);
-  if (line.change?.kind === "delete") return "this row is to be deleted";
+  if (line.change?.kind === "delete") return "this row is staged for deletion";
   return column.editable ? "" : `${column.name} can't be edited here`;
 }
 
-// The text of a cell that was cut off.
+// The full text of a truncated cell.
 export async function wholeText(studio, line, column) {
   return (await request(studio, "cell", { table: studio.table.name, key: line.key, column: column.name })).text;
 }

@@ -1,4 +1,4 @@
-// The export of the view as a file, which the kernel sends in pieces.
+// Exports the view as a file, which the kernel sends in pieces.
 
 import { button, h } from "./dom.js";
 import { request, tell } from "./kernel.js";
@@ -12,9 +12,9 @@ const FILES = {
   markdown: ["md", "text/markdown"],
   parquet: ["parquet", "application/vnd.apache.parquet"],
 };
-const KEPT = 60000; // ms in which the browser may still begin to download
+const KEPT = 60000; // ms for which the browser can still begin the download
 
-// The elements, for a bar.
+// The elements for a toolbar.
 export function buildExport(studio) {
   const id = idOf(studio, "format");
   const formats = h("select", { id });

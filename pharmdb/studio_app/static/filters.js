@@ -1,4 +1,4 @@
-// Filters: a column, a comparison, and what to compare with.
+// Filters: a column, an operator, and the values to compare with.
 
 import { button, h } from "./dom.js";
 import { go } from "./pages.js";
@@ -6,7 +6,7 @@ import { on } from "./state.js";
 import { fromTSV, toTSV } from "./text.js";
 
 const OPERATORS_WITHOUT_VALUE = new Set(["is empty", "is not empty"]);
-// Commas outside of quotes.
+// Commas outside quotes.
 const COMMAS = /\s*,\s*(?=(?:[^"]*"[^"]*")*[^"]*$)/g;
 
 export function buildFilters(studio) {
@@ -30,8 +30,8 @@ function drawFilters(studio, filters = studio.query.filters) {
   const match = h(
     "select",
     { "aria-label": "How filters combine", onchange: (event) => go(studio, { match: event.target.value }) },
-    h("option", { value: "all", selected: all }, "all hold"),
-    h("option", { value: "any", selected: !all }, "one holds"),
+    h("option", { value: "all", selected: all }, "match all"),
+    h("option", { value: "any", selected: !all }, "match any"),
   );
   const boxes = filters.map((filter, n) => drawFilter(studio, filter, n, filters));
   filterBox.replaceChildren(
@@ -92,7 +92,7 @@ function drawFields(studio, name, filter, operator) {
 
 function readFields(fields) {
   const field = (name) => fields.querySelector(`[name=${name}]`);
-  // Values of `in` stand between commas, one that holds a comma in quotes.
+  // Values of `in` are separated by commas; a value with a comma is quoted.
   const items = field("items") ? fromTSV(field("items").value.replace(COMMAS, "\t"))[0] : [];
   return { value: field("value")?.value ?? "", upper: field("upper")?.value ?? "", items };
 }

@@ -1,4 +1,4 @@
-// The grid: a table of cells, drawn anew when what it shows has changed.
+// The grid: a table of cells, redrawn whenever what it shows has changed.
 
 import { isCut, isMasked, textOf } from "./cells.js";
 import { h, marked } from "./dom.js";
@@ -66,7 +66,7 @@ function nameGrid(studio) {
   grid.setAttribute("aria-readonly", String(!canEdit(studio)));
 }
 
-// How far from the left each pinned column stands; null for the others.
+// The distance of each pinned column from the left; null for other columns.
 function pinnedOffsets(studio, widths) {
   const { pinned } = layoutOf(studio);
   let left = MARK_WIDTH;
@@ -78,7 +78,7 @@ function pinnedOffsets(studio, widths) {
   });
 }
 
-// The sign of a line, and its meaning.
+// The symbol of a line, and its meaning.
 function markOf(studio, { change, isNew, id }) {
   if (change?.kind === "delete") return ["✕", "to be deleted"];
   if (isNew) return ["+", "to be added"];

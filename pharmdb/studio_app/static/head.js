@@ -1,4 +1,4 @@
-// The head of the page: the database, its lock, and the choice of a table.
+// The page's header: the database, its lock, and the table selector.
 
 import { h } from "./dom.js";
 import { buildLock } from "./lock.js";

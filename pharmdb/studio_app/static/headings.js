@@ -1,4 +1,4 @@
-// The head of a column: its name and type, and by mouse its order, place and width.
+// Column headings: name and type; the mouse changes sorting, position and width.
 
 import { SHORT_NAMES } from "./cells.js";
 import { h } from "./dom.js";
@@ -40,7 +40,7 @@ export function headCell(studio, column, n, left) {
   return cell;
 }
 
-// The arrow of a sorted column, with its number where there are several, and the same as a word.
+// The arrow of a sorted column (numbered if there are several), and the direction in words.
 function orderOf({ query: { sort } }, column) {
   const at = sort.findIndex(([name]) => name === column.name);
   if (at < 0) return ["", "none"];

@@ -1,4 +1,4 @@
-// A kernel that has died says nothing: the page notices by itself, and keeps what is staged.
+// Detects a dead kernel, which sends no message, and keeps the staged changes.
 
 import { h } from "./dom.js";
 import { keepDraft } from "./drafts.js";
@@ -6,11 +6,11 @@ import { showBusy, tell } from "./kernel.js";
 import { on } from "./state.js";
 import { plural } from "./text.js";
 
-const PING_EVERY = 3000; // ms between two pings, while somebody works with the page
-const SILENCE = 8000; // ms without an answer after which the kernel counts as gone
-const ATTENTIVE = 60000; // ms after the last key or click in which the kernel is still pinged; then it may be culled
+const PING_EVERY = 3000; // ms between two pings, while somebody uses the page
+const SILENCE = 8000; // ms without an answer after which the kernel is considered dead
+const ATTENTIVE = 60000; // ms after the last key or click before pings stop, so that an unused kernel can be culled
 
-// Begins to listen; what is returned ends it.
+// Starts the heartbeat; the returned function stops it.
 export function startHeartbeat(studio) {
   const { root } = studio.ui;
   const heart = { lastHeard: Date.now(), lastInput: Date.now(), lastPing: undefined };
@@ -51,7 +51,7 @@ function fallSilent(studio) {
   studio.silent = true;
   studio.ui.root.dataset.kernel = "silent";
   keepDraft(studio);
-  // A save may still be in the kernel's queue: its answer is awaited for as long as the page is there.
+  // A save may still be in the kernel's queue, so its answer is awaited as long as the page is open.
   for (const [id, waiting] of studio.pending) {
     if (waiting.op === "save") continue;
     studio.pending.delete(id);
@@ -60,14 +60,14 @@ function fallSilent(studio) {
   showBusy(studio);
   studio.overdue = Boolean(studio.saving);
   const unknown = studio.saving
-    ? " It is not known whether the changes were saved: they stay staged, and are not saved twice."
-    : " Nothing more was saved.";
+    ? " It is not known whether the changes were saved: they stay staged, and will not be saved twice."
+    : " Nothing else was saved.";
   const kept = studio.changes.length ? ` ${plural(studio.changes.length, "staged change")} kept in this page.` : "";
   studio.ui.alertBox.replaceChildren(
     h(
       "p",
       {},
-      `The kernel does not answer: it is busy, was ended, or has died.${unknown}${kept} Reload the page, or run the notebook again.`,
+      `The kernel does not answer: it is busy, or has ended.${unknown}${kept} Reload the page, or run the notebook again.`,
     ),
   );
 }

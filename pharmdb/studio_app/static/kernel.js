@@ -1,8 +1,8 @@
-// Requests to the kernel, and its answers.
+// Requests to the kernel and their answers.
 
 import { emit } from "./state.js";
 
-// The promise of an answer; its `id` cancels the request. `onPiece` takes what comes before the answer.
+// Returns a promise of the answer; its `id` cancels the request. `onPiece` receives pieces that come before the answer.
 export function request(studio, op, data = {}, onPiece = null) {
   studio.number += 1;
   const id = `${studio.view}:${studio.number}`;
@@ -21,7 +21,7 @@ export function tell(studio, op, data = {}) {
 }
 
 function send(studio, message) {
-  // Without a connection this throws; the heartbeat then finds the silence, and says so.
+  // Throws without a connection; the heartbeat then reports that the kernel does not answer.
   try {
     studio.model.send(message);
   } catch (error) {
@@ -44,7 +44,7 @@ export function receive(studio, message, buffers) {
   else waiting.resolve({ ...message.result, buffers });
 }
 
-// A save whose answer is overdue does not keep the page waiting.
+// A save whose answer is overdue does not keep the page busy.
 export function showBusy(studio) {
   studio.ui.root.dataset.busy = studio.pending.size && !(studio.silent && studio.saving) ? "1" : "0";
 }

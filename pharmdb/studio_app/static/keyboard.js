@@ -1,4 +1,4 @@
-// The grid by key. Each of the groups answers with the action for a key, if it has one.
+// Keyboard control of the grid. Each function returns the action for a key, if it has one.
 
 import { textOf } from "./cells.js";
 import { stage } from "./changes.js";
@@ -34,7 +34,7 @@ export function listenToKeys(studio) {
 
 const hasControl = (event) => event.ctrlKey || event.metaKey;
 
-// On a column's head.
+// Keys on a column heading.
 function headAction(studio, event) {
   const { r, c } = studio.active;
   if (r !== -1 || c < 0) return null;
@@ -52,7 +52,7 @@ function headAction(studio, event) {
   return null;
 }
 
-// From cell to cell.
+// Keys that move between cells.
 function moveAction(studio, event) {
   const { r, c } = studio.active;
   const lastRow = studio.shownLines.length - 1;
@@ -70,7 +70,7 @@ function moveAction(studio, event) {
   return () => goTo(studio, ...moves[event.key], event.shiftKey);
 }
 
-// For the page and all that is staged.
+// Keys for the page and all staged changes.
 function pageAction(studio, event) {
   const turnTo = async (where) => {
     await turn(studio, where);

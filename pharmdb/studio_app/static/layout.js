@@ -1,4 +1,4 @@
-// Columns of each table: their order and width, which are hidden and which pinned. The browser keeps it.
+// The layout of each table's columns (order, width, hidden, pinned), which the browser stores.
 
 import { emit, on, redraw } from "./state.js";
 
@@ -18,7 +18,7 @@ export function useLayouts(studio) {
   });
 }
 
-// The layout of the shown table, fitted to the columns that it has now.
+// The layout of the shown table, adapted to its present columns.
 export function layoutOf(studio) {
   const names = studio.table.columns.map((c) => c.name);
   const kept = studio.layouts[studio.table.name] ?? {};
@@ -85,7 +85,7 @@ export function moveColumn(studio, column, by) {
   keepLayout(studio);
 }
 
-// Pins or hides a column, or undoes that; one column stays visible.
+// Toggles whether a column is pinned or hidden; at least one column stays visible.
 export function toggleColumn(studio, list, column) {
   const names = layoutOf(studio)[list];
   const at = names.indexOf(column.name);

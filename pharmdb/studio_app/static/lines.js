@@ -1,8 +1,8 @@
-// Lines of the grid: the page's rows with what is staged for them, and the rows that are to be added.
+// Lines of the grid: the page's rows with their staged changes, and new rows.
 
 import { sameKey } from "./cells.js";
 
-// Rows that are to be added come first, then the page's.
+// New rows come first, then the page's rows.
 export function linesOf(studio) {
   const added = studio.changes
     .filter((c) => c.kind === "insert" && c.table === studio.table.name)
@@ -25,7 +25,7 @@ export function originalCell(studio, line, column) {
   return line.isNew ? undefined : line.cells[studio.table.columns.indexOf(column)];
 }
 
-// The cell as it would be saved: staged, or else what the database holds; undefined where its default will be.
+// The cell as it would be saved: staged, or else as in the database; undefined if the default will be used.
 export function currentCell(studio, line, column) {
   if (hasPassword(line, column)) return { t: "••••••••", m: true };
   return hasValue(line, column) ? line.change.values[column.name] : originalCell(studio, line, column);

@@ -1,4 +1,4 @@
-// The lock of production and of writing SQL, which opens by the database's name.
+// The lock of production databases and of SQL that writes; it is opened with the database's name.
 
 import { ask } from "./dialog.js";
 import { button, h } from "./dom.js";
@@ -6,7 +6,7 @@ import { request } from "./kernel.js";
 import { fail, say } from "./messages.js";
 import { idOf, on, redraw } from "./state.js";
 
-// The elements, for a bar.
+// The elements for a toolbar.
 export function buildLock(studio) {
   const lock = { badge: h("span", { class: "ph-badge" }), button: button("Unlock…", () => askLock(studio, lock)) };
   on(studio, "info", () => drawLock(studio, lock));

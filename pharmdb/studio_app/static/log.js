@@ -1,4 +1,4 @@
-// The panel of the statements that were run, and of the saves.
+// The panel of executed statements and of saves.
 
 import { button, h, plainTable } from "./dom.js";
 import { request } from "./kernel.js";
@@ -6,8 +6,8 @@ import { fail } from "./messages.js";
 import { visible } from "./text.js";
 
 const MOST_STATEMENTS = 500;
-const STATEMENT_HEAD = ["at, UTC", "statement", "parameters", "rows", "ms", "error"];
-const SAVE_HEAD = ["at, UTC", "who", "what", "table", "key", "before", "after"];
+const STATEMENT_HEAD = ["time, UTC", "statement", "parameters", "rows", "ms", "error"];
+const SAVE_HEAD = ["time, UTC", "user", "change", "table", "key", "before", "after"];
 
 export async function loadLog(studio) {
   let log;

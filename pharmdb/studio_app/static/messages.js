@@ -1,4 +1,4 @@
-// The line that tells what was done, or why not.
+// The message line, which reports what was done, or why it was not.
 
 export function say(studio, text, isError = false) {
   studio.ui.message.textContent = text;

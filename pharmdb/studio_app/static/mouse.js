@@ -1,4 +1,4 @@
-// The grid by mouse, and what a screen reader does in its place.
+// Mouse control of the grid, and the corresponding events from screen readers.
 
 import { edit } from "./editing.js";
 import { activate, goTo, placeOf, toggleRow } from "./selection.js";
@@ -14,7 +14,7 @@ export function listenToMouse(studio) {
     const at = placeOf(studio, event.target);
     if (at && at.r >= 0) edit(studio, at);
   });
-  // A screen reader moves the focus by itself.
+  // Screen readers move the focus themselves.
   grid.addEventListener("focusin", ({ target: { at } }) => {
     if (at && !isActive(studio, at)) activate(studio, at);
   });

@@ -1,4 +1,4 @@
-// The buttons that turn the pages, and the line that says where the page stands.
+// The paging buttons, and the line that shows the page's position.
 
 import { button, h } from "./dom.js";
 import { turn } from "./pages.js";
@@ -11,7 +11,7 @@ const TURNS = [
   ["last", "Last"],
 ];
 
-// The elements, for a bar.
+// The elements for a toolbar.
 export function buildPager(studio) {
   const buttons = {};
   for (const [where, label] of TURNS) {
@@ -29,7 +29,7 @@ export function buildPager(studio) {
       next: !page?.has_next,
       last: !page?.has_next,
     };
-    // A disabled button would lose the focus of somebody who turns pages by key.
+    // Not `disabled`, because a disabled button would lose the keyboard focus.
     for (const [where] of TURNS) buttons[where].setAttribute("aria-disabled", String(isOff[where]));
   };
   on(studio, "draw", draw);

@@ -1,4 +1,4 @@
-// Which page of which table is shown: going there, loading it, and counting its rows.
+// Navigation: selects the shown page, loads it, and counts the table's rows.
 
 import { readAddress, writeAddress } from "./address.js";
 import { request, tell } from "./kernel.js";
@@ -7,14 +7,14 @@ import { emit, emptyQuery, FIRST_PAGE, redraw } from "./state.js";
 
 const NO_ROWS = { rows: [], has_previous: false, has_next: false };
 
-// The view as the kernel is asked for it.
+// The view, in the form of a request to the kernel.
 export const wanted = (studio) => ({ table: studio.table.name, ...studio.query });
 
 export function goToAddress(studio) {
   return go(studio, readAddress(studio), false);
 }
 
-// Another view: what is given of table, filters, search, sort, size and place. A filter or sort starts at page 1.
+// Shows another view; `change` can set table, filters, search, sort, size and place. New filters or sorts start at page 1.
 export async function go(studio, change, leaveTrail = true) {
   const { table, start, ...query } = change;
   if (table && table !== studio.table?.name) {
@@ -80,7 +80,7 @@ async function recount(studio) {
   emit(studio, "count");
 }
 
-// To the first, previous, next or last page.
+// Goes to the first, previous, next or last page.
 export async function turn(studio, where) {
   const { page, query, count } = studio;
   const rows = page?.rows.length ?? 0;
@@ -99,13 +99,13 @@ export async function turn(studio, where) {
 
 export function sortBy(studio, column, add) {
   if (column.secret) {
-    say(studio, `${column.name} is a secret: it can't be sorted by`, true);
+    say(studio, `${column.name} is a secret, so rows can't be sorted by it`, true);
     return;
   }
   const { sort } = studio.query;
   const now = sort.find(([name]) => name === column.name);
   const others = add ? sort.filter(([name]) => name !== column.name) : [];
-  // Ascending, descending, not at all.
+  // Ascending, descending, then unsorted.
   const next = !now ? [[column.name, false]] : !now[1] ? [[column.name, true]] : [];
   go(studio, { sort: [...others, ...next] });
 }

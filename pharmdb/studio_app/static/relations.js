@@ -1,4 +1,4 @@
-// References between rows: following one, what refers to a row, and the trail of views that leads back.
+// References between rows: following them, listing what refers to a row, and the trail of views that leads back.
 
 import { keyText } from "./cells.js";
 import { button, h } from "./dom.js";
@@ -31,7 +31,7 @@ function goBack(studio, n) {
   go(studio, { table: step.table, ...step.query, place: step.first, direction, start: step.start }, false);
 }
 
-// Leaves the view for the rows of a table in which a column has a value.
+// Shows the rows of a table in which a column has this value.
 async function leaveFor(studio, label, table, column, value) {
   const first = studio.page?.has_previous ? studio.page.first : null;
   studio.trail.push({
@@ -62,7 +62,7 @@ export function buildRelated(studio) {
 export async function showRelated(studio) {
   const line = studio.shownLines[studio.active.r];
   if (!line?.key.length) {
-    say(studio, "choose a row first", true);
+    say(studio, "select a row first", true);
     return;
   }
   let related;
@@ -80,7 +80,7 @@ export async function showRelated(studio) {
   };
   relatedBox.hidden = false;
   relatedBox.replaceChildren(
-    h("p", { class: "ph-title" }, `What refers to ${name}`),
+    h("p", { class: "ph-title" }, `Rows that refer to ${name}`),
     h(
       "ul",
       {},
@@ -89,7 +89,7 @@ export async function showRelated(studio) {
           "li",
           {},
           button(`${r.table} (${r.column}): ${r.count}`, () => leaveFor(studio, name, r.table, r.column, r.value)),
-          h("span", { class: "ph-quiet" }, ` ${CONSEQUENCES[r.on_delete] ?? "forbids its deletion"}`),
+          h("span", { class: "ph-quiet" }, ` ${CONSEQUENCES[r.on_delete] ?? "prevents its deletion"}`),
         ),
       ),
     ),

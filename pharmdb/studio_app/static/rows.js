@@ -44,7 +44,7 @@ async function copiedValues(studio, line) {
   const values = {};
   for (const column of studio.table.columns) {
     const cell = currentCell(studio, line, column);
-    // The key and what the database makes itself are new; a password must be typed.
+    // The key and generated values are assigned anew; a password must be typed.
     if ((column.key && column.default) || !column.editable || isMasked(cell) || cell === undefined) continue;
     values[column.name] = isCut(cell) ? await wholeText(studio, line, column) : textOf(cell);
   }
@@ -95,7 +95,7 @@ function consequences(cascades) {
 
 function consequence({ on_delete, column }) {
   if (on_delete === "CASCADE") return "deleted with it";
-  return on_delete.startsWith("SET") ? `their ${column} is set to ${on_delete.slice(4)}` : "they forbid the deletion";
+  return on_delete.startsWith("SET") ? `their ${column} is set to ${on_delete.slice(4)}` : "they prevent the deletion";
 }
 
 function stageDeletion(studio, rows, cascades) {

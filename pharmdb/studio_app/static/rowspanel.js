@@ -1,4 +1,4 @@
-// The panel of rows: the grid with its bars.
+// The panel of rows: the grid with its toolbars.
 
 import { button, h } from "./dom.js";
 import { buildExport } from "./exporting.js";
@@ -11,9 +11,9 @@ import { addRow, askDelete, duplicateRows } from "./rows.js";
 import { canEdit, idOf, on } from "./state.js";
 
 const KEYS =
-  "Arrows, Home, End, Ctrl+Home, Ctrl+End move; Page Up and Page Down turn the page; with Shift the selection grows, Ctrl+A selects all. " +
+  "Arrow keys, Home, End, Ctrl+Home and Ctrl+End move; Page Up and Page Down change the page; Shift extends the selection; Ctrl+A selects all. " +
   "Enter or F2 edits; typing replaces; Delete sets NULL; Shift+Space selects the row; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves. " +
-  "On a column's head Enter sorts (Shift adds a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it.";
+  "On a column heading, Enter sorts (with Shift by a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it.";
 
 export function buildRows(studio) {
   studio.ui.panels.rows.append(
@@ -84,5 +84,5 @@ function buildSizes(studio) {
   on(studio, "view", () => {
     sizes.value = String(studio.query.size);
   });
-  return [h("label", { for: id }, "Rows a page"), sizes];
+  return [h("label", { for: id }, "Rows per page"), sizes];
 }

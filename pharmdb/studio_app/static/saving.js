@@ -1,4 +1,4 @@
-// Saving what is staged: all of it in one transaction, and the same set only once.
+// Saves all staged changes in one transaction, and the same set only once.
 
 import { keepDraft } from "./drafts.js";
 import { request } from "./kernel.js";
@@ -7,9 +7,9 @@ import { load } from "./pages.js";
 import { redraw } from "./state.js";
 import { plural } from "./text.js";
 
-const DIFFERS = "another form of this change was saved before: look at the row, then undo or save this one";
+const DIFFERS = "this change was already saved with other values: check the row, then undo or save this change";
 
-// What of a change is compared, to know whether it was changed again while it was saved.
+// The parts of a change that tell whether it was edited again during the save.
 const contentOf = ({ kind, values, password }) => JSON.stringify([kind, values, password]);
 
 export async function save(studio) {
@@ -17,7 +17,7 @@ export async function save(studio) {
     say(studio, "nothing is staged");
     return;
   }
-  // Overdue, it can be asked for again: the kernel makes the same save once.
+  // An overdue save can be requested again: the kernel saves the same set only once.
   if (studio.saving && !studio.overdue) return;
   studio.saving = true;
   const changes = studio.changes.map(({ problems, ...change }) => change);
@@ -52,12 +52,12 @@ async function showSaved(studio, outcome, sent) {
   if (studio.page?.first && studio.page.has_previous)
     Object.assign(studio.query, { place: studio.page.first, direction: "from" });
   await load(studio, true);
-  const saved = `${plural(outcome.saved.length, "change")} ${outcome.again ? "had been saved before" : "saved"}`;
+  const saved = `${plural(outcome.saved.length, "change")} ${outcome.again ? "already saved" : "saved"}`;
   const left = studio.changes.length && `${plural(studio.changes.length, "other change")} still staged`;
   say(studio, [saved, outcome.warning, left].filter(Boolean).join(" · "), Boolean(outcome.warning));
 }
 
-// What was staged or changed while the save was under way stays.
+// Changes that were staged or edited during the save are kept.
 function remaining(change, outcome, sent) {
   if (outcome.differing.includes(change.id)) {
     return [{ ...change, problems: [{ change: change.id, column: "", kind: "conflict", sentence: DIFFERS }] }];

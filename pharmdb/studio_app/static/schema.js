@@ -1,4 +1,4 @@
-// The panel with the picture of all tables.
+// The panel with the chart of all tables.
 
 import { h } from "./dom.js";
 import { request } from "./kernel.js";

@@ -1,4 +1,4 @@
-// A dataframe with a search field above it. Its rows are all here, so it needs no kernel once it is shown.
+// A dataframe with a search field. The page has all rows, so no kernel is needed once it is displayed.
 
 import { h, marked } from "./dom.js";
 import { asciiLower } from "./text.js";

@@ -1,10 +1,10 @@
-// The cell with the focus, the range of cells from an anchor to it, and the rows that are selected.
+// The focused cell, the range of cells from an anchor to it, and the selected rows.
 
 import { h } from "./dom.js";
 import { say } from "./messages.js";
 import { redraw } from "./state.js";
 
-// An element of the grid that can have the focus.
+// Creates a focusable element of the grid.
 export function gridCell(studio, tag, r, c, properties, ...children) {
   const cell = h(tag, { tabindex: "-1", "aria-colindex": c + 2, ...properties }, ...children);
   cell.at = { r, c };
@@ -12,7 +12,7 @@ export function gridCell(studio, tag, r, c, properties, ...children) {
   return cell;
 }
 
-// Where an element of the grid stands.
+// The row and column of an element of the grid.
 export function placeOf(studio, element) {
   for (let e = element; e && e !== studio.ui.grid; e = e.parentElement) if (e.at) return e.at;
   return null;
@@ -88,11 +88,11 @@ export function toggleRow(studio, r) {
   redraw(studio);
 }
 
-// The rows that a command is for: those that are selected, or else the one with the focus.
+// The rows that an action applies to: the selected ones, or else the focused one.
 export function chosenLines(studio) {
   const chosen = studio.shownLines.filter((line, r) =>
     studio.selected.size ? studio.selected.has(line.id) : r === studio.active.r,
   );
-  if (!chosen.length) say(studio, "choose a row first", true);
+  if (!chosen.length) say(studio, "select a row first", true);
   return chosen;
 }

@@ -1,4 +1,4 @@
-// The panel of what is staged: each change, what speaks against it, and how to settle that.
+// The panel of staged changes: each change, its problems, and the buttons to resolve them.
 
 import { keyText, textOf } from "./cells.js";
 import { dropChanges, prune } from "./changes.js";
@@ -91,7 +91,7 @@ function drawProblem(studio, change, problem) {
     prune(studio, change);
     redraw(studio);
   };
-  box.append(button(mine === undefined ? "Seen" : "Keep mine", () => settle(true)));
+  box.append(button(mine === undefined ? "Got it" : "Keep mine", () => settle(true)));
   if (mine !== undefined) box.append(button("Take theirs", () => settle(false)));
   return box;
 }

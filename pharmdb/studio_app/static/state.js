@@ -1,11 +1,11 @@
-// The state of one view of the studio, which all modules share, and the events by which they hear of its changes.
-// Modules that change it don't know the ones that draw it:
-//   info    the kernel has said what the database is
+// The state of one view of the studio, which all modules share, and the events that announce its changes, so that
+// modules that change it need not know the ones that draw it:
+//   info    the kernel has described the database
 //   table   another table is shown
 //   view    another table, filter, search, sort or size is shown
-//   layout  columns were moved, hidden, pinned or made wider
-//   count   the number of rows is known, or not any more
-//   draw    the rows, what is staged, or what is selected has changed
+//   layout  columns were moved, hidden, pinned or resized
+//   count   the number of rows has become known or unknown
+//   draw    the rows, staged changes or selection have changed
 //   heard   the kernel has answered
 
 export const FIRST_PAGE = { place: null, direction: "after" };
@@ -18,7 +18,7 @@ export function createStudio(model) {
   return {
     model,
     view: `${Date.now().toString(36)}-${views}`,
-    ui: {}, // the elements that more than one module needs
+    ui: {}, // elements that several modules use
     listeners: {},
     // the kernel
     number: 0, // of the last request
@@ -32,27 +32,27 @@ export function createStudio(model) {
     table: null, // the description of the table
     query: emptyQuery(),
     page: null,
-    start: 1, // the number of the page's first row, where it is known
+    start: 1, // the number of the page's first row, if known
     count: null,
-    loading: null, // the request for the page that is awaited
+    loading: null, // the pending request for a page
     counting: null, // the request for the number of its rows
     columns: [],
     shownLines: [],
     cells: new Map(), // the grid's elements by "row:column"
-    resizing: false, // a column, by mouse
+    resizing: false, // whether the mouse is resizing a column
     hash: null,
     trail: [], // the views from which references were followed
     layouts: {}, // by table: order, hidden, pinned, widths
     // selection
     selected: new Set(), // ids of lines
-    active: { r: 0, c: 0 }, // the cell with the focus; row -1 is the head, column -1 the mark of the row
-    anchor: null, // where a selection of cells began
-    // what is staged
-    changes: [], // in their order
-    staged: null, // the name of what is staged, by which the kernel knows what it has saved
+    active: { r: 0, c: 0 }, // the focused cell; row -1 is the heading, column -1 the row's mark
+    anchor: null, // where the selection of cells began
+    // staged changes
+    changes: [], // in order
+    staged: null, // the name of this set of changes, by which the kernel recognizes a set that it has saved
     nextChange: 1,
     saving: false,
-    overdue: false, // the answer to a save
+    overdue: false, // whether the answer to a save is overdue
     // the log
     statements: [], // newest first
   };
@@ -63,14 +63,14 @@ export function on(studio, event, listener) {
   studio.listeners[event].push(listener);
 }
 
-// Listeners hear in the order in which they were added.
+// Listeners are called in the order in which they were added.
 export function emit(studio, event) {
   for (const listener of studio.listeners[event] ?? []) listener(studio);
 }
 
 export const redraw = (studio) => emit(studio, "draw");
 
-// An id of an element, which no other view on the same page has.
+// An element id that is unique among all views on the page.
 export const idOf = (studio, name) => `ph-${studio.view}-${name}`;
 
 export function canEdit({ table, info }) {

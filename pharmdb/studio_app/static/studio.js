@@ -1,5 +1,5 @@
-// The studio's page: an accessible grid and its panels. It holds no SQL; it asks the kernel, and shows the answers
-// as text nodes only. What is typed is staged here until it is saved, and survives a reload of the page.
+// The studio's page: an accessible grid and its panels. It contains no SQL: it sends requests to the kernel, and shows
+// the answers as text nodes only. Edits are staged here until they are saved, and survive a reload of the page.
 
 import { listenToClipboard } from "./clipboard.js";
 import { useColumns } from "./columns.js";
@@ -73,7 +73,7 @@ function listenToWindow(studio) {
   const onHash = () => {
     if (location.hash !== studio.hash) goToAddress(studio);
   };
-  // Voilà ends the kernel at this event, also when the person then chooses to stay.
+  // Voilà ends the kernel at this event, even if the user then chooses to stay.
   const onLeave = (event) => {
     if (studio.changes.length) {
       event.preventDefault();

@@ -1,4 +1,4 @@
-// The tabs, and the panel that belongs to each.
+// The tabs and their panels.
 
 import { drawColumns } from "./columns.js";
 import { h } from "./dom.js";

@@ -1,8 +1,8 @@
-// Text: what hides in it made visible, its small words, and tab-separated values.
+// Text helpers: visible control characters, plurals, and tab-separated values.
 
 const HIDDEN = /[\p{Cc}\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/gu;
 
-// Characters that would hide, or turn the text around, are shown by name.
+// Invisible characters, and those that change the text's direction, are shown by code.
 export function visible(text) {
   return text
     .replace(/\r\n|[\n\r]/g, "↵")
@@ -16,12 +16,12 @@ function nameOf(character) {
   return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }
 
-// Lower case as the databases compare it: of ASCII letters alone.
+// Lower case as the databases compare it: only ASCII letters.
 export const asciiLower = (text) => text.replace(/[A-Z]/g, (c) => c.toLowerCase());
 
 export const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
-// The rows and cells of a spreadsheet's text, in which quotes hold tabs and ends of lines.
+// Parses a spreadsheet's text into rows and cells; quoted cells can contain tabs and line breaks.
 export function fromTSV(text) {
   const rows = [[""]];
   let quoted = false;

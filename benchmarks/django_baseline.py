@@ -1,4 +1,4 @@
-"""Django in this process: configured once, pointed at one database after the other."""
+"""Django as a baseline: configured once in this process, and connected to one database after another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _configure() -> None:
 
 
 def connect(url: str, *, write: bool = True) -> str:
-    """The alias, for `.using(…)`, of a connection to this database with pharmdb's own settings."""
+    """The alias for `.using(…)` of a connection to this database with pharmdb's own settings."""
     _configure()
     from django.db import connections
 
@@ -36,7 +36,7 @@ def connect(url: str, *, write: bool = True) -> str:
     connection = connections[alias]
     connection.close()
     if alias == "sqlite":
-        # Its documentation advises IMMEDIATE for more than one process, and pharmdb begins so too.
+        # Django's documentation recommends IMMEDIATE for several processes, and pharmdb uses it too.
         mode = "IMMEDIATE" if write else "DEFERRED"
         options = {"init_command": "; ".join(ground.pragmas(url)), "transaction_mode": mode}
         connection.settings_dict.update(NAME=str(ground.path(url)), OPTIONS=options)
@@ -54,7 +54,7 @@ def connect(url: str, *, write: bool = True) -> str:
 
 
 def close() -> None:
-    """Closes what is open: SQLite's file may be replaced, PostgreSQL's database dropped."""
+    """Closes all connections, so that an SQLite file can be replaced or a PostgreSQL database dropped."""
     from django.db import connections
 
     connections.close_all()
