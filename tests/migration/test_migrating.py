@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from support import raw
+from support.processes import pool, warm
 from support.raw import ANN, OWNERS, TABLES, insert
 from support.revisions import differences
 
@@ -423,7 +422,6 @@ _barriers: list[Barrier] = []
 
 def _wait_for_the_others(barrier: Barrier) -> None:
     _barriers.append(barrier)
-    import pharmdb.schema.drift  # noqa: F401  (the imports take longer than the race)
 
 
 def _migrate_with_the_others(url: str) -> int:
@@ -434,11 +432,8 @@ def _migrate_with_the_others(url: str) -> int:
 @pytest.fixture(scope="module")
 def crowd() -> Iterator[Any]:
     """Runs a function in four processes at the same moment."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        PROCESSES, mp_context=context, initializer=_wait_for_the_others, initargs=(context.Barrier(PROCESSES),)
-    ) as pool:
-        yield lambda url: sorted(pool.map(_migrate_with_the_others, [url] * PROCESSES, timeout=120))
+    with pool(PROCESSES, _wait_for_the_others, warm().Barrier(PROCESSES)) as processes:
+        yield lambda url: sorted(processes.map(_migrate_with_the_others, [url] * PROCESSES, timeout=120))
 
 
 def test_of_four_migrations_of_a_fresh_database_at_once_one_does_the_work(crowd: Any, empty: str) -> None:
