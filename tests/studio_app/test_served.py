@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.chrome import READY, Tabs, watched
 from support.databases import Databases
+from support.project import ROOT
 from support.steps import column_texts, filter_by, ready
 
 import pharmdb
@@ -30,7 +31,6 @@ from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.serving import HERE
 from pharmdb.studio_app.statement_log import StatementLog
 
-ROOT = Path(__file__).resolve().parents[2]
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
 
 
