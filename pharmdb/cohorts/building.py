@@ -205,7 +205,7 @@ def _there(connection: Connection, first: int, last: int) -> dict[int, tuple[int
     return {int(email[7:13]): (id_, when) for email, id_, when in rows if email[7:13].isdecimal()}
 
 
-_AS_TEXT = "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24\\:MI\\:SS.US')"
+_AS_TEXT = "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24\\:MI\\:SS.MS\"+00\\:00\"')"
 
 
 def _add(

@@ -11,7 +11,7 @@ from sqlalchemy import CheckConstraint, select, text
 from sqlalchemy.exc import DBAPIError as _DBAPIError
 from sqlalchemy.exc import SAWarning
 
-from pharmdb.database import environments
+from pharmdb.database import environments, time_zone
 from pharmdb.doctor import remedies, results, sampling
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
@@ -261,3 +261,22 @@ def check_journal_mode(context: Context) -> Iterator[Finding]:
         yield Finding(
             "journal mode", results.WARN, f"{mode}: readers and writers wait for each other", "pharmdb migrate"
         )
+
+
+def check_time_zone(context: Context) -> Iterator[Finding]:
+    """Whether a session of any program is in UTC: by the database's setting, and by no role's other one."""
+    if context.is_sqlite:
+        yield Finding("time zone", results.OK, "UTC, in every time")
+        return
+    settings = time_zone.settings(context.connection)
+    wrong = [each for each in settings if not time_zone.is_utc(each.zone)]
+    session = str(context.connection.exec_driver_sql("SHOW timezone").scalar_one())
+    if not wrong and time_zone.is_utc(session):
+        yield Finding("time zone", results.OK, "UTC for every session")
+        return
+    found = [f"role {each.role}: {each.zone}" if each.role else f"database: {each.zone or 'not set'}" for each in wrong]
+    if not time_zone.is_utc(session):
+        # pharmdb asks for UTC itself: a pool in between gives sessions of before.
+        found.append(f"this session: {session}")
+    statement = "; ".join(each.statement for each in wrong or settings[:1])
+    yield Finding("time zone", results.WARN, "; ".join(found), remedies.sql_command(context.target, statement))

@@ -37,8 +37,18 @@ def shown(total: int) -> str:
 _PARTS = re.compile(r"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d)?)?")
 
 
-def microseconds(value: Any) -> int:
-    """Of an old time, since 1970."""
+# From 1970 to 2000, from where a half is rounded away, and to the last millisecond of the year 9999.
+_MIDDLE, _LATEST = 946_684_800_000, 253_402_300_799_999
+
+
+def rounded(value: Any) -> int:
+    """The microseconds of an old time since 1970, to the nearest millisecond."""
+    since = _microseconds(value) - _MIDDLE * 1000
+    away = (abs(since) + 500) // 1000
+    return min(_MIDDLE + (away if since >= 0 else -away), _LATEST) * 1000
+
+
+def _microseconds(value: Any) -> int:
     if isinstance(value, int):
         return value * 1000
     if isinstance(value, float):
@@ -63,7 +73,7 @@ def _real(value: float) -> float:
     return value + 0.0  # SQLite has no -0.0
 
 
-_OLD: dict[str, Callable[[Any], Any]] = {"time": microseconds, "document": _document, "real": _real, "boolean": int}
+_OLD: dict[str, Callable[[Any], Any]] = {"time": rounded, "document": _document, "real": _real, "boolean": int}
 
 
 def of_old_rows(table: OldTable) -> Callable[[Row], tuple[Any, ...]]:
@@ -90,7 +100,7 @@ def of_target(connection: Connection, table: OldTable) -> int:
     columns = []
     for column, kind in zip(table.columns, table.kinds, strict=True):
         if kind == "time" and sqlite:
-            columns.append(f"strftime('%s', substr({column}, 1, 19)) * 1000000 + substr({column}, 21)")
+            columns.append(f"strftime('%s', substr({column}, 1, 19)) * 1000000 + substr({column}, 21, 3) * 1000")
         elif kind == "time":
             columns.append(f"(EXTRACT(EPOCH FROM {column}) * 1000000)::bigint")
         elif kind == "document" and not sqlite:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect
 
+from pharmdb.database import ids
 from pharmdb.errors import RevisionError
 from pharmdb.models import MODELS, Base, DatasetOverride, User
 from pharmdb.schema import prisma_names
@@ -93,11 +94,13 @@ TABLES = tuple(
 
 @dataclass(frozen=True)
 class Recognition:
-    """The stage (1 to 4), the columns that each table has, and what a person should know: (what, found)."""
+    """The stage (1 to 4), the columns that each table has, what a person should know: (what, found), and how far the
+    ids of each table have gone; a row that had the last one may be gone."""
 
     stage: int
     columns: dict[str, tuple[str, ...]]
     notes: tuple[tuple[str, str], ...]
+    reached: dict[str, int]
 
     def has(self, table: OldTable) -> bool:
         return table.name in self.columns
@@ -144,7 +147,11 @@ def recognize(connection: Connection, source: str) -> Recognition:
     for name in sorted(set(tables) - {t.name for t in TABLES} - {MIGRATIONS_TABLE}):
         notes.append(("unknown table", f"{name}: only the backup keeps it"))
     known = {t.name: tuple(n for n in t.names if n in columns[t.name]) for t in TABLES if t.name in columns}
-    return Recognition(stage, known, (("stage", str(stage)), *notes))
+    reached = ids.reached(connection, known)
+    for name in [name for name, last in reached.items() if last > ids.LARGEST]:
+        found = f"{name} has come to {reached.pop(name)}, too far to go on; new ids follow the largest that is kept"
+        notes.append(("ids", found))
+    return Recognition(stage, known, (("stage", str(stage)), *notes), reached)
 
 
 def _unknown(source: str, found: str) -> RevisionError:

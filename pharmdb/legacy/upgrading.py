@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, inspect, select
 
 from pharmdb import reports
 from pharmdb.backups import manifests, taking
-from pharmdb.database import environments, locks, servers, targets, transactions
+from pharmdb.database import environments, ids, locks, servers, targets, transactions
 from pharmdb.doctor import checking, results
 from pharmdb.errors import ProtectedError
 from pharmdb.legacy import checksums, sources, stages
@@ -179,7 +177,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             _empty(writer)
             account = Account(reader, place, recognition, to_postgresql=not target.is_sqlite, writer=writer)
             account.run()
-            seeded = _finish(writer, target, account, seed, hashes, (str(old), recognition.stage))
+            seeded = _finish(writer, target, account, seed, hashes, (str(old), recognition.stage), recognition.reached)
             report = UpgradeReport(
                 str(old),
                 str(target),
@@ -203,49 +201,19 @@ def _finish(
     seed: seeding.Seed,
     hashes: Any,
     source: tuple[str, int],
+    reached: dict[str, int],
 ) -> seeding.SeedReport | None:
     """What comes after the copy: settings for everybody, sequences, the default accounts, the record."""
-    with _ids_after(writer, account.counts):
-        lacking = select(User.id).where(~select(UserSettings.id).where(UserSettings.user_id == User.id).exists())
-        users = lacking.where(User.email != _HELD).order_by(User.id)
-        writer.execute(UserSettings.__table__.insert().from_select(["user_id"], users))  # type: ignore[attr-defined]
-        production = environments.environment(writer) == "production"
-        seeded = None if production else seeding.apply(writer, target, seed, hashes, mark=False)
+    # A rejected row's id is used by no other, nor that of a row which the source once had.
+    ids.keep_above(
+        writer, {count.table.table: max(count.largest_id, reached.get(count.table.name, 0)) for count in account.counts}
+    )
+    lacking = select(User.id).where(~select(UserSettings.id).where(UserSettings.user_id == User.id).exists())
+    writer.execute(UserSettings.__table__.insert().from_select(["user_id"], lacking.order_by(User.id)))  # type: ignore[attr-defined]
+    production = environments.environment(writer) == "production"
+    seeded = None if production else seeding.apply(writer, target, seed, hashes, mark=False)
     writer.execute(_upgrades.insert().values(source=source[0], stage=source[1], digest=account.digest))
     return seeded
-
-
-_HELD = f"held.{uuid4().hex}@pharmdb.invalid"
-# Rows that hold an id for a moment, in the tables that get more rows than the source has.
-_HOLDERS = {
-    "users": f"INSERT INTO users (id, email, password_hash) SELECT {{id}}, '{_HELD}', '!'",
-    "user_settings": "INSERT INTO user_settings (id, user_id) SELECT {id}, -1",
-    "progress_by_tag": "INSERT INTO progress_by_tag (id, user_id, module, course_block, tag) "
-    "SELECT {id}, -1, '', '', ''",
-}
-
-
-@contextmanager
-def _ids_after(writer: Connection, counts: tuple[Count, ...]) -> Iterator[None]:
-    """New rows get ids after the largest of the source, so that none has the id of a rejected one.
-
-    PostgreSQL has sequences for that; SQLite goes by the largest id that is there.
-    """
-    held = []
-    for table, largest in ((count.table.table, count.largest_id) for count in counts):
-        if writer.dialect.name == "postgresql":
-            if largest > 0:
-                # Unlike setval it is undone with the transaction.
-                sequence = f"SELECT pg_get_serial_sequence('{table}', 'id')"
-                name = writer.exec_driver_sql(sequence).scalar_one()
-                writer.exec_driver_sql(f"ALTER SEQUENCE {name} RESTART WITH {largest + 1}")
-        elif table in _HOLDERS and largest > 0:
-            free = f" WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE id = {largest})"
-            if writer.exec_driver_sql(_HOLDERS[table].format(id=largest) + free).rowcount:
-                held.append((table, largest))
-    yield
-    for table, largest in held:
-        writer.exec_driver_sql(f"DELETE FROM {table} WHERE id = {largest}")
 
 
 # -- the target -------------------------------------------------------------------------------------

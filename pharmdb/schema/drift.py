@@ -124,10 +124,19 @@ def _checks(connection: Connection) -> list[Difference]:
             if _rule(want, connection.dialect) != _rule(have, connection.dialect):
                 found.append(("check", table.name, name, want, have))
         if connection.dialect.name == "sqlite":
-            strict = inspector.get_table_options(table.name).get("sqlite_strict", False)
-            if not strict:
-                found.append(("option", table.name, "STRICT", "STRICT", NONE))
+            options = inspector.get_table_options(table.name)
+            # SQLAlchemy reads STRICT, and nothing of AUTOINCREMENT.
+            words = {"STRICT": options.get("sqlite_strict", False), "AUTOINCREMENT": _counts_on(connection, table.name)}
+            found += [("option", table.name, word, word, NONE) for word, there in words.items() if not there]
     return found
+
+
+def _counts_on(connection: Connection, table: str) -> bool:
+    """Whether SQLite gives no id of this table twice; it keeps the CREATE TABLE as it was written."""
+    sql = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+    # Neither a comment nor a literal nor a name counts.
+    plain = re.sub(r"--[^\n]*|/\*.*?\*/|'[^']*'|\"[^\"]*\"", " ", sql.scalar_one(), flags=re.DOTALL)
+    return re.search(r"\bPRIMARY\s+KEY\s+(ASC\s+)?AUTOINCREMENT\b", plain, re.IGNORECASE) is not None
 
 
 def active_checks(table: Table, connection: Connection) -> list[CheckConstraint]:

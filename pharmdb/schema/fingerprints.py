@@ -72,8 +72,8 @@ def fingerprint(
 ) -> str:
     """The SHA-256 of the content as 64 hex digits.
 
-    Tables come in the order of the models, rows by natural key in byte order, each as one line of JSON with UTC
-    times in ISO 8601. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases seeded
+    Tables come in the order of the models, rows by natural key in byte order, each as one line of JSON with times as
+    YYYY-MM-DDTHH:MM:SS.mmmZ. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases seeded
     from the same files then have the same fingerprint. `users`, a condition on users, leaves out all that belongs to
     others. Rows are streamed; memory does not grow with them.
     """
@@ -131,8 +131,8 @@ def _as_text(connection: Connection, column: InstrumentedAttribute[Any]) -> Any:
         return cast(column, Text)
     if isinstance(column.type, UTCDateTime):
         if connection.dialect.name == "sqlite":
-            return func.replace(cast(column, Text), " ", "T") + "Z"
-        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"', type_=Text)
+            return func.replace(cast(column, Text), "+00:00", "Z")
+        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"', type_=Text)
     return column
 
 

@@ -7,6 +7,8 @@ import re
 from datetime import UTC, date, datetime
 from typing import Any
 
+from pharmdb.types import time_text
+
 # What a column holds, whatever the database calls its type. "raw" is a type of PostgreSQL that PostgreSQL itself
 # reads from text; "any" is a column of SQLite that takes every value.
 KINDS = ("text", "integer", "number", "boolean", "datetime", "date", "enum", "json", "bytes", "raw", "any")
@@ -69,7 +71,8 @@ def shown(value: Any, kind: str) -> str | None:
 
 
 def _short_time(text: str) -> str:
-    text = text.removesuffix("+00")
+    """2026-01-31 23:59:00.5, of PostgreSQL's text and of ours on SQLite."""
+    text = text.replace("T", " ", 1).removesuffix("+00:00").removesuffix("+00")
     return text.rstrip("0").removesuffix(".") if "." in text else text
 
 
@@ -144,12 +147,14 @@ def _boolean(text: str, type_: str) -> bool:
 
 
 def _datetime(text: str, type_: str) -> str:
-    """A time without a zone is UTC, as all that the page shows."""
+    """A time without a zone is UTC, as all that the page shows. Ours have milliseconds, and SQLite has no others."""
     try:
         value = datetime.fromisoformat(text)
         utc = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise UnfitError(f"a time like 2026-01-31 23:59:00, not {_quoted(text)}") from None
+    if not type_.startswith("timestamp") or type_ == "timestamp(3) with time zone":
+        return time_text(utc)
     plain = utc.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
     return f"{plain}+00" if type_.endswith("with time zone") else plain
 
