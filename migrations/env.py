@@ -10,7 +10,7 @@ from alembic import context
 from sqlalchemy import JSON, Connection, TypeDecorator
 
 from pharmdb.database import environments, targets, time_zone, transactions
-from pharmdb.schema import revisions
+from pharmdb.schema import rebuilding, revisions
 from pharmdb.schema.drift import COMPARISON
 from pharmdb.types import SQLITE_NOW, UTCDateTime, utcnow
 
@@ -55,7 +55,7 @@ def migrate(connection: Connection) -> None:
         include_object=include_object,
         **COMPARISON,
     )
-    with context.begin_transaction():
+    with context.begin_transaction(), rebuilding.counting_on(connection):
         context.run_migrations()
 
 

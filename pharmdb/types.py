@@ -46,7 +46,7 @@ def milliseconds(value: datetime) -> datetime:
     if not rest:
         return utc
     down = utc.replace(microsecond=utc.microsecond - rest)
-    if rest < 500 or rest == 500 and utc < _MIDDLE or down == _LATEST:
+    if rest < 500 or (rest == 500 and utc < _MIDDLE) or down == _LATEST:
         return down
     return down + timedelta(milliseconds=1)
 

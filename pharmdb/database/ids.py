@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, text
@@ -15,9 +16,10 @@ def reached(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
     if connection.dialect.name == "sqlite":
         if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").first():
             return {}
-        there = dict(connection.exec_driver_sql("SELECT name, max(seq) FROM sqlite_sequence GROUP BY name").tuples())
+        wanted = set(tables)
+        rows = connection.exec_driver_sql("SELECT name, max(seq) FROM sqlite_sequence GROUP BY name")
         # Anybody may write into that table.
-        return {table: there[table] for table in tables if isinstance(there.get(table), int)}
+        return {name: last for name, last in rows if name in wanted and isinstance(last, int)}
     quote = connection.dialect.identifier_preparer.quote_identifier
     last = ((table, connection.scalar(_LAST, {"name": quote(table)})) for table in tables)
     return {table: value for table, value in last if value is not None}
@@ -47,3 +49,11 @@ def keep_above(connection: Connection, marks: Mapping[str, int]) -> None:
         sequence = connection.scalar(text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": table})
         # Unlike setval it is undone with the transaction.
         connection.exec_driver_sql(f"ALTER SEQUENCE {sequence} RESTART WITH {mark + 1}")
+
+
+def never_repeat(connection: Connection, table: str) -> bool:
+    """Whether SQLite counts the ids of this table on; SQLAlchemy doesn't tell, but the CREATE TABLE does."""
+    sql = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+    # Neither a comment nor a literal nor a name counts.
+    plain = re.sub(r"--[^\n]*|/\*.*?\*/|'[^']*'|\"[^\"]*\"", " ", sql.scalar() or "", flags=re.DOTALL)
+    return re.search(r"\bPRIMARY\s+KEY\s+(ASC\s+)?AUTOINCREMENT\b", plain, re.IGNORECASE) is not None

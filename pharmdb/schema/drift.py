@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, ClauseElement, Connection, Dialect, ForeignKeyConstraint, Table, inspect
 from sqlalchemy.types import TypeEngine
 
+from pharmdb.database import ids
 from pharmdb.models import MODELS, Base
 from pharmdb.schema.bookkeeping import BOOKKEEPING_TABLES
 from pharmdb.types import utcnow
@@ -126,17 +127,12 @@ def _checks(connection: Connection) -> list[Difference]:
         if connection.dialect.name == "sqlite":
             options = inspector.get_table_options(table.name)
             # SQLAlchemy reads STRICT, and nothing of AUTOINCREMENT.
-            words = {"STRICT": options.get("sqlite_strict", False), "AUTOINCREMENT": _counts_on(connection, table.name)}
+            words = {
+                "STRICT": options.get("sqlite_strict", False),
+                "AUTOINCREMENT": ids.never_repeat(connection, table.name),
+            }
             found += [("option", table.name, word, word, NONE) for word, there in words.items() if not there]
     return found
-
-
-def _counts_on(connection: Connection, table: str) -> bool:
-    """Whether SQLite gives no id of this table twice; it keeps the CREATE TABLE as it was written."""
-    sql = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
-    # Neither a comment nor a literal nor a name counts.
-    plain = re.sub(r"--[^\n]*|/\*.*?\*/|'[^']*'|\"[^\"]*\"", " ", sql.scalar_one(), flags=re.DOTALL)
-    return re.search(r"\bPRIMARY\s+KEY\s+(ASC\s+)?AUTOINCREMENT\b", plain, re.IGNORECASE) is not None
 
 
 def active_checks(table: Table, connection: Connection) -> list[CheckConstraint]:

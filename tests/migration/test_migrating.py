@@ -114,8 +114,8 @@ def test_rows_written_at_head_come_through_step_by_step_down_and_up_again(databa
 def test_rows_written_at_any_revision_come_to_head_whole(databases: Any, dialect: str, start: str) -> None:
     url = at(databases.empty(dialect), start)
     with raw.session(url) as session:
-        session.execute(insert("users", id="4242", email="'far@example.test'"))
-        session.execute(insert("attempts", id="98765", user_id="4242"))
+        raw.put(session, "users", id="4242", email="'far@example.test'")
+        raw.put(session, "attempts", id="98765", user_id="4242")
     before = rows(url)
     report = pharmdb.migrate(url)
     assert (report.before, report.after, report.rejects) == (start, HEAD, ())
