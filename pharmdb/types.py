@@ -69,7 +69,8 @@ class UTCDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "sqlite":
             return dialect.type_descriptor(TEXT())
-        return dialect.type_descriptor(POSTGRESQL_TIMESTAMP(timezone=True, precision=3))
+        # As it is: the dialect's descriptor would be a type without its digits.
+        return POSTGRESQL_TIMESTAMP(timezone=True, precision=3)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None:

@@ -161,14 +161,15 @@ def rows(connection: Any, table: str) -> list[tuple[Any, ...]]:
     """All rows of a table, in one order, whichever it has in the file; times in one form, whatever the revision."""
     found = connection.execute(f"SELECT * FROM {table}").fetchall()
     if isinstance(connection, sqlite3.Connection):
-        found = [tuple(map(_renewed, row)) for row in found]
+        found = [tuple(map(renewed, row)) for row in found]
     if table == "attempts" and isinstance(connection, sqlite3.Connection):
         # Before the hardening SQLite kept a document that is a number as a number: 42, not '42'.
         found = [tuple(str(v) if n in (4, 6) and v is not None else v for n, v in enumerate(row)) for row in found]
     return sorted(found, key=repr)
 
 
-def _renewed(value: Any) -> Any:
+def renewed(value: Any) -> Any:
+    """A value of SQLite; a time that an older revision stored as it is stored now."""
     old = re.fullmatch(r"(\d{4}-\d\d-\d\d) ([\d:.]{12})000", value) if isinstance(value, str) else None
     return f"{old[1]}T{old[2]}+00:00" if old else value
 
