@@ -146,11 +146,13 @@ def test_migrating_what_is_at_head_changes_nothing(migrated: str) -> None:
     assert raw.everything(migrated) == before
 
 
-def test_a_batch_that_rebuilds_users_keeps_the_children_the_checks_and_strict(
+def test_a_batch_that_rebuilds_users_keeps_the_children_the_checks_strict_and_the_ids(
     migrated: str, scripts: Path, dialect: str
 ) -> None:
     with raw.session(migrated) as session:
         raw.fill(session)
+        session.execute(insert("users", id="4711", email="'gone@example.test'"))
+        session.execute("DELETE FROM users WHERE id = 4711")
     before, unchanged = rows(migrated), schema(migrated)
     revision(
         scripts,
@@ -169,6 +171,8 @@ def test_a_batch_that_rebuilds_users_keeps_the_children_the_checks_and_strict(
         assert [len(raw.rows(session, table)) for table in OWNERS] == [0] * len(OWNERS)
         if dialect == "sqlite":
             assert session.execute("SELECT strict FROM pragma_table_list WHERE name = 'users'").fetchone() == (1,)
+            session.execute(insert("users", email="'next@example.test'"))
+            assert session.execute("SELECT max(id) FROM users").fetchone() == (4712,)
 
 
 # -- hardening: what is repaired, what is rejected ---------------------------------------------------
