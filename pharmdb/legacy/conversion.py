@@ -13,13 +13,10 @@ from typing import Any
 from pharmdb.database import ids
 from pharmdb.legacy.stages import OldTable, RejectedError, Row
 from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES, DatasetOverride, User
-from pharmdb.schema.canonical import decoder
+from pharmdb.schema.canonical import DEEPEST, decoder, is_too_deep
 from pharmdb.types import time_text
 
 LARGEST = 2**31 - 1
-
-
-DEEPEST = 900
 
 
 # The same for white space as what our own revision trims.
@@ -115,14 +112,9 @@ _loads_long = decoder(parse_int=_any_number)
 
 def _parse(document: str) -> Any:
     """The value. Raises ValueError for what isn't JSON, RejectedError for what is nested too deeply."""
-    if len(document) > DEEPEST and document.count("[") + document.count("{") > DEEPEST:
-        depth = deepest = 0
+    if is_too_deep(document):
         # Brackets in strings count as well: who nests 900 of them in a text can wait for a person.
-        for character in document:
-            depth += (character in "[{") - (character in "]}")
-            deepest = max(deepest, depth)
-        if deepest > DEEPEST:
-            raise RejectedError(f"JSON that is nested more than {DEEPEST} deep")
+        raise RejectedError(f"JSON that is nested more than {DEEPEST} deep")
     try:
         return _loads(document)
     except json.JSONDecodeError:

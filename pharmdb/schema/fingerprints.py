@@ -162,6 +162,8 @@ def _write_real(value: Any) -> str:
 @lru_cache(maxsize=4096)
 def _write_document(text: Any) -> str:
     try:
-        return _write_text(canonical.canonical_json(text))
-    except (ValueError, TypeError):
+        # A draft may be any text, and one in brackets be as deep as it likes.
+        plain = isinstance(text, str) and canonical.is_too_deep(text)
+        return _write_text(text if plain else canonical.canonical_json(text))
+    except (ValueError, TypeError, RecursionError):
         return _write_text(text)
