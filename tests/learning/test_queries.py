@@ -164,7 +164,7 @@ def test_due_reviews_are_longest_due_first_and_none_of_the_future(connection: Co
     assert rows == sorted((i for i in items if i.next_review_at <= at), key=lambda i: (i.next_review_at, i.id))
     assert rows[-1].next_review_at == at
     assert connection.execute(queries.due_reviews(7, at, limit=3)).all() == rows[:3]
-    assert connection.execute(queries.due_reviews(7, NOON - timedelta(microseconds=1))).all() == []
+    assert connection.execute(queries.due_reviews(7, NOON - timedelta(milliseconds=1))).all() == []
 
 
 @pytest.mark.parametrize("query", [queries.attempt_history, queries.due_reviews])
