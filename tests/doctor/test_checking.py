@@ -54,6 +54,7 @@ CHECKS = [
     "default passwords",
     "password hashes",
     "journal mode",
+    "time zone",
     "locks",
     "disk",
     "newest backup",

@@ -223,9 +223,9 @@ def test_a_new_password_is_hashed_and_never_written_as_text(editor: Editor) -> N
 
 
 def test_what_the_models_keep_up_to_date_is_kept(editor: Editor) -> None:
-    execute(editor, "UPDATE user_settings SET updated_at = '2026-01-01 00:00:00.000000'")
+    execute(editor, "UPDATE user_settings SET updated_at = '2026-01-01T00:00:00.000+00:00'")
     assert editor.save(editor.update("user_settings", language="de")).problems == []
-    ((count,),) = rows(editor, "SELECT count(*) FROM user_settings WHERE updated_at > '2026-01-02 00:00:00.000000'")
+    ((count,),) = rows(editor, "SELECT count(*) FROM user_settings WHERE updated_at > '2026-01-02T00:00:00.000+00:00'")
     assert count == 1
 
 

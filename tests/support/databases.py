@@ -63,6 +63,9 @@ class Databases:
                 source = sql.Identifier(psycopg.conninfo.conninfo_to_dict(dsn(template))["dbname"])
                 statement += sql.SQL(" TEMPLATE {}").format(source)
             connection.execute(statement)
+            if template:
+                # A copy has the tables, and none of the settings, of its template.
+                connection.execute(sql.SQL("ALTER DATABASE {} SET timezone TO 'UTC'").format(sql.Identifier(name)))
         return server.uri(name)
 
 
