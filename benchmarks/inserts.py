@@ -95,8 +95,8 @@ def pandas(rows: Rows) -> Work:
     def work(url: str) -> None:
         documents: Any = sa.JSON(none_as_null=True) if url.startswith("sqlite") else JSONB(none_as_null=True)
         # The form that the schema takes; the rows have whole seconds.
-        text = DATETIME(storage_format=_FORM)
-        times: Any = text if url.startswith("sqlite") else sa.TIMESTAMP(timezone=True)
+        text: Any = DATETIME
+        times: Any = text(storage_format=_FORM) if url.startswith("sqlite") else sa.TIMESTAMP(timezone=True)
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         engine = ground.engine(url)
         frame.to_sql(
