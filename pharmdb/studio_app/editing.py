@@ -363,6 +363,9 @@ def _explained(
         shown = " ".join(sql.split())
         shown = shown if len(shown) <= 160 else f"{shown[:160]}…"
         return names, f"this breaks the rule {rule}: {shown}" + (f" ({docs})" if docs else "")
+    if state == "22P02" and " json" in text:
+        documents = [name for name in new if table.columns[name].kind == "json"]
+        return documents, f"not JSON: {text.partition(chr(10))[0]}"
     return list(new)[:1], f"the database refuses this: {text.partition(chr(10))[0]}"
 
 
