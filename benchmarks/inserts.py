@@ -33,7 +33,7 @@ PANDAS_CHUNK = 1000
 
 Rows = list[tuple[Any, ...]]
 Work = Callable[[str], object]
-_START = datetime(2026, 6, 1, 8, 0, 0, 1, tzinfo=UTC)
+_START = datetime(2026, 6, 1, 8, tzinfo=UTC)
 
 
 def values(count: int) -> Rows:

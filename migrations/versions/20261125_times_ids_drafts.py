@@ -20,7 +20,6 @@ Create Date: 2026-11-25 13:30:00 UTC
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alembic import op
@@ -155,8 +154,6 @@ def upgrade() -> None:
             _alter_times(table, columns, "TIMESTAMPTZ(3)")
         _replace_json_check(NEW_JSON[1])
         return
-    connection: Any = op.get_bind().connection.dbapi_connection
-    connection.create_function("pharmdb_milliseconds", 1, milliseconds, deterministic=True)
     marks = _take_marks()
     for table in TABLES:
         _rebuild(table, new=True)
@@ -189,18 +186,6 @@ def _is_sqlite() -> bool:
 def _run(sql: str, parameters: Any = None) -> list[Any]:
     result = op.get_bind().exec_driver_sql(sql, parameters)
     return list(result) if result.returns_rows else []
-
-
-def milliseconds(stored: str | None) -> str | None:
-    """YYYY-MM-DD HH:MM:SS.ffffff -> YYYY-MM-DDTHH:MM:SS.mmm+00:00, rounded."""
-    if stored is None:
-        return None
-    time = datetime.fromisoformat(stored).replace(tzinfo=UTC)
-    down = time.replace(microsecond=time.microsecond // 1000 * 1000)
-    half = 500 if time >= datetime(2000, 1, 1, tzinfo=UTC) else 501
-    if time.microsecond % 1000 >= half and down < datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC):
-        down += timedelta(milliseconds=1)
-    return down.isoformat(timespec="milliseconds")
 
 
 def _records() -> list[str]:
@@ -320,12 +305,19 @@ def _give_marks(marks: dict[str, int]) -> None:
             _run("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, mark))
 
 
-def _converted(column: str, new: bool) -> str:
+def converted(column: str, new: bool) -> str:
     """A time in its other form, as SQL."""
     if not new:
         return f"substr({column}, 1, 10) || ' ' || substr({column}, 12, 12) || '000'"
-    short = f"substr({column}, 1, 10) || 'T' || substr({column}, 12, 12) || '+00:00'"
-    return f"CASE WHEN substr({column}, 24) = '000' THEN {short} ELSE pharmdb_milliseconds({column}) END"
+    day, rest = f"substr({column}, 1, 10) || 'T' || ", f"CAST(substr({column}, 24) AS INTEGER)"
+    half = f"CASE WHEN {column} >= '2000' THEN 500 ELSE 501 END"
+    return (
+        f"CASE WHEN {rest} < {half} OR {column} >= '9999-12-31 23:59:59.9995' "
+        f"THEN {day}substr({column}, 12, 12) || '+00:00' "
+        f"WHEN substr({column}, 21, 3) < '999' "
+        f"THEN {day}substr({column}, 12, 9) || printf('%03d', substr({column}, 21, 3) + 1) || '+00:00' "
+        f"ELSE strftime('%Y-%m-%dT%H:%M:%S', substr({column}, 1, 19), '+1 seconds') || '.000+00:00' END"
+    )
 
 
 def _column(name: str, kind: str, now: str) -> str:
@@ -373,13 +365,13 @@ def _lines(table: str, new: bool) -> Iterator[str]:
 def _rebuild(table: str, new: bool) -> None:
     times = {column for column, kind in TABLES[table].items() if kind.startswith("time")}
     columns = ("id", *TABLES[table])
-    values = [_converted(column, new) if column in times else column for column in columns]
+    values = [converted(column, new) if column in times else column for column in columns]
     _replace(table, "\n\t" + ",\n\t".join(_lines(table, new)) + "\n", columns, values)
 
 
 def _renew(table: str, new: bool) -> None:
     columns, body = RECORDS[table]
-    values = [*columns[:-1], _converted(columns[-1], new)]
+    values = [*columns[:-1], converted(columns[-1], new)]
     _replace(table, body.format(now=NEW_NOW if new else OLD_NOW), columns, values)
 
 

@@ -314,7 +314,7 @@ def _column(
         if re.search(rf'json_valid\("?{re.escape(name)}\b|\b{re.escape(name)}\)?(::text)?\)?::json\b', sql)
     ]:
         kind = "json"
-        drafts = all(re.search(r"\bCASE WHEN\b|\bNOT \w+ OR\b", sql) for sql in rules)
+        drafts = all(re.search(r"\bCASE\s+WHEN\b|\bNOT\s+\w+\s+OR\b", sql) for sql in rules)
     elif own is not None and isinstance(own.type, UTCDateTime):
         kind = "datetime"
     elif own is not None and isinstance(own.type, StrictBoolean):

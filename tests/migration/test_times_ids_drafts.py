@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -76,7 +78,11 @@ HALVES = st.builds(
 @given(time=MOMENTS | HALVES)
 def test_the_revision_rounds_as_pharmdb_does(revision: Any, time: datetime) -> None:
     old = time.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
-    assert revision.milliseconds(old) == time_text(time) == milliseconds(time).isoformat(timespec="milliseconds")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        ((new,),) = connection.execute(f"SELECT {revision.converted('c', True)} FROM (SELECT ? AS c)", (old,))
+        ((again,),) = connection.execute(f"SELECT {revision.converted('c', False)} FROM (SELECT ? AS c)", (new,))
+    assert new == time_text(time)
+    assert again == milliseconds(time).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
 @pytest.fixture(scope="session")
