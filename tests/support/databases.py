@@ -64,6 +64,9 @@ class Databases:
                 source = sql.Identifier(name_of(template))
                 statement += sql.SQL(" TEMPLATE {}").format(source)
             connection.execute(statement)
+            if template:
+                # A copy has the tables, and none of the settings, of its template.
+                connection.execute(sql.SQL("ALTER DATABASE {} SET timezone TO 'UTC'").format(sql.Identifier(name)))
         return server.uri(name)
 
 
