@@ -28,13 +28,13 @@ from sqlalchemy.types import TypeEngine
 
 SQLITE_NOW = "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')"
 
-# PostgreSQL counts from here, and rounds a half away from it.
+# PostgreSQL counts from this time, and rounds a half away from it.
 _MIDDLE = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 
 
 def milliseconds(value: datetime) -> datetime:
-    """The time in UTC, to the nearest millisecond; a half goes away from 2000-01-01, as in TIMESTAMPTZ(3).
+    """The time in UTC, rounded to the nearest millisecond, and a half away from 2000-01-01 as in TIMESTAMPTZ(3).
 
     What would be rounded into the year 10000 becomes the last millisecond of 9999. Raises ValueError for a naive time
     (which zone it was meant in can't be known), OverflowError for one that is outside the years 1 to 9999 in UTC.
@@ -60,7 +60,7 @@ class UTCDateTime(TypeDecorator[datetime]):
     """An aware UTC time, to the millisecond; see `milliseconds` for how it is rounded.
 
     SQLite stores the text of `time_text`, so that text order is time order; PostgreSQL TIMESTAMPTZ(3). Raises
-    ValueError for a naive time.
+    ValueError for a naive time, because its time zone is unknown.
     """
 
     impl = DateTime(timezone=True)
@@ -86,14 +86,14 @@ class UTCDateTime(TypeDecorator[datetime]):
                 if value.tzinfo is None:
                     raise ValueError(f"a time without its zone: {value.isoformat()}")
             except ValueError as error:
-                # No check lets one in: the file is damaged.
+                # The checks reject such a value, so the file is damaged.
                 raise DataError(None, None, error) from None
         result: datetime = value.astimezone(UTC)
         return result
 
 
 class StrictBoolean(TypeDecorator[bool]):
-    """BOOLEAN on PostgreSQL; on SQLite an INTEGER, because a STRICT table knows no BOOLEAN."""
+    """BOOLEAN on PostgreSQL; INTEGER on SQLite, because STRICT tables have no BOOLEAN."""
 
     impl = Boolean
     cache_ok = True
@@ -109,7 +109,7 @@ class StrictBoolean(TypeDecorator[bool]):
 
 
 class StrictJSON(SQLITE_JSON):
-    """JSON that is declared as TEXT, because a STRICT table knows no JSON."""
+    """JSON in a column declared as TEXT, because STRICT tables have no JSON type."""
 
 
 @compiles(StrictJSON, "sqlite")
@@ -118,7 +118,7 @@ def _strict_json(type_: StrictJSON, compiler: Any, **kw: Any) -> str:
 
 
 class utcnow(FunctionElement[datetime]):
-    """The database's own clock, in the one form that the column takes."""
+    """The database's own clock, in the format of the time columns."""
 
     type = UTCDateTime()
     inherit_cache = True

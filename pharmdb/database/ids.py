@@ -1,4 +1,4 @@
-"""How far the generated ids of a table have gone. A new row gets a higher one, whatever was deleted meanwhile."""
+"""The highest id that each table ever generated. New rows get higher ones, even if rows were deleted in between."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, text
 
-# Beyond it a counter is not set: SQLite refuses every new row once the counter is at 2^63 - 1.
+# No counter is set higher than this: SQLite refuses every new row once the counter is at 2^63 - 1.
 LARGEST = 2**62
 
 
 def reached(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
-    """For each table whose counter can be read and was used: the highest id that it ever gave."""
+    """The highest id that each table ever generated; tables with an unused or unreadable counter are left out."""
     if connection.dialect.name == "sqlite":
         if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").first():
             return {}
         wanted = set(tables)
         rows = connection.exec_driver_sql("SELECT name, max(seq) FROM sqlite_sequence GROUP BY name")
-        # Anybody may write into that table.
+        # Any program may write anything to that table.
         return {name: last for name, last in rows if name in wanted and isinstance(last, int)}
     quote = connection.dialect.identifier_preparer.quote_identifier
     last = ((table, connection.scalar(_LAST, {"name": quote(table)})) for table in tables)
     return {table: value for table, value in last if value is not None}
 
 
-# NULL where nothing was taken from the sequence, or where the role may not look.
+# NULL if the sequence was never used, or if the role may not read it.
 _LAST = text(
     "SELECT last_value FROM pg_sequences WHERE CAST(format('%I.%I', schemaname, sequencename) AS regclass) "
     "= CAST(pg_get_serial_sequence(:name, 'id') AS regclass)"
@@ -33,9 +33,9 @@ _LAST = text(
 
 
 def keep_above(connection: Connection, marks: Mapping[str, int]) -> None:
-    """The next id of each table is higher than its mark, and than any that the table gave before.
+    """Makes the next id of each table higher than its mark, and than any id that the table generated before.
 
-    Inside the caller's transaction; a rollback undoes it.
+    Runs in the caller's transaction; a rollback undoes it.
     """
     sqlite = connection.dialect.name == "sqlite"
     there = reached(connection, marks)
@@ -47,13 +47,13 @@ def keep_above(connection: Connection, marks: Mapping[str, int]) -> None:
             connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, mark))
             continue
         sequence = connection.scalar(text("SELECT pg_get_serial_sequence(:name, 'id')"), {"name": table})
-        # Unlike setval it is undone with the transaction.
+        # Unlike setval, this is rolled back with the transaction.
         connection.exec_driver_sql(f"ALTER SEQUENCE {sequence} RESTART WITH {mark + 1}")
 
 
 def never_repeat(connection: Connection, table: str) -> bool:
-    """Whether SQLite counts the ids of this table on; SQLAlchemy doesn't tell, but the CREATE TABLE does."""
+    """Whether an SQLite table has AUTOINCREMENT, read from its CREATE TABLE because SQLAlchemy doesn't reflect it."""
     sql = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
-    # Neither a comment nor a literal nor a name counts.
+    # Comments, literals and quoted names don't count.
     plain = re.sub(r"--[^\n]*|/\*.*?\*/|'[^']*'|\"[^\"]*\"", " ", sql.scalar() or "", flags=re.DOTALL)
     return re.search(r"\bPRIMARY\s+KEY\s+(ASC\s+)?AUTOINCREMENT\b", plain, re.IGNORECASE) is not None

@@ -1,6 +1,6 @@
-"""The time zone of a PostgreSQL database: UTC for everybody, where pharmdb may say so.
+"""The time zone of a PostgreSQL database: UTC for every session, if pharmdb has the right to set it.
 
-The application's driver writes times without their zone: in a session of another zone they would be other times.
+The application's driver writes times without a time zone, so a session in another time zone would shift them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-# As PostgreSQL's own list of zones spells those that are always UTC.
+# The names in PostgreSQL's list of time zones that always mean UTC.
 _UTC = {"utc", "etc/utc", "gmt", "etc/gmt", "uct", "etc/uct", "zulu", "etc/zulu", "universal", "etc/universal"}
 
 
 class Setting(NamedTuple):
-    """What was set, for whom, and the statement that sets it to UTC. `role` is "" for everybody in the database."""
+    """A time zone setting, and the statement that sets it to UTC. `role` is "" for the setting of the database."""
 
     role: str
     zone: str
@@ -26,7 +26,7 @@ def is_utc(zone: str) -> bool:
 
 
 def settings(connection: Connection) -> list[Setting]:
-    """The database's own setting, first, with zone "" where it has none; then those of roles, by name."""
+    """First the setting of the database, with zone "" if it has none, then those of roles, by name."""
     (database,) = connection.exec_driver_sql("SELECT quote_ident(current_database())").one()
     rows = list(connection.exec_driver_sql(_SETTINGS))
     (own,) = [zone for role, _, zone in rows if not role] or [""]
@@ -38,7 +38,7 @@ def settings(connection: Connection) -> list[Setting]:
     return found
 
 
-# A role's setting for this database comes after the one that it has everywhere, and is the stronger one.
+# A role's setting for this database follows its setting for all databases, and overrides it.
 _SETTINGS = """
     SELECT coalesce(quote_ident(rolname), ''), setdatabase <> 0, split_part(setting, '=', 2)
       FROM pg_db_role_setting
@@ -51,9 +51,9 @@ _SETTINGS = """
 
 
 def use_utc(connection: Connection) -> None:
-    """Sets the database's time zone for every later session, inside the caller's transaction.
+    """Sets the database's time zone to UTC for all later sessions, in the caller's transaction.
 
-    Nothing happens where it is set already, or where the role is no owner of the database.
+    Does nothing if it is UTC already, or if the role is not an owner of the database.
     """
     own = settings(connection)[0]
     if not is_utc(own.zone) and connection.exec_driver_sql(_MAY).scalar_one():

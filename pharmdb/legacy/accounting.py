@@ -45,7 +45,7 @@ _NOTICED = {
     ("dataset_overrides", "json_text"): "byte order mark before the JSON removed",
     ("dataset_overrides", "is_active"): "no longer active: json_text is not JSON",
 }
-# What the application reads of an override that is not quite what it was.
+# The columns of an override whose values the upgrade may change.
 _ADAPTED = ("name", "json_text", "is_active")
 
 

@@ -63,7 +63,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             reader = stack.enter_context(transactions.watching(place))
         with transactions.changing_schema(target) as writer:
             content = receiving.guard(writer, old, target, confirm)
-            locks.hold_still(writer)
+            locks.lock_tables(writer)
             before = taking.take(writer, target)
             receiving.empty(writer)
             account = Account(reader, old, place, recognition, to_postgresql=to_postgresql, writer=writer)

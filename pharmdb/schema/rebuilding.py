@@ -1,4 +1,4 @@
-"""What a table of SQLite keeps when Alembic rebuilds it. SQLAlchemy reads no AUTOINCREMENT: the copy would lose it."""
+"""Keeps AUTOINCREMENT and its counters when Alembic rebuilds an SQLite table; SQLAlchemy does not reflect them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _count_on(table: Table, connection: Connection, **options: Any) -> None:
 
 @contextmanager
 def counting_on(connection: Connection) -> Iterator[None]:
-    """After the revisions that run in here the ids of each table go on from where they were."""
+    """Restores the id counters of each table after the revisions that run inside the block."""
     if connection.dialect.name != "sqlite":
         yield
         return

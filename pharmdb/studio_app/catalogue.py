@@ -49,7 +49,7 @@ class Column:
     is_password: bool
     generated: bool
     sqlite: bool
-    # Whether a rule wants JSON only under a condition: else it takes any text.
+    # Whether a constraint requires JSON only under a condition; otherwise any text is accepted.
     drafts: bool = False
 
     @property

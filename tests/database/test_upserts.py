@@ -169,7 +169,7 @@ def test_users_beyond_one_statement(migrated: str, tmp_path: Path) -> None:
     assert counts(report) == {"users": (0, 1, 2499), "user_settings": (1250, 0, 1250), "progress_by_tag": (0, 1, 0)}
     assert report.operations.iloc[0].tolist() == [
         *("users", "u2300@example.org", "updated"),
-        "password set back to the documented one",
+        "password reset to the documented one",
     ]
     assert users(migrated)["u2300@example.org"].role == "ADMIN"
 

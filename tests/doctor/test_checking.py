@@ -283,7 +283,7 @@ def test_an_edited_file_is_told_and_one_with_other_line_ends_is_not(ours: str, s
     path.write_bytes(text.replace(b"\n", b"\r\n"))
     assert wrong() == {}
     path.write_bytes(text + b"# edited\n")
-    assert wrong()["revision files"].found == "applied, and edited since: 20260128_guide_indexes.py"
+    assert wrong()["revision files"].found == "edited after they were applied: 20260128_guide_indexes.py"
 
 
 def test_faulty_seed_files_are_told_with_file_and_line(
@@ -594,7 +594,7 @@ def test_a_failed_check_fails_the_outcome_in_four_parts(ours: str) -> None:
     assert error.expected == "no check to fail"
     assert error.found.startswith("drift: index attempts.ix_attempts_user_id_created_at: expected user_id, created_at")
     assert "; query plans: " in error.found
-    assert error.unchanged == "nothing was written; the doctor only looks"
+    assert error.unchanged == "nothing was written; the doctor only reads"
     assert error.command == "pharmdb reset"
     assert (report.count(FAIL), report.count(WARN)) == (2, 1)
 

@@ -503,7 +503,7 @@ def test_a_database_newer_than_the_code_is_refused(seeded: str, scripts: Path, a
 def test_a_database_with_tables_that_no_revision_made_is_refused(seeded: str, state: str) -> None:
     with raw.session(seeded) as session:
         session.execute("DROP TABLE alembic_version" if state == "no table" else "DELETE FROM alembic_version")
-    refuses(seeded, "no revision made")
+    refuses(seeded, "no revision created")
 
 
 def test_another_programs_database_is_refused(empty: str) -> None:

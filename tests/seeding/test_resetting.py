@@ -518,7 +518,7 @@ def test_another_programs_database_is_refused_and_untouched(empty: str, foreign:
         pharmdb.reset(empty)
     assert (file_of(empty), schema_and_rows(empty)) == before
     name = name_of(empty)
-    assert caught.value.expected == f"confirm={name}, to destroy all of it"
+    assert caught.value.expected == f"confirm={name}, to destroy everything in it"
     assert "another program's tables" in caught.value.found
     assert f"pharmdb reset --confirm {name}" in caught.value.command
     assert caught.value.unchanged == "nothing was written"

@@ -86,7 +86,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "ADD CONSTRAINT ck_attempts_score CHECK (score >= 0 AND score <= 100) NOT VALID",
         "constraints",
         FAIL,
-        "ck_attempts_score: 4 rows of attempts, as id 1, 2, 3",
+        "ck_attempts_score: 4 rows of attempts, such as id 1, 2, 3",
         "pharmdb reset",
     ),
     (
@@ -133,7 +133,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "DROP TABLE alembic_version",
         "revision",
         FAIL,
-        "7 table(s) that no revision made: attempts",
+        "7 table(s) that no revision created: attempts",
         "pharmdb reset",
     ),
     (
@@ -142,7 +142,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "UPDATE pharmdb_revisions SET sha256 = 'x' WHERE revision = '8f1c2a6d4b10'",
         "revision files",
         FAIL,
-        "applied, and edited since: 20260127_before_hardening.py",
+        "edited after they were applied: 20260127_before_hardening.py",
         "pharmdb reset",
     ),
     (
@@ -178,7 +178,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "UPDATE user_settings SET language = 'de'",
         "seed",
         OK,
-        "present, changed since",
+        "complete, with changed values",
         "",
     ),
     (
@@ -187,7 +187,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         BESIDE_SEED,
         "seed",
         OK,
-        "present, with other rows beside it",
+        "complete, with additional rows",
         "",
     ),
     (
@@ -223,7 +223,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "DROP TABLE pharmdb_environment",
         "environment",
         WARN,
-        "the database remembers none",
+        "not recorded in the database",
         "pharmdb migrate",
     ),
     (
