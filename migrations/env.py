@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import context
 from sqlalchemy import JSON, Connection, TypeDecorator
 
-from pharmdb.database import environments, targets, transactions
-from pharmdb.schema import revisions
+from pharmdb.database import environments, targets, time_zone, transactions
+from pharmdb.schema import rebuilding, revisions
 from pharmdb.schema.drift import COMPARISON
 from pharmdb.types import SQLITE_NOW, UTCDateTime, utcnow
 
@@ -25,7 +25,8 @@ def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[Fal
         autogen_context.imports.add("from sqlalchemy.dialects import postgresql")
         return "sa.JSON().with_variant(postgresql.JSONB(), 'postgresql').with_variant(sa.TEXT(), 'sqlite')"
     if isinstance(item, UTCDateTime):
-        return "sa.TIMESTAMP(timezone=True).with_variant(sa.TEXT(), 'sqlite')"
+        autogen_context.imports.add("from sqlalchemy.dialects import postgresql")
+        return "postgresql.TIMESTAMP(timezone=True, precision=3).with_variant(sa.TEXT(), 'sqlite')"
     if isinstance(item, TypeDecorator):
         return "sa.Boolean().with_variant(sa.Integer(), 'sqlite')"
     return False
@@ -40,6 +41,7 @@ def migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Plain PostgreSQL ignores this setting; Citus needs it to change several tables in one transaction.
         connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
+        time_zone.use_utc(connection)
 
     def record(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
         revisions.record_step(connection, step)
@@ -53,7 +55,7 @@ def migrate(connection: Connection) -> None:
         include_object=include_object,
         **COMPARISON,
     )
-    with context.begin_transaction():
+    with context.begin_transaction(), rebuilding.counting_on(connection):
         context.run_migrations()
 
 

@@ -43,15 +43,15 @@ def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
 
 def _time(column: str) -> list[Constraint]:
     """Checks for a valid time between the years 1 and 9999, the range of Python's datetime."""
-    form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]." + "[0-9]" * 6
+    form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9]+00:00"
     return [
-        # With a modifier datetime() turns 30 February into a day in March, so only a valid time comes back unchanged.
+        # With a modifier strftime() turns 30 February into a day in March, so only a valid time comes back unchanged.
         # GLOB and length() stop at a NUL character, so there must be none.
         _check(
             column,
             f"{column} GLOB '{form}' "
-            f"AND datetime(substr({column}, 1, 19), '+0 seconds') IS substr({column}, 1, 19) "
-            f"AND length({column}) = 26 AND instr({column}, char(0)) = 0 AND {column} >= '0001'",
+            f"AND strftime('%Y-%m-%dT%H:%M:%S', substr({column}, 1, 19), '+0 seconds') IS substr({column}, 1, 19) "
+            f"AND length({column}) = 29 AND instr({column}, char(0)) = 0 AND {column} >= '0001'",
             "sqlite",
         ),
         _check(
@@ -79,11 +79,13 @@ class Base(DeclarativeBase):
 
 
 def _table(placement: str, *constraints: Constraint | Index) -> tuple[Any, ...]:
-    return (*constraints, {"sqlite_strict": True, "info": {"placement": placement}})
+    # AUTOINCREMENT: a session of the application names its user by the id, long after the user was deleted.
+    options = {"sqlite_strict": True, "sqlite_autoincrement": True, "info": {"placement": placement}}
+    return (*constraints, options)
 
 
 def _id() -> Mapped[int]:
-    return mapped_column(types.BIGINT, primary_key=True, doc="server-generated")
+    return mapped_column(types.BIGINT, primary_key=True, doc="server-generated, never used twice")
 
 
 def _owner(index: bool = False) -> Mapped[int]:
@@ -234,7 +236,7 @@ class DatasetOverride(Base):
     id: Mapped[int] = _id()
     name: Mapped[str] = mapped_column(types.VARCHAR, doc="unique, human-readable")
     description: Mapped[str] = mapped_column(Text, server_default=text("''"), doc="what it is for; may be empty")
-    json_text: Mapped[str] = mapped_column(Text, doc="a JSON document, as it was written")
+    json_text: Mapped[str] = mapped_column(Text, doc="a JSON document, as it was written; a draft may be any text")
     is_active: Mapped[bool] = mapped_column(
         StrictBoolean, server_default=text("false"), index=True, doc="whether the trainer uses it"
     )
@@ -246,9 +248,10 @@ class DatasetOverride(Base):
         "reference",
         UniqueConstraint("name"),
         _check("is_active", "is_active IN (0, 1)", "sqlite"),
-        _json("json_text"),
-        # IS JSON came with PostgreSQL 16; the cast does the same on older servers.
-        _check("json_text", "CAST(json_text AS json) IS NOT NULL", "postgresql"),
+        _check("json_text", "(NOT is_active OR json_valid(json_text)) AND instr(json_text, char(0)) = 0", "sqlite"),
+        # IS JSON came with PostgreSQL 16; the cast does the same on older servers, and raises an error for what is no
+        # JSON. Only CASE is sure not to cast a draft.
+        _check("json_text", "CASE WHEN is_active THEN CAST(json_text AS json) IS NOT NULL ELSE true END", "postgresql"),
         *_time("created_at"),
         *_time("updated_at"),
     )

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from pharmdb import reports
 from pharmdb.backups import files, manifests, postgresql_dumps, sqlite_copies, taking
 from pharmdb.backups.manifests import Backup
-from pharmdb.database import driver_errors, engines, environments, locks, targets, transactions
+from pharmdb.database import driver_errors, engines, environments, locks, targets, time_zone, transactions
 from pharmdb.errors import BackupError, ProtectedError, RevisionError, UnavailableError
 from pharmdb.schema import dropping, revisions
 
@@ -202,6 +202,7 @@ def _restore_postgresql(target: targets.Target, chosen: Backup) -> Backup | None
         before = taking.take(connection, target, before_restore_of=chosen.name)
         dropping.drop_everything(connection)
         postgresql_dumps.load_postgresql(connection, chosen.path)
+        time_zone.use_utc(connection)
         if postgresql_dumps.digest_postgresql(connection).sha256 != chosen.digest:
             raise BackupError(
                 expected=f"the content of {chosen.name}",

@@ -29,7 +29,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        """SQL that formats a time as ISO 8601 in UTC, with microseconds: 2026-01-31T23:59:00.000000Z."""
+        """SQL that formats a time as ISO 8601 in UTC, with milliseconds: 2026-01-31T23:59:00.000Z."""
 
     @abstractmethod
     def as_text(self, expression: str) -> str:
@@ -98,7 +98,7 @@ class SQLite(Dialect):
         return sqlite.insert(table)
 
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        return func.replace(cast(column, Text), " ", "T") + "Z"
+        return func.replace(cast(column, Text), "+00:00", "Z")
 
     def as_text(self, expression: str) -> str:
         return expression
@@ -157,7 +157,7 @@ class PostgreSQL(Dialect):
         return postgresql.insert(table)
 
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"', type_=Text)
+        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"', type_=Text)
 
     def as_text(self, expression: str) -> str:
         return f"{expression}::text"

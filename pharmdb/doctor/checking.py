@@ -94,6 +94,7 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     content.check_seed,
     content.check_default_passwords,
     structure.check_journal_mode,
+    structure.check_time_zone,
 )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from pharmdb.backups import manifests
-from pharmdb.database import dialect, targets, transactions
+from pharmdb.database import dialect, targets, time_zone, transactions
 from pharmdb.doctor import orphans, remedies, sampling
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.side import Faults, Side
@@ -66,6 +66,19 @@ class PostgreSQLSide(Side):
 
     def journal_mode(self, connection: Connection) -> str:
         return "wal"
+
+    def other_zones(self, context: Context) -> tuple[str, str] | None:
+        settings = time_zone.settings(context.connection)
+        wrong = [each for each in settings if not time_zone.is_utc(each.zone)]
+        found = [f"role {one.role}: {one.zone}" if one.role else f"database: {one.zone or 'not set'}" for one in wrong]
+        session = str(context.connection.exec_driver_sql("SHOW timezone").scalar_one())
+        if not time_zone.is_utc(session):
+            # pharmdb asks for UTC itself; a connection pool in between may return an older session.
+            found.append(f"this session: {session}")
+        if not found:
+            return None
+        statement = "; ".join(each.statement for each in wrong or settings[:1])
+        return "; ".join(found), remedies.sql_command(context.target, statement)
 
     def is_locked(self, target: targets.Target) -> bool:
         try:

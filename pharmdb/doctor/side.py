@@ -61,6 +61,10 @@ class Side(ABC):
         """ "wal" if readers and writers don't wait for each other."""
 
     @abstractmethod
+    def other_zones(self, context: Context) -> tuple[str, str] | None:
+        """Whose sessions are in a time zone other than UTC, and the command that changes it; None if there are none."""
+
+    @abstractmethod
     def is_locked(self, target: targets.Target) -> bool:
         """Whether a writer would have to wait now."""
 

@@ -55,6 +55,9 @@ class SQLiteSide(Side):
     def journal_mode(self, connection: Connection) -> str:
         return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
 
+    def other_zones(self, context: Context) -> tuple[str, str] | None:
+        return None
+
     def is_locked(self, target: targets.Target) -> bool:
         if not target.path.is_file():
             return False

@@ -165,3 +165,9 @@ def check_journal_mode(context: Context) -> Iterator[Finding]:
         yield Finding(
             "journal mode", results.WARN, f"{mode}: readers and writers wait for each other", context.command("migrate")
         )
+
+
+def check_time_zone(context: Context) -> Iterator[Finding]:
+    """Whether the sessions of all programs are in UTC, whatever the settings of the database and of its roles."""
+    other = sides.of(context.target).other_zones(context)
+    yield Finding("time zone", *((results.WARN, *other) if other else (results.OK, "UTC for every session")))

@@ -12,6 +12,21 @@ from typing import Any
 encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
+# The depth of Python's decoder is limited by its stack; this much works everywhere.
+DEEPEST = 900
+
+
+def is_too_deep(document: str) -> bool:
+    """Whether brackets are nested more than DEEPEST deep, those in strings included."""
+    if len(document) <= DEEPEST or document.count("[") + document.count("{") <= DEEPEST:
+        return False
+    depth = deepest = 0
+    for character in document:
+        depth += (character in "[{") - (character in "]}")
+        deepest = max(deepest, depth)
+    return deepest > DEEPEST
+
+
 def canonical_json(text: str | None) -> str | None:
     """JSON in ASCII with sorted keys, no white space and one form for each number: 1.0, 1e0 and 1 become 1."""
     if text is None:

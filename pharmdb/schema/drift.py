@@ -8,11 +8,13 @@ from typing import Any
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, ClauseElement, Connection, Dialect, ForeignKeyConstraint, Table, inspect
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
+from pharmdb.database import ids
 from pharmdb.models import MODELS, Base
 from pharmdb.schema.bookkeeping import BOOKKEEPING_TABLES
-from pharmdb.types import utcnow
+from pharmdb.types import UTCDateTime, utcnow
 
 NONE = "none"
 COLUMNS = ("kind", "table", "name", "expected", "found")
@@ -35,11 +37,22 @@ def _compare_default(
     return _normal(found or "") != _normal(expected or "")
 
 
+def _compare_type(
+    context: Any, column: Any, model_column: Any, found: TypeEngine[Any], expected: TypeEngine[Any]
+) -> bool | None:
+    """True if the types differ in a time's precision; None leaves the rest to Alembic, which ignores the precision."""
+    if isinstance(expected, UTCDateTime) and isinstance(found, TIMESTAMP):
+        digits = expected.load_dialect_impl(context.dialect).precision  # type: ignore[attr-defined]
+        if found.precision != digits:
+            return True
+    return None
+
+
 # How models and database are compared: one definition for env.py and this module.
 COMPARISON: dict[str, Any] = {
     "target_metadata": Base.metadata,
     "include_name": _include_name,
-    "compare_type": True,
+    "compare_type": _compare_type,
     "compare_server_default": _compare_default,
 }
 
@@ -126,9 +139,13 @@ def _checks(connection: Connection) -> list[Difference]:
             if normalize(want) != normalize(have):
                 found.append(("check", table.name, name, want, have))
         if connection.dialect.name == "sqlite":
-            strict = inspector.get_table_options(table.name).get("sqlite_strict", False)
-            if not strict:
-                found.append(("option", table.name, "STRICT", "STRICT", NONE))
+            options = inspector.get_table_options(table.name)
+            # SQLAlchemy reflects STRICT, but not AUTOINCREMENT.
+            words = {
+                "STRICT": options.get("sqlite_strict", False),
+                "AUTOINCREMENT": ids.never_repeat(connection, table.name),
+            }
+            found += [("option", table.name, word, word, NONE) for word, there in words.items() if not there]
     return found
 
 

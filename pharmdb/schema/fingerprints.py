@@ -73,8 +73,8 @@ def fingerprint(
 ) -> str:
     """The SHA-256 of the content as 64 hex digits.
 
-    Tables come in the order of the models, rows by natural key in byte order, each as one line of JSON with UTC
-    times in ISO 8601. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases seeded
+    Tables come in the order of the models, rows by natural key in byte order, each as one line of JSON with times as
+    YYYY-MM-DDTHH:MM:SS.mmmZ. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases seeded
     from the same files then have the same fingerprint. `users`, a condition on users, limits the content to these
     users. Rows are streamed, so memory use is constant.
     """
@@ -161,6 +161,8 @@ def _write_real(value: Any) -> str:
 @lru_cache(maxsize=4096)
 def _write_document(text: Any) -> str:
     try:
-        return _write_text(canonical.canonical_json(text))
-    except (ValueError, TypeError):
+        # A draft may be any text, nested to any depth.
+        plain = isinstance(text, str) and canonical.is_too_deep(text)
+        return _write_text(text if plain else canonical.canonical_json(text))
+    except (ValueError, TypeError, RecursionError):
         return _write_text(text)

@@ -46,6 +46,7 @@ from pharmdb.errors import (
     UnavailableError,
     mask,
 )
+from pharmdb.schema import revisions
 from pharmdb.seeding import seeding
 
 CHECKS = [
@@ -63,6 +64,7 @@ CHECKS = [
     "default passwords",
     "password hashes",
     "journal mode",
+    "time zone",
     "locks",
     "disk",
     "newest backup",
@@ -243,7 +245,7 @@ def test_a_database_behind_is_told_as_that_alone(ours: str, revision: str) -> No
     ]
     (finding,) = (f for f in told.findings if f.state == FAIL)
     assert finding.check == "revision"
-    assert finding.found == f"{'none' if revision == 'base' else revision}, behind 2d7e9b05c3f4"
+    assert finding.found == f"{'none' if revision == 'base' else revision}, behind {revisions.head()}"
     assert finding.remedy == "pharmdb migrate"
 
 
@@ -448,7 +450,7 @@ def test_an_empty_file_is_told_to_be_migrated(databases: Databases, monkeypatch:
     url = databases.empty("sqlite")
     raw.path(url).touch()
     monkeypatch.setenv("PHARMDB_URL", url)
-    assert found()["revision"] == Finding("revision", FAIL, "none, behind 2d7e9b05c3f4", "pharmdb migrate")
+    assert found()["revision"] == Finding("revision", FAIL, f"none, behind {revisions.head()}", "pharmdb migrate")
 
 
 def test_a_port_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,7 +228,7 @@ import os, signal, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("PRAGMA wal_autocheckpoint = 0")
 connection.execute("INSERT INTO users (email, password_hash, role, created_at) VALUES "
-                   "('kept@example.test', 'x', 'USER', '2026-01-02 03:04:05.000006')")
+                   "('kept@example.test', 'x', 'USER', '2026-01-02T03:04:05.006+00:00')")
 connection.execute("PRAGMA cache_size = 1")
 connection.execute("BEGIN IMMEDIATE")
 connection.execute("UPDATE progress_by_tag SET correct_count = 77777")

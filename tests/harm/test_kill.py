@@ -51,6 +51,12 @@ def constrained_revision(url: str) -> None:
         raw.fill(session)
 
 
+def previous_revision(url: str) -> None:
+    pharmdb.migrate(url, revision="2d7e9b05c3f4")
+    with raw.session(url) as session:
+        raw.fill(session)
+
+
 def full(url: str) -> None:
     """The seed, rows in every table, and enough of them that no step is over in a moment."""
     pharmdb.reset(url, backup=False)
@@ -92,6 +98,7 @@ CASES = {
     "seed": Case("seed", migrated, marked),
     "migrate up": Case("migrate", old_revision, everything),
     "migrate up from the constraints": Case("migrate", constrained_revision, everything),
+    "migrate up from the guide's indexes": Case("migrate", previous_revision, everything),
     "migrate down": Case("migrate", full, everything, {"revision": "base"}),
     "restore": Case("restore", full_with_a_backup, everything),
     "backup": Case("backup", full, everything, changes=False),

@@ -27,7 +27,7 @@ from pharmdb.errors import LockedError, PharmdbError, RevisionError, SeedError
 from pharmdb.seeding import seeding
 from pharmdb.seeding.seeding import KNOWN_GOOD
 
-HEAD = "2d7e9b05c3f4"
+HEAD = "7b1f4e90d2a6"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pharmdb.database import targets, transactions
 from pharmdb.models import MODELS, Attempt, Base, Bookmark, DatasetOverride, ProgressByTag, User
 from pharmdb.schema.canonical import canonical_json
 
-NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+NOON = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 ANN, BOB = "ann@example.org", "bob@example.org"
 
 # The rows of each table; "owner" is an e-mail address, which becomes an id.
@@ -67,7 +67,7 @@ for row in CONTENT["dataset_overrides"]:
 
 # Another value for each column of the first row.
 CHANGES: dict[str, dict[str, Any]] = {
-    "users": {"email": "anna@example.org", "role": "ADMIN", "created_at": NOON + timedelta(microseconds=1)},
+    "users": {"email": "anna@example.org", "role": "ADMIN", "created_at": NOON + timedelta(milliseconds=1)},
     "user_settings": {
         "user_id": BOB,
         "language": "cs",
@@ -82,7 +82,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "answers": {"a": 1, "b": ["2"]},
         "score": math.nextafter(50.5, 51),
         "feedback": {},
-        "created_at": NOON - timedelta(microseconds=1),
+        "created_at": NOON - timedelta(milliseconds=1),
     },
     "progress_by_tag": {
         "user_id": BOB,

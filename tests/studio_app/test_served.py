@@ -287,7 +287,7 @@ def test_a_taken_port_is_said_with_a_free_one(databases: Databases, capsys: pyte
         arguments = ["studio", "--port", str(port), "--database-url", databases.seeded("sqlite")]
         assert program.main(arguments) == 1
     said = capsys.readouterr().err
-    assert f"port {port} free" in said
+    assert f"port {port} to be free" in said
     free = int(re.search(r"next: +pharmdb studio --port (\d+)", said)[1])  # type: ignore[index]
     assert free != port
 
