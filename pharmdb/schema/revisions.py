@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 from sqlalchemy.schema import CreateTable
 
 from pharmdb import settings
 from pharmdb.database import targets
 from pharmdb.errors import RevisionError, UnknownRevisionError
-from pharmdb.schema import bookkeeping
+from pharmdb.schema import bookkeeping, chain
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import Script, ScriptDirectory
+
+_version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 # The checksum of each revision's file when it was applied.
 _applied = Table(
     "pharmdb_revisions",
@@ -34,6 +35,9 @@ MERGE = 'alembic merge heads -m "merge"'
 
 def config(connection: Connection | None = None) -> Config:
     """Alembic's configuration; env.py uses the connection, if one is given."""
+    # Alembic is imported where it is needed: see chain.
+    from alembic.config import Config
+
     # A wheel has no pyproject.toml: it applies revisions, but never writes one.
     toml = settings.SOURCE / "pyproject.toml" if settings.is_checkout() else None
     found = Config(toml_file=toml, stdout=io.StringIO())
@@ -46,7 +50,9 @@ def config(connection: Connection | None = None) -> Config:
 
 def current_heads(connection: Connection) -> tuple[str, ...]:
     """The revisions that the database is at: none, one, or several if branches were applied but not merged."""
-    return tuple(MigrationContext.configure(connection).get_current_heads())
+    if not inspect(connection).has_table(_version.name):
+        return ()
+    return tuple(connection.scalars(select(_version.c.version_num)))
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -64,7 +70,8 @@ def current_revision(connection: Connection) -> str | None:
 
 def is_at_head(connection: Connection) -> bool:
     """Whether the database is at the newest revision and at no other. Raises like `head`."""
-    return current_heads(connection) == (head(),)
+    newest = chain.heads()
+    return current_heads(connection) == (newest if len(newest) == 1 else (head(),))
 
 
 def head(script: ScriptDirectory | None = None, *, target: targets.Target | None = None) -> str:
@@ -72,8 +79,7 @@ def head(script: ScriptDirectory | None = None, *, target: targets.Target | None
 
     Raises RevisionError if there are several; its command then also migrates the target, if one is given.
     """
-    script = script or ScriptDirectory.from_config(config())
-    heads = script.get_heads()
+    heads = (script or _script()).get_heads()
     if len(heads) != 1:
         raise RevisionError(
             expected="one newest revision in migrations/versions",
@@ -83,9 +89,15 @@ def head(script: ScriptDirectory | None = None, *, target: targets.Target | None
     return heads[0]
 
 
+def _script() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(config())
+
+
 def require_known(connection: Connection, target: targets.Target) -> None:
     """Raises RevisionError for a database newer than the code, or with tables that no revision created."""
-    script = ScriptDirectory.from_config(config())
+    script = _script()
     known = {revision.revision for revision in script.walk_revisions()}
     heads = current_heads(connection)
     unknown = [revision for revision in heads if revision not in known]
@@ -109,6 +121,8 @@ def require_known(connection: Connection, target: targets.Target) -> None:
 
 def require_head(connection: Connection, target: targets.Target) -> None:
     """Raises RevisionError unless the database is at the newest revision."""
+    if len(newest_in_files := chain.heads()) == 1 and current_heads(connection) == newest_in_files:
+        return
     require_known(connection, target)
     heads, newest = current_heads(connection), head(target=target)
     if heads != (newest,):
@@ -121,6 +135,8 @@ def require_head(connection: Connection, target: targets.Target) -> None:
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Applies the revisions up to this one inside the caller's transaction; see transactions.changing_schema."""
+    from alembic import command
+
     command.upgrade(config(connection), revision)
 
 
@@ -139,7 +155,7 @@ def edited_revisions(connection: Connection) -> list[str]:
     """The files of applied revisions that have changed since they were applied."""
     if not inspect(connection).has_table(_applied.name):
         return []
-    known = {s.revision: s for s in ScriptDirectory.from_config(config()).walk_revisions()}
+    known = {s.revision: s for s in _script().walk_revisions()}
     rows = list(connection.execute(select(_applied)))
     return sorted(Path(known[r].path).name for r, applied in rows if r in known and _file_hash(known[r]) != applied)
 

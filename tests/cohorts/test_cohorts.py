@@ -10,13 +10,13 @@ import sys
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support import raw
 from support.databases import Databases
+from support.project import ROOT
 from support.raw import ask
 
 import pharmdb
@@ -26,7 +26,6 @@ from pharmdb.learning import catalogue
 from pharmdb.models import ATTEMPT_ENTITY_TYPES
 from pharmdb.types import time_text
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"learners": 60, "days": 40}
 # Of SMALL. A new value here means that rows have moved: that needs a new simulation.VERSION.
 PINNED = "bd8817410463359d3359d196eb007202b56c6586ca04960be67677645a2fa1f3"

@@ -17,11 +17,11 @@ import nbformat
 import psutil
 import pytest
 from support.databases import Databases
+from support.project import ROOT
 
 from pharmdb import settings
 from pharmdb.command import listing, program
 
-ROOT = Path(__file__).resolve().parents[2]
 PHARMDB = (sys.executable, "-m", "pharmdb.command")
 
 

@@ -27,13 +27,13 @@ from support.faults import (
     HARM,
     ends,
     holding,
-    run,
     truncated,
 )
+from support.findings import found
 from support.postgres import Server
+from support.raw import run
 
 import pharmdb
-from pharmdb import settings
 from pharmdb.backups import manifests
 from pharmdb.database import targets
 from pharmdb.doctor.results import FAIL, OK, WARN, Finding
@@ -79,10 +79,6 @@ def ours(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A known-good database that PHARMDB_URL names, as for most who run the doctor."""
     monkeypatch.setenv("PHARMDB_URL", seeded)
     return seeded
-
-
-def found() -> dict[str, Finding]:
-    return {finding.check: finding for finding in pharmdb.check().findings}
 
 
 def wrong(findings: dict[str, Finding] | None = None) -> dict[str, Finding]:
@@ -251,17 +247,6 @@ def test_a_database_behind_is_told_as_that_alone(ours: str, revision: str) -> No
     assert finding.check == "revision"
     assert finding.found == f"{'none' if revision == 'base' else revision}, behind {revisions.head()}"
     assert finding.remedy == "pharmdb migrate"
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the revisions that a test may change; pharmdb takes it for the project's own."""
-    shutil.copy(settings.SOURCE / "pyproject.toml", tmp_path)
-    shutil.copytree(
-        settings.SOURCE / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(settings, "SOURCE", tmp_path)
-    return tmp_path / "migrations" / "versions"
 
 
 def test_two_heads_are_told(ours: str, scripts: Path) -> None:

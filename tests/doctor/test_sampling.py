@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from support import raw
-from support.effort import LARGE_TABLES, SCAN, double, executed, found, plans, run, work
+from support.effort import LARGE_TABLES, SCAN, double, executed, plans, work
+from support.findings import found
+from support.raw import run
 
 import pharmdb
 from pharmdb import settings

@@ -33,7 +33,7 @@ from support import legacy, raw
 from support.backups import backed_up
 from support.databases import DIALECTS, Databases
 from support.legacy import MIGRATIONS, STAGES, Cell, Doc, row
-from support.raw import OWNERS, TABLES, TIMES
+from support.raw import OWNERS, TABLES, TIMES, run
 
 import pharmdb
 from pharmdb import settings
@@ -44,12 +44,7 @@ from pharmdb.legacy import upgrading
 from pharmdb.legacy.sources import source_target
 from pharmdb.seeding import passwords, seeding
 
-_hash = cache(passwords.hash_password)
-
-
-@pytest.fixture(autouse=True)
-def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "hash_password", _hash)
+pytestmark = pytest.mark.usefixtures("hashed_once")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -531,17 +526,6 @@ def test_one_other_value_gives_another_checksum_of_its_table_alone(
 
 def found_text(report: Any) -> str:
     return "\n".join(f"{what}: {found}" for what, found in report.recognized[["what", "found"]].itertuples(index=False))
-
-
-def run(url: str, *statements: str) -> None:
-    if url.startswith("sqlite"):
-        with closing(sqlite3.connect(raw.path(url), isolation_level=None)) as session:
-            for statement in statements:
-                session.execute(statement)
-        return
-    with psycopg.connect(raw.libpq(url), autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement)
 
 
 def test_prismas_own_urls_are_accepted(

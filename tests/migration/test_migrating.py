@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +19,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from support import raw
+from support.processes import pool, warm
 from support.raw import ANN, OWNERS, TABLES, insert
+from support.revisions import differences
 
 import pharmdb
 from pharmdb import settings
@@ -58,22 +57,6 @@ def rows(url: str) -> dict[str, list[tuple[Any, ...]]]:
 def schema(url: str) -> list[tuple[Any, ...]]:
     with raw.session(url) as session:
         return raw.schema(session)
-
-
-def differences(url: str) -> list[tuple[str, ...]]:
-    with pharmdb.reading(pharmdb.target(url)) as connection:
-        return [tuple(d) for d in drift.differences(connection)]
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the revisions that a test may add to; pharmdb takes it for the project's own."""
-    shutil.copy(settings.SOURCE / "pyproject.toml", tmp_path)
-    shutil.copytree(
-        settings.SOURCE / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(settings, "SOURCE", tmp_path)
-    return tmp_path / "migrations" / "versions"
 
 
 def revision(scripts: Path, body: str, *, name: str = "ffff00000001", after: str = HEAD) -> str:
@@ -443,7 +426,6 @@ _barriers: list[Barrier] = []
 
 def _wait_for_the_others(barrier: Barrier) -> None:
     _barriers.append(barrier)
-    import pharmdb.schema.drift  # noqa: F401  (the imports take longer than the race)
 
 
 def _migrate_with_the_others(url: str) -> int:
@@ -454,11 +436,8 @@ def _migrate_with_the_others(url: str) -> int:
 @pytest.fixture(scope="module")
 def crowd() -> Iterator[Any]:
     """Runs a function in four processes at the same moment."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        PROCESSES, mp_context=context, initializer=_wait_for_the_others, initargs=(context.Barrier(PROCESSES),)
-    ) as pool:
-        yield lambda url: sorted(pool.map(_migrate_with_the_others, [url] * PROCESSES, timeout=120))
+    with pool(PROCESSES, _wait_for_the_others, warm().Barrier(PROCESSES)) as processes:
+        yield lambda url: sorted(processes.map(_migrate_with_the_others, [url] * PROCESSES, timeout=120))
 
 
 def test_of_four_migrations_of_a_fresh_database_at_once_one_does_the_work(crowd: Any, empty: str) -> None:

@@ -161,8 +161,8 @@ def filled(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Con
 @pytest.fixture(scope="module")
 def both(databases: Databases) -> Iterator[list[Connection]]:
     """A transaction on an empty database of each kind."""
-    targets = [targets.target(databases.migrated(dialect)) for dialect in DIALECTS]
-    with transactions.writing(targets[0]) as first, transactions.writing(targets[1]) as second:
+    one, other = (targets.target(databases.migrated(dialect)) for dialect in DIALECTS)
+    with transactions.writing(one) as first, transactions.writing(other) as second:
         yield [first, second]
 
 

@@ -19,6 +19,7 @@ from passlib.hash import argon2
 from sqlalchemy import Engine, delete, event, insert, select, update
 from support import raw
 from support.databases import DIALECTS, Databases
+from support.processes import warm
 from support.seeds import (
     KNOWN_GOOD,
     PROGRESS_HEADER,
@@ -750,7 +751,7 @@ def test_several_seeds_at_once(databases: Databases) -> None:
     """Four processes, on an empty and on a full database of each kind."""
     was_empty = [databases.migrated(dialect) for dialect in DIALECTS]
     urls = was_empty + [databases.seeded(dialect) for dialect in DIALECTS]
-    context = multiprocessing.get_context("spawn")
+    context = warm()
     barrier, results = context.Barrier(4), context.Queue()
     processes = [context.Process(target=_seed_when_all_are_there, args=(urls, barrier, results)) for _ in range(4)]
     for process in processes:

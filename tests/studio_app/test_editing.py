@@ -314,7 +314,7 @@ def test_a_save_that_is_committed_is_saved_though_its_log_fails(
     monkeypatch.setattr(os, "fsync", full)
     saved = editor.save(attempt(1))
     assert saved.problems == []
-    assert "saved, but its log does not say so" in saved.warning
+    assert "saved, but not confirmed in the log" in saved.warning
     assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
 
 

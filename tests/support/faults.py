@@ -16,14 +16,6 @@ import pharmdb
 from pharmdb.doctor.results import FAIL, OK, WARN
 from support import raw
 
-
-def run(url: str, script: str) -> None:
-    """Runs a script; what stands behind `-- again` in a session of its own."""
-    for part in script.split("-- again"):
-        with raw.session(url) as session:
-            session.executescript(part) if url.startswith("sqlite") else session.execute(part)
-
-
 INSERT_ATTEMPTS = "; ".join(
     f"INSERT INTO attempts (user_id, entity_type, entity_id, answers, score) "
     f"SELECT min(id), 'question', 'q{n}', '[]', 101 FROM users"

@@ -100,10 +100,11 @@ def session(url: str) -> Iterator[Any]:
         connection.close()
 
 
-def run(url: str, *statements: str) -> None:
-    with session(url) as connection:
-        for statement in statements:
-            connection.execute(statement)
+def run(url: str, *scripts: str) -> None:
+    """Runs scripts of one or more statements in one session; what stands behind `-- again` in another one."""
+    for part in "\n;".join(scripts).split("-- again"):
+        with session(url) as connection:
+            connection.executescript(part) if url.startswith("sqlite") else connection.execute(part)
 
 
 def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
