@@ -242,9 +242,9 @@ def upgrades(
     def run(case: tuple[str, str, int]) -> SimpleNamespace:
         source_dialect, dialect, stage = case
         source, url = dirty_sources(source_dialect, stage), databases.empty(dialect)
-        before = source_state(source)
+        before, backups = source_state(source), tmp_path_factory.mktemp("backups")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PHARMDB_BACKUPS", str(tmp_path_factory.mktemp("backups")))
+            patch.setenv("PHARMDB_BACKUPS", str(backups))
             report = upgrade(source, url)
             assert report.source_backup is not None
             listed = manifests.of(pharmdb.target(url))
@@ -262,6 +262,7 @@ def upgrades(
             expected=legacy.fates(rows, stage, dialect),
             exactly=source_dialect == dialect == "sqlite",
             kept=report.source_backup,
+            backups=backups,
             listed=listed,
         )
 
@@ -398,7 +399,10 @@ def test_the_source_is_untouched(done: SimpleNamespace) -> None:
     assert done.after == done.before
 
 
-def test_the_source_is_backed_up_and_an_absent_target_is_not(done: SimpleNamespace) -> None:
+def test_the_source_is_backed_up_and_an_absent_target_is_not(
+    done: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHARMDB_BACKUPS", str(done.backups))
     restoring.verify(done.kept)
     assert done.report.target_backup is None
     # A restore of the target must never bring the old schema into it.
