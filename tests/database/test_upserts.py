@@ -204,12 +204,12 @@ def test_a_reset_ends_known_good_without_a_trace(seeded: str) -> None:
 @pytest.mark.usefixtures("all_many")
 def test_an_upgrade_seeds_the_same(databases: Databases, dialect: str, tmp_path: Path) -> None:
     source = legacy.sample(tmp_path)
-    upgraded = pharmdb.upgrade(str(source), databases.empty(dialect))
+    upgraded = pharmdb.upgrade(str(source), databases.empty(dialect), seed=True)
     assert upgraded.outcome["ok"].all()
     assert upgraded.seeded is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upserts, "FEW", 1000)
-        other = pharmdb.upgrade(str(source), databases.empty(dialect))
+        other = pharmdb.upgrade(str(source), databases.empty(dialect), seed=True)
     assert other.seeded is not None
     assert upgraded.seeded.counts == other.seeded.counts
     # Many are shown by action, few in the file's order.

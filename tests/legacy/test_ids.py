@@ -52,7 +52,7 @@ def test_ids_go_on_after_those_of_rows_that_were_deleted(
     count_to(source, dialect, 5000)
     count_to(source, dialect, 300, "User")
     url = databases.empty(to)
-    pharmdb.upgrade(source, url)
+    pharmdb.upgrade(source, url, seed=True)
     assert given(url, "bookmarks") == 5000
     # The default accounts are new users.
     assert raw.ask(url, "SELECT min(id) FROM users WHERE id > 1") == [(301,)]
