@@ -57,7 +57,7 @@ def raw(url: str, rows: int) -> float:
         return time.perf_counter() - begin
 
 
-# Without argon2's 64 MiB per thread, which could hide the memory of the rows.
+# Without the hashing of passwords, which is slow by design, and not what is measured.
 _SEED = """
 import pharmdb
 from pharmdb.seeding import passwords

@@ -107,7 +107,7 @@ class User(Base):
 
     id: Mapped[int] = _id()
     email: Mapped[str] = mapped_column(types.VARCHAR, doc="trimmed, lower case, ASCII")
-    password_hash: Mapped[str] = mapped_column(types.VARCHAR, doc="argon2id, or bcrypt from the old system")
+    password_hash: Mapped[str] = mapped_column(types.VARCHAR, doc="bcrypt, or argon2id")
     role: Mapped[str] = mapped_column(types.VARCHAR, server_default=text("'USER'"), doc="USER or ADMIN")
     created_at: Mapped[datetime] = _created()
 

@@ -57,15 +57,25 @@ def check_default_passwords(context: Context) -> Iterator[Finding]:
         known = {row["email"]: row["password"] for row in seeding.read().users}
         seeded = list(known)
         yield _known_passwords(context, known)
-    weak = select(func.count()).where(User.password_hash.not_like("$argon2id$%"), User.password_hash != "!")
-    count = context.connection.scalar(weak)
-    if count:
-        # The seed can renew only the hashes of its own users, whose passwords it knows.
-        ours = any(context.connection.scalar(weak.where(User.email.in_(some))) for some in upserts.chunks(seeded))
-        found = f"{count} not argon2id; each is replaced when its user logs in"
-        yield Finding("password hashes", results.WARN, found, context.command("seed") if ours else "")
-    else:
-        yield Finding("password hashes", results.OK, "all argon2id")
+    yield _hashes(context, seeded)
+
+
+def _hashes(context: Context, seeded: list[str]) -> Finding:
+    """Whether the application, which has bcrypt only, can verify every hash; "!" bars an account on purpose."""
+    bcrypt = func.substr(User.password_hash, 1, 4).in_(("$2a$", "$2b$", "$2y$"))
+    argon2 = User.password_hash.startswith("$argon2", autoescape=True)
+    barred = select(func.count()).select_from(User).where(~bcrypt, User.password_hash != "!")
+    unknown = barred.where(~argon2)
+    count, others = context.connection.scalar(barred) or 0, context.connection.scalar(unknown) or 0
+    if not count:
+        return Finding("password hashes", results.OK, "all bcrypt")
+    kinds = [f"{n} {kind}" for n, kind in ((count - others, "argon2"), (others, "of an unknown form")) if n]
+    found = f"{count} account{'s' if count > 1 else ''} can't log in to the application: {', '.join(kinds)}"
+    # The seed keeps an argon2 hash that verifies, and knows the passwords of its own users only.
+    ours = others and any(context.connection.scalar(unknown.where(User.email.in_(s))) for s in upserts.chunks(seeded))
+    if ours:
+        return Finding("password hashes", results.WARN, found, context.command("seed"))
+    return Finding("password hashes", results.WARN, found, note="set new passwords in the studio")
 
 
 def _known_passwords(context: Context, known: dict[str, str]) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -19,6 +19,8 @@ from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem,
 from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
 
 SHOWN = 1000
+# The change that stands for the rows of the seed's accounts.
+CREATED = "created by --seed"
 
 # Must match the table that the constraints revision creates.
 rejects_table = Table(
@@ -87,7 +89,6 @@ class Account:
         self._writer = writer
         self._users: set[int] = set()
         self._rejected_users: set[int] = set()
-        self._with_settings: set[int] = set()
         # A table that does not exist at this stage has no rows on either side.
         empty = None if writer is None else 0
         self.counts = tuple(Count(table, target_sum=empty) for table in stages.TABLES)
@@ -102,7 +103,7 @@ class Account:
         return sha256(repr(found).encode()).hexdigest()
 
     def run(self) -> None:
-        """Raises PharmdbError if a row was neither imported nor rejected, or if the target holds different values."""
+        """Copies or counts all rows. Raises PharmdbError if one was neither imported nor rejected."""
         there = [count for count in self.counts if self._recognition.has(count.table)]
         with sources.told_of(self._old, self._place):
             expected = {count.table.name: stages.count(self._source, count.table) for count in there}
@@ -113,12 +114,28 @@ class Account:
                     self._take(count, batch, judge, make)
                     advance(len(batch))
                 count.source_sum %= checksums.MODULUS
-                if self._writer is not None:
-                    count.target_sum = checksums.of_target(self._writer, count.table)
-                _compare(count, expected[count.table.name])
-        lacking = len(self._users - self._with_settings)
-        if lacking:
-            self.changes["user_settings", "default settings added"] += lacking
+                if not count.source == expected[count.table.name] == count.imported + count.rejected:
+                    raise _unequal(count, f"{expected[count.table.name]} rows", f"{count.imported} imported")
+
+    def verify(self, writer: Connection, marks: Mapping[str, int], created: Mapping[str, int]) -> None:
+        """Compares the final state of the target with the source; to be called after everything else was written.
+
+        `marks`: each table's largest id that the source gave. Rows above it were created by the upgrade itself: as many
+        as `created` says, and listed among the changes. Raises PharmdbError if any row or value differs.
+        """
+        for count in self.counts:
+            table, mark = count.table.table, marks[count.table.table]
+            count.target_sum = checksums.of_target(writer, count.table, mark)
+            if count.target_sum != count.source_sum:
+                sums = (checksums.shown(each) for each in (count.source_sum, count.target_sum))
+                raise _unequal(
+                    count, "unchanged values", "source and target have the checksums {} and {}".format(*sums)
+                )
+            more = writer.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE id > {int(mark)}").scalar_one()
+            if more != created.get(table, 0):
+                raise _unequal(count, f"{created.get(table, 0)} new rows", f"{more}")
+            if more:
+                self.changes[table, CREATED] = more
 
     def _batches(self, table: stages.OldTable) -> Iterator[list[stages.Row]]:
         # Only reading happens in this block, so an error here always comes from the source.
@@ -251,8 +268,6 @@ class Account:
                 if values in seen:
                     raise stages.RejectedError(f"an earlier row has the same {', '.join(key)}")
                 seen.add(values)
-            if table.model is UserSettings:
-                self._with_settings.add(found[places[0]])
 
         return accept
 
@@ -281,15 +296,10 @@ _Judge = Callable[[stages.Row], list[Any]]
 _Make = Callable[[stages.Row, list[Any]], tuple[Any, ...]]
 
 
-def _compare(count: Count, expected: int) -> None:
-    """Checks before the commit that one table's counts and checksums agree."""
-    if count.source == expected == count.imported + count.rejected and count.target_sum in (None, count.source_sum):
-        return
-    target = "" if count.target_sum is None else f", target {checksums.shown(count.target_sum)}"
-    raise PharmdbError(
-        expected=f"{expected} rows of {count.table.name} imported or rejected, with unchanged values",
-        found=f"{count.imported} imported, {count.rejected} rejected; checksums: source "
-        f"{checksums.shown(count.source_sum)}{target}",
+def _unequal(count: Count, expected: str, found: str) -> PharmdbError:
+    return PharmdbError(
+        expected=f"each row of {count.table.name} imported or rejected: {expected}",
+        found=f"{found}; {count.imported} rows imported, {count.rejected} rejected",
         unchanged="everything was rolled back",
         note="this is a bug in pharmdb: please report it with this message",
     )

@@ -106,13 +106,13 @@ _FORMS = {
 }
 
 
-def of_target(connection: Connection, table: OldTable) -> int:
-    """The checksum of the table's rows in the target, read by its own SQL."""
+def of_target(connection: Connection, table: OldTable, largest_id: int) -> int:
+    """The checksum of the table's rows in the target, up to this id, read by its own SQL."""
     forms = _FORMS[connection.dialect.name]
     columns = [forms.get(kind, "{0}").format(column) for column, kind in zip(table.columns, table.kinds, strict=True)]
     functions: dict[str, Callable[[Any], Any]] = {"document": canonical_json, "real": _real}
     made = [(place, functions[kind]) for place, kind in enumerate(table.kinds) if kind in functions]
-    sql = f"SELECT {', '.join(columns)} FROM {table.table}"
+    sql = f"SELECT {', '.join(columns)} FROM {table.table} WHERE id <= {int(largest_id)}"
     total = 0
     with closing(dialect.of(connection).cursor(connection, "sums")) as cursor:
         cursor.execute(sql)

@@ -138,6 +138,11 @@ def holds(target: targets.Target, account: Account) -> bool:
         )
 
 
+def record(connection: Connection, source: str, stage: int, digest: str) -> None:
+    """Records that this source was upgraded into the database."""
+    connection.execute(upgrades.insert().values(source=source, stage=stage, digest=digest))
+
+
 def empty(connection: Connection) -> None:
     """Brings the schema to head and deletes all rows."""
     revisions.upgrade(connection)

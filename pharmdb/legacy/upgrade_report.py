@@ -24,8 +24,9 @@ class UpgradeReport:
     `recognized`: what, found (str). `tables`, one row for each: table, source_table (str), source, imported, rejected
     (int64, rows), source_checksum, target_checksum (str, equal if all is well; "" in a dry run). `reasons`: table,
     reason (str), rows (int64). `rejects`, the first 1,000: source_table (str), source_id (int64), reason, row (str,
-    JSON). `changes`: table, change (str), rows (int64). `checks`: the doctor's checks of the result. `seeded`: the
-    seed's report; None in a dry run and in production. `fingerprint`: of the target's content, 64 hex digits.
+    JSON). `changes`: table, change (str), rows (int64); among them the rows created by --seed. `checks`: the doctor's
+    checks of the result. `seeded`: the seed's report; None without `seed` and in a dry run. `fingerprint`: of the
+    target's content, 64 hex digits.
     """
 
     source: str

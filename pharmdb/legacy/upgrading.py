@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from pharmdb.backups import taking
-from pharmdb.database import environments, ids, locks, targets, transactions
+from pharmdb.database import ids, locks, targets, transactions
 from pharmdb.doctor import checking
 from pharmdb.legacy import receiving, sources, stages
 from pharmdb.legacy.accounting import Account
 from pharmdb.legacy.receiving import Content, Kind
 from pharmdb.legacy.upgrade_report import UpgradeReport
-from pharmdb.models import User, UserSettings
 from pharmdb.schema.fingerprints import fingerprint
 from pharmdb.seeding import seeding
 
 
-def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, confirm: str = "") -> UpgradeReport:
+def upgrade(
+    source: str = "", database_url: str = "", *, dry_run: bool = False, confirm: str = "", seed: bool = False
+) -> UpgradeReport:
     """Copies an old database to `database_url` in one transaction, and accounts for every row.
 
     `source` is a path (relative to the project's root) or a URL; if empty, PHARMDB_SOURCE is used. It is only read. The
     target is backed up first; learners' data in it is replaced only if `confirm` is the target's name. With `dry_run`
-    nothing is written. A source that was already imported completely is not imported again.
+    nothing is written. A source that was already imported completely is not imported again. With `seed`, what is
+    missing of the seed's accounts is created; no row of the source is changed for that.
 
-    Raises RevisionError if the source is not an old database, ProtectedError if the target holds learners' data,
-    ParameterError, BackupError, LockedError, UnavailableError; source and target are then unchanged.
+    Raises RevisionError if the source is not an old database, ProtectedError if the target holds learners' data or if
+    the default accounts would be created in production, ParameterError, BackupError, LockedError, UnavailableError;
+    source and target are then unchanged.
     """
     target, old = targets.target(database_url), sources.source_target(source)
     sources.refuse_same(old, target)
     to_postgresql = not target.is_sqlite
-    seed = seeding.read()
+    accounts = seeding.read() if seed else None
     with ExitStack() as stack:
         with sources.told_of(old):
             place = stack.enter_context(sources.undisturbed(old))
@@ -53,7 +56,7 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
                 return UpgradeReport(str(old), str(target), dry_run, done, recognition, account, state)
         receiving.look(old, target, confirm)
         # Done before the lock is taken, because hashing is slow by design.
-        hashes = seeding.hash_passwords(seed, {})
+        hashes = seeding.hash_passwords(accounts, {}) if accounts else {}
         with sources.told_of(old):
             taken = taking.take(reader, old, place=place)
         assert taken is not None
@@ -63,12 +66,20 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             reader = stack.enter_context(transactions.watching(place))
         with transactions.changing_schema(target) as writer:
             content = receiving.guard(writer, old, target, confirm)
+            if accounts:
+                seeding.refuse_known_passwords(writer, accounts)
             locks.lock_tables(writer)
             before = taking.take(writer, target)
             receiving.empty(writer)
             account = Account(reader, old, place, recognition, to_postgresql=to_postgresql, writer=writer)
             account.run()
-            seeded = _finish(writer, target, account, seed, hashes, (str(old), recognition.stage), recognition.reached)
+            marks = _keep_ids(writer, account, recognition.reached)
+            seeded = None
+            if accounts:
+                seeded = seeding.apply(writer, target, accounts, hashes, only_missing=True, mark=False)
+            created = {table: new for table, new, *_ in seeded.counts} if seeded else {}
+            receiving.record(writer, str(old), recognition.stage, account.digest)
+            account.verify(writer, marks, created)
             report = UpgradeReport(
                 str(old),
                 str(target),
@@ -85,23 +96,8 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
     return replace(report, doctor=checking.check(database_url))
 
 
-def _finish(
-    writer: Connection,
-    target: targets.Target,
-    account: Account,
-    seed: seeding.Seed,
-    hashes: Any,
-    source: tuple[str, int],
-    reached: dict[str, int],
-) -> seeding.SeedReport | None:
-    """Finishes the import: missing settings, sequences, the default accounts, the record of the upgrade."""
-    # New rows get neither the id of a rejected row nor that of a row which the source has deleted.
-    ids.keep_above(
-        writer, {count.table.table: max(count.largest_id, reached.get(count.table.name, 0)) for count in account.counts}
-    )
-    lacking = select(User.id).where(~select(UserSettings.id).where(UserSettings.user_id == User.id).exists())
-    writer.execute(UserSettings.__table__.insert().from_select(["user_id"], lacking.order_by(User.id)))  # type: ignore[attr-defined]
-    production = environments.environment(writer) == "production"
-    seeded = None if production else seeding.apply(writer, target, seed, hashes, mark=False)
-    writer.execute(receiving.upgrades.insert().values(source=source[0], stage=source[1], digest=account.digest))
-    return seeded
+def _keep_ids(writer: Connection, account: Account, reached: Mapping[str, int]) -> dict[str, int]:
+    """Each table's largest id that the source ever gave: no new row gets one of a rejected or deleted row."""
+    marks = {count.table.table: max(count.largest_id, reached.get(count.table.name, 0)) for count in account.counts}
+    ids.keep_above(writer, marks)
+    return marks

@@ -31,8 +31,8 @@ def _text(value: str) -> str:
 
 
 def _password(value: str) -> str:
-    if len(value.encode()) > passwords.LONGEST:
-        raise ValueError(f"longer than {passwords.LONGEST} bytes")
+    if reason := passwords.unfit(value):
+        raise ValueError(reason)
     return _text(value)
 
 

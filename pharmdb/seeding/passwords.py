@@ -1,4 +1,4 @@
-"""Password hashes: argon2id for new ones; bcrypt hashes of the old system still verify."""
+"""Password hashes: bcrypt, which the application verifies, for new ones; argon2 hashes still verify."""
 
 from __future__ import annotations
 
@@ -8,29 +8,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from passlib.context import CryptContext
 
-# The longest password that passlib accepts.
-LONGEST = 4096
-# The old system's bcryptjs hashed only the first 72 bytes.
-_BCRYPT_BYTES = 72
+# The most bytes of a password, in UTF-8, that bcrypt reads.
+LONGEST = 72
 
 
 @cache
 def _context() -> CryptContext:
     from passlib.context import CryptContext
 
-    # The parameters for argon2id in the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane.
-    return CryptContext(
-        schemes=["argon2", "bcrypt"],
-        deprecated=["bcrypt"],
-        argon2__type="ID",
-        argon2__memory_cost=19_456,
-        argon2__time_cost=2,
-        argon2__parallelism=1,
-    )
+    # As the application hashes: bcryptjs with a cost of 10.
+    return CryptContext(schemes=["bcrypt", "argon2"], bcrypt__ident="2b", bcrypt__rounds=10)
+
+
+def unfit(password: str) -> str:
+    """Why the password can't be hashed: "longer than 72 bytes", …; "" if it can."""
+    try:
+        encoded = password.encode()
+    except UnicodeEncodeError:
+        return "not valid Unicode"
+    if len(encoded) > LONGEST:
+        return f"longer than {LONGEST} bytes"
+    return "contains a NUL character" if b"\0" in encoded else ""
 
 
 def hash_password(password: str) -> str:
-    """A new argon2id hash with a random salt."""
+    """A new bcrypt hash with a random salt. Raises ValueError if the password is unfit; nothing is truncated."""
+    if reason := unfit(password):
+        raise ValueError(f"the password is unfit: {reason}")
     hashed: str = _context().hash(password)
     return hashed
 
@@ -39,10 +43,11 @@ def verify_password(password: str, password_hash: str) -> bool:
     """Whether the password matches the hash. False for a hash of an unknown scheme."""
     from argon2.exceptions import Argon2Error
 
-    secret = password.encode()
-    if scheme(password_hash) == "bcrypt":
-        secret = secret[:_BCRYPT_BYTES]
     try:
+        secret = password.encode()
+        if scheme(password_hash) == "bcrypt":
+            # The application hashes the first 72 bytes of a longer password.
+            secret = secret[:LONGEST]
         return bool(_context().verify(secret, password_hash))
     except (ValueError, TypeError, Argon2Error):  # raised by passlib and argon2 for a malformed hash
         return False

@@ -75,7 +75,7 @@ def read(seed_dir: str | Path = "") -> Seed:
 def hash_passwords(seed: Seed, stored: Mapping[str, str]) -> dict[str, Password]:
     """The hash to store for each user, given the stored hashes. Deliberately slow: call it before taking a lock.
 
-    A hash that verifies is kept, or replaced if its scheme is old; one that doesn't verify is reset.
+    A hash that verifies is kept, whatever its scheme; one that doesn't verify is reset.
     """
 
     def decide(row: csv_values.Row) -> tuple[str, Password]:
@@ -85,12 +85,9 @@ def hash_passwords(seed: Seed, stored: Mapping[str, str]) -> dict[str, Password]
             return email, Password(None, passwords.hash_password(password), "")
         if not passwords.verify_password(password, seen):
             return email, Password(seen, passwords.hash_password(password), "password reset to the documented one")
-        old = passwords.scheme(seen)
-        if old != "argon2":
-            return email, Password(seen, passwords.hash_password(password), f"{old} hash replaced by argon2id")
         return email, Password(seen, seen, "")
 
-    # argon2 and bcrypt release the GIL.
+    # bcrypt and argon2 release the GIL.
     with ThreadPoolExecutor() as pool:
         decided = pool.map(decide, seed.users)
         return dict(progress.counted(decided, "hash passwords", len(seed.users), " users"))
@@ -150,7 +147,7 @@ class SeedReport:
 def seed(database_url: str = "", *, seed_dir: str = "") -> SeedReport:
     """Creates the missing seed rows and renews password hashes and last_attempt_at; changes nothing else.
 
-    A user's hash is written only if it no longer verifies or its scheme is old. Raises SeedError for faulty files,
+    A user's hash is written only if the documented password doesn't match it. Raises SeedError for faulty files,
     ProtectedError for the default accounts in production, RevisionError if the schema isn't at head,
     UnavailableError, LockedError.
     """
@@ -208,14 +205,21 @@ def refuse_known_passwords(connection: Connection, rows: Seed) -> None:
 
 
 def apply(
-    connection: Connection, target: targets.Target, rows: Seed, hashes: Mapping[str, Password], mark: bool = True
+    connection: Connection,
+    target: targets.Target,
+    rows: Seed,
+    hashes: Mapping[str, Password],
+    *,
+    only_missing: bool = False,
+    mark: bool = True,
 ) -> SeedReport:
     """Upserts the rows inside the caller's transaction; decides again if a hash has changed since `hashes` was made.
 
-    Without `mark` the report has no fingerprint, which would read every row of the database.
+    With `only_missing`, existing rows are not changed at all. Without `mark` the report has no fingerprint, which
+    would read every row of the database.
     """
-    stored = _stored_hashes(connection, rows)
-    if any(stored.get(email) != password.seen for email, password in hashes.items()):
+    stored = {} if only_missing else _stored_hashes(connection, rows)
+    if not only_missing and any(stored.get(email) != password.seen for email, password in hashes.items()):
         hashes = hash_passwords(rows, stored)
     now = datetime.now(UTC)
     counts: list[tuple[str, int, int, int]] = []
@@ -249,7 +253,7 @@ def apply(
         users,
         lambda key: (key[0], hashes[key[0]].detail),
         key=("email",),
-        update=("password_hash",),
+        update=() if only_missing else ("password_hash",),
     )
     ids = dict(_of_users(connection, rows, User.email, User.id))
     emails = {id_: email for email, id_ in ids.items()}
@@ -262,7 +266,7 @@ def apply(
         lambda key: (f"{emails[key[0]]} {'/'.join(key[1:])}", ""),
         key=_PROGRESS_KEY,
         same={"last_attempt_at": now},
-        update=("last_attempt_at",),
+        update=() if only_missing else ("last_attempt_at",),
     )
     for table, name, action, detail in operations:
         log.info("%s: %s %s %s", table, action, name, detail)

@@ -19,7 +19,7 @@ from pharmdb import settings
 from pharmdb.database import environments, servers, targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
 from pharmdb.models import MODELS
-from pharmdb.seeding.passwords import LONGEST, hash_password
+from pharmdb.seeding.passwords import hash_password, unfit
 from pharmdb.studio_app import cells, rows, save_log, sessions, values, violations
 from pharmdb.studio_app.cascading import cascades
 from pharmdb.studio_app.catalogue import Catalogue, Table
@@ -183,9 +183,11 @@ def _prepared(tables: Catalogue, change: Change, problems: list[Problem]) -> dic
             problems.append(Problem(change.id, name, "unfit", str(error)))
     password = next((c for c in table.columns.values() if c.is_password), None)
     if password is not None and change.password is not None:
-        if not SHORTEST_PASSWORD <= len(change.password) <= LONGEST:
-            sentence = f"a password must have {SHORTEST_PASSWORD} to {LONGEST} characters"
+        if len(change.password) < SHORTEST_PASSWORD:
+            sentence = f"a password must have at least {SHORTEST_PASSWORD} characters"
             problems.append(Problem(change.id, password.name, "unfit", sentence))
+        elif reason := unfit(change.password):
+            problems.append(Problem(change.id, password.name, "unfit", f"unfit as a password: {reason}"))
         else:
             new[password.name] = hash_password(change.password)
     elif password is not None and change.kind == "insert":

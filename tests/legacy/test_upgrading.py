@@ -290,16 +290,9 @@ def test_the_stage_is_recognized(done: SimpleNamespace) -> None:
     assert str(done.stage) in " ".join(done.report.recognized["found"])
 
 
-def test_nothing_but_the_source_the_seed_and_missing_settings_is_there_afterwards(done: SimpleNamespace) -> None:
-    extra = {key: done.found[key] for key in done.found.keys() - {k for k, f in done.expected.items() if not f.reasons}}
-    users = {key[1]: values["email"] for key, values in done.found.items() if key[0] == "users"}
-    assert {values["email"] for (table, _), values in extra.items() if table == "users"} == seed_emails()
-    seeds = {id_ for id_, email in users.items() if email in seed_emails()}
-    assert {table for table, _ in extra} == {"users", "user_settings", "progress_by_tag"}
-    assert {v["user_id"] for (table, _), v in extra.items() if table == "progress_by_tag"} <= seeds
-    owners = [v["user_id"] for (table, _), v in done.found.items() if table == "user_settings"]
-    assert sorted(owners) == sorted(users)
-    assert {v["language"] for (table, _), v in extra.items() if table == "user_settings"} == {"en"}
+def test_nothing_but_the_source_is_there_afterwards(done: SimpleNamespace) -> None:
+    assert done.found.keys() == {key for key, fate in done.expected.items() if not fate.reasons}
+    assert done.report.seeded is None
 
 
 def test_each_row_is_accounted_for_once(done: SimpleNamespace) -> None:
@@ -388,10 +381,9 @@ def test_every_change_is_counted(done: SimpleNamespace) -> None:
     assert changed("rounded to milliseconds") == rounded
     assert (rounded > 5) == done.source.startswith("sqlite")
     users = {id_ for table, id_ in kept if table == "users"}
-    owners = {values["user_id"] for (table, _), values in kept.items() if table == "user_settings"}
     assert changed("mail") == emails > 0
     assert changed("number") == names
-    assert changed("settings") == len(users - owners) > 0
+    assert changed("created") == 0
     assert changed("role") == (len(users) if done.stage == 1 else 0)
 
 
@@ -501,7 +493,7 @@ def test_a_clean_source_loses_nothing(make: Callable[..., str], databases: Datab
     expected = legacy.fates(legacy.clean(other), 4, dialect)
     assert_as_expected(imported(url), {}, expected, exactly=False)
     rounded = report.changes["change"] == "times rounded to milliseconds"
-    assert set(report.changes["table"][~rounded]) <= {"user_settings", "attempts"}
+    assert set(report.changes["table"][~rounded]) <= {"attempts"}
 
 
 def test_one_other_value_gives_another_checksum_of_its_table_alone(
@@ -1091,8 +1083,7 @@ def test_a_target_without_learners_data_is_filled(
     report = upgrade(old_file, url)
     assert_clean_import(url)
     assert (report.target_backup is not None) == bool(there)
-    assert seed_emails() <= {v["email"] for (table, _), v in imported(url).items() if table == "users"}
-    assert report.seeded is not None
+    assert not seed_emails() & {v["email"] for (table, _), v in imported(url).items() if table == "users"}
 
 
 WORK = {
@@ -1172,6 +1163,10 @@ def test_production_is_filled_without_default_accounts_and_never_replaced(
         monkeypatch.setenv("PHARMDB_ENV", "production")
     else:
         run(url, "UPDATE pharmdb_environment SET name = 'production'")
+    before = everything(url)
+    with pytest.raises(ProtectedError, match="no default account"):
+        upgrade(old_file, url, seed=True)
+    assert everything(url) == before
     upgrade(old_file, url)
     assert_clean_import(url)
     emails = {v["email"] for (table, _), v in imported(url).items() if table == "users"}
@@ -1258,7 +1253,7 @@ def test_the_demo_account_keeps_its_role_its_id_and_its_progress(make: Callable[
             correct_count=9,
         ),
     ]
-    report = upgrade(make("sqlite", 4, rows), empty)
+    report = upgrade(make("sqlite", 4, rows), empty, seed=True)
     found = imported(empty)
     assert found["users", 77]["email"] == "demo@pharmtrainer.test"
     assert found["users", 77]["role"] == "ADMIN"
@@ -1277,7 +1272,7 @@ def report_source(rows: list[legacy.Row], make: Callable[..., str]) -> str:
 
 def test_every_other_verb_works_on_an_upgraded_database(databases: Databases, dialect: str, old_file: Path) -> None:
     url = databases.empty(dialect)
-    upgrade(old_file, url)
+    upgrade(old_file, url, seed=True)
     before = imported(url)
     assert set(pharmdb.seed(url).tables["created"]) == {0}
     report = pharmdb.migrate(url)

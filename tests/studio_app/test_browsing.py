@@ -223,15 +223,15 @@ def test_a_secret_is_masked_and_can_not_be_guessed(seeded: str) -> None:
     with sessions.reading(targets.target(seeded), StatementLog()) as session:
         users = catalogue(session)["users"]
         page = browsing.page(session, users, View())
-        assert "argon2" not in repr(page)
+        assert "$2b$" not in repr(page)
         for view in (
-            View(filters=(Filter("password_hash", "contains", "$argon2"),)),
-            View(filters=(Filter("password_hash", "<", "$argon2id$v=19$m"),)),
+            View(filters=(Filter("password_hash", "contains", "$2b$"),)),
+            View(filters=(Filter("password_hash", "<", "$2b$10$m"),)),
             View(sort=(("password_hash", False),)),
         ):
             with pytest.raises(values.UnfitError, match="password_hash is a secret"):
                 browsing.page(session, users, view)
-        assert browsing.page(session, users, View(search="argon2")).rows == []
+        assert browsing.page(session, users, View(search="$2b$")).rows == []
 
 
 def test_a_hash_in_another_column_is_masked_too(seeded: str) -> None:
@@ -243,7 +243,7 @@ def test_a_hash_in_another_column_is_masked_too(seeded: str) -> None:
     with sessions.reading(target, StatementLog()) as session:
         page = browsing.page(session, catalogue(session)["bookmarks"], View())
     assert len(page.rows) == 2
-    assert "argon2" not in repr(page)
+    assert "$2b$" not in repr(page)
 
 
 def test_every_kind_of_column_is_known(seeded: str) -> None:

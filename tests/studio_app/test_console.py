@@ -132,7 +132,7 @@ LEAKS = [
     "SELECT histogram_bounds::text, most_common_vals::text FROM pg_stats WHERE tablename = 'users'",
     "SELECT stavalues1::text FROM pg_statistic",
     "SELECT h FROM renamed",
-    "SELECT id FROM renamed WHERE h > '$argon2id$v=19$m=7168,t=5,p=1$C'",
+    "SELECT id FROM renamed WHERE h > '$2b$10$C'",
     "SELECT max(h) FROM renamed",
     "SELECT h FROM renamed UNION ALL SELECT h FROM renamed",
     "SELECT substr(h, 5) FROM (SELECT * FROM renamed OFFSET 0) AS r",
@@ -141,7 +141,7 @@ LEAKS = [
     "SELECT substr(o::text, 5) FROM other.copied o",
     "SELECT to_jsonb(o) FROM other.copied o JOIN users u ON u.id = o.id",
     "SELECT a.b FROM other.copied AS a(i, b)",
-    "EXPLAIN (ANALYZE, VERBOSE) SELECT id FROM renamed WHERE h LIKE '$argon2id$%'",
+    "EXPLAIN (ANALYZE, VERBOSE) SELECT id FROM renamed WHERE h LIKE '$2b$%'",
 ]
 
 
@@ -255,7 +255,7 @@ def test_unlocked_it_neither_sets_nor_reads_a_secret(run: Console, sql: str) -> 
         texts = connection.exec_driver_sql(
             "SELECT email FROM users UNION ALL SELECT entity_id FROM bookmarks"
         ).fetchall()
-    assert not [text for (text,) in texts if "argon2" in text]
+    assert not [text for (text,) in texts if "$2b$" in text]
 
 
 def test_a_backslash_is_a_letter_where_the_database_has_it_so(run: Console) -> None:

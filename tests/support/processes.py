@@ -13,6 +13,7 @@ from typing import Any
 _PRELOADED = [
     "alembic.command",
     "argon2",
+    "bcrypt",
     "numpy.random",
     "pharmdb.backups.restoring",
     "pharmdb.cohorts.building",

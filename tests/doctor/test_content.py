@@ -1,0 +1,52 @@
+"""The doctor on password hashes: the application verifies bcrypt, and nothing else."""
+
+from __future__ import annotations
+
+import bcrypt
+import pytest
+from passlib.hash import argon2
+from support import raw
+
+import pharmdb
+from pharmdb.doctor.results import OK, WARN, Finding
+
+DEMO, PASSWORD = "demo@pharmtrainer.test", "Password123!"
+ARGON2 = argon2.using(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
+
+
+def hashes(url: str) -> Finding:
+    (found,) = [each for each in pharmdb.check(url).findings if each.check == "password hashes"]
+    return found
+
+
+def store(url: str, password_hash: str, where: str = "true") -> None:
+    raw.run(url, f"UPDATE users SET password_hash = '{password_hash}' WHERE {where}")
+
+
+@pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
+def test_nothing_is_said_of_a_bcrypt_hash(seeded: str, prefix: str) -> None:
+    made = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    store(seeded, made.replace("$2b$", prefix), f"email = '{DEMO}'")
+    assert hashes(seeded) == Finding("password hashes", OK, "all bcrypt")
+
+
+def test_an_account_that_is_barred_is_no_fault(seeded: str) -> None:
+    store(seeded, "!")
+    assert hashes(seeded).state == OK
+
+
+def test_who_can_not_log_in_is_counted_and_the_seed_is_no_remedy(seeded: str) -> None:
+    store(seeded, ARGON2)
+    found = hashes(seeded)
+    assert (found.state, found.remedy) == (WARN, "")
+    assert found.found == "2 accounts can't log in to the application: 2 argon2"
+    assert "studio" in found.note
+    pharmdb.seed(seeded)
+    assert raw.ask(seeded, f"SELECT password_hash FROM users WHERE email = '{DEMO}'") == [(ARGON2,)]
+
+
+def test_both_kinds_are_told_apart(seeded: str) -> None:
+    store(seeded, ARGON2, f"email = '{DEMO}'")
+    store(seeded, "$2x$10$other", f"email <> '{DEMO}'")
+    assert hashes(seeded).found == "2 accounts can't log in to the application: 1 argon2, 1 of an unknown form"
+    assert hashes(seeded).remedy.partition(" --")[0].endswith("pharmdb seed")
