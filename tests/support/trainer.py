@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from copy import copy
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,8 +20,8 @@ from support.project import ROOT
 
 SOURCES = ROOT / "tests" / "application"
 PRISMA = SOURCES / "prisma.config.mjs"
-# A client without an engine needs none, and the one that introspects comes with the command line as WebAssembly. Without
-# these the command line would download native ones before it does anything.
+# The client needs no engine of its own, and the command line has one as WebAssembly. Unless these name something, it
+# downloads native ones before it does anything.
 NO_DOWNLOADS = {
     "PRISMA_SCHEMA_ENGINE_BINARY": "/bin/sh",
     "PRISMA_QUERY_ENGINE_LIBRARY": "/bin/sh",
@@ -120,14 +121,33 @@ class Trainer:
         (folder / "lib").mkdir()
         (folder / "lib" / "prisma.ts").write_text(report.client, encoding="utf-8")
         run("node_modules/.bin/prisma", "generate", "--schema=schema.prisma", cwd=folder, DATABASE_URL="file:unused")
-        run("node_modules/.bin/tsc", cwd=folder)
+        # The types are the same on both databases.
+        run(
+            "node_modules/.bin/tsc",
+            "--project",
+            ".",
+            "--noCheck" if url.startswith("postgresql") else "--strict",
+            cwd=folder,
+        )
+        self.programs = "dist"
 
     def run(self, program: str, url: str, argument: Any = None) -> Any:
         """What a program of the trainer prints on the database of this URL: JSON."""
         environment = pharmdb.prisma_schema(url, prisma_version=self.prisma).environment
         (self.folder / ".env").write_text(environment, encoding="utf-8")
         arguments = [] if argument is None else [json.dumps(argument)]
-        return json.loads(run("node", "--env-file=.env", f"dist/{program}.js", *arguments, cwd=self.folder))
+        return json.loads(run("node", "--env-file=.env", f"{self.programs}/{program}.js", *arguments, cwd=self.folder))
+
+    def without(self, line: str) -> Trainer:
+        """The same trainer without this line of lib/prisma.ts."""
+        other = copy(self)
+        other.programs = "dist-without"
+        shutil.copytree(self.folder / self.programs, self.folder / other.programs)
+        module = self.folder / other.programs / "lib" / "prisma.js"
+        text = module.read_text(encoding="utf-8")
+        assert line in text
+        module.write_text(text.replace(line, ""), encoding="utf-8")
+        return other
 
 
 def _link(modules: Path, folder: Path) -> None:

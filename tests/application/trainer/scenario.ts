@@ -7,12 +7,16 @@ import * as overrides from "./overrides.js";
 const seen: Record<string, unknown> = {};
 const at = (time: string) => new Date(`2026-03-29T${time}Z`);
 
-/** The code of the error that Prisma raises; the pages tell a duplicate e-mail by it. */
+/** Prisma's code of the error, by which a page tells a duplicate e-mail; "rule" where a rule of the database broke. */
 async function codeOf(work: Promise<unknown>) {
   try {
     await work;
   } catch (error) {
-    return (error as { code?: string }).code ?? String(error);
+    const { code } = error as { code?: string };
+    // Prisma 7 has codes of its own for a broken check and for a value that is no JSON.
+    if (/CHECK|P2039|P2007|violates check constraint|type json/.test(`${code} ${error}`)) return "rule";
+    if (code?.startsWith("P2")) return code;
+    throw error;
   }
   return "no error";
 }
