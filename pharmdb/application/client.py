@@ -47,6 +47,7 @@ def environment(target: Target) -> str:
     return f'DATABASE_URL="{url}"\n'
 
 
-def packages(provider: str, version: int) -> dict[str, str]:
-    """What package.json has to name: each package with its version."""
-    return dict.fromkeys(("prisma", "@prisma/client", ADAPTERS[provider]), f"^{version}")
+def packages(provider: str, version: int) -> str:
+    """The commands that install what the application needs."""
+    needed = f"npm install @prisma/client@{version} {ADAPTERS[provider]}@{version}"
+    return f"{needed}\nnpm install --save-dev prisma@{version}\n"

@@ -100,7 +100,7 @@ def _column(column: Column[object], provider: str) -> Field:
     name = camel(column.name)
     attributes = [
         _primary(column, provider),
-        *(f'@unique(map: "{unique.name}")' for unique in _uniques(column.table) if [*unique.columns] == [column]),
+        *(f'@unique(map: "{unique.name}")' for unique in uniques(column.table) if [*unique.columns] == [column]),
         _default(column),
         "@updatedAt" if column.onupdate is not None else "",
         f'@map("{column.name}")' if name != column.name else "",
@@ -149,19 +149,19 @@ def _action(sql: str | None) -> str:
 
 def _owned(model: type[Base]) -> Field:
     (key,) = _keys(model)
-    one = any([*unique.columns] == [*key.columns] for unique in _uniques(key.table))
+    one = any([*unique.columns] == [*key.columns] for unique in uniques(key.table))
     return Field(OWNED[model], model.__name__ + ("?" if one else "[]"))
 
 
-def _uniques(table: Table) -> list[UniqueConstraint]:
+def uniques(table: Table) -> list[UniqueConstraint]:
+    """The unique constraints of a table, by name."""
     found = [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
     return sorted(found, key=lambda constraint: str(constraint.name))
 
 
 def _indexes(table: Table) -> list[str]:
-    uniques = [unique for unique in _uniques(table) if len(unique.columns) > 1]
-    indexes = sorted(table.indexes, key=lambda index: str(index.name))
-    return [_over("@@unique", unique) for unique in uniques] + [_over("@@index", index) for index in indexes]
+    several = [_over("@@unique", unique) for unique in uniques(table) if len(unique.columns) > 1]
+    return several + [_over("@@index", index) for index in sorted(table.indexes, key=lambda index: str(index.name))]
 
 
 def _over(kind: str, found: UniqueConstraint | Index) -> str:

@@ -33,17 +33,18 @@ class Text(str):
 
 @dataclass(frozen=True, eq=False)
 class PrismaReport:
-    """`schema`: the text of schema.prisma. `client`: lib/prisma.ts. `environment`: the line of .env.
+    """Texts: `schema` (schema.prisma), `client` (lib/prisma.ts), `environment` (a line of .env), `packages` (commands).
 
-    `models`: model, table (str), fields, relations (int64). `fields`: model, field, type, column (str). `packages`: package, version (str). `path`: the file that was to be written, or None; `state`: what became of it.
+    `models`: model, table (str), fields, relations (int64). `fields`: model, field, type, column (str). `path`: the
+    file that was to be written, or None; `state`: what became of it.
     """
 
     target: str
     provider: str
-    version: int
     schema: Text
     client: Text
     environment: Text
+    packages: Text
     path: Path | None
     state: str
 
@@ -64,11 +65,6 @@ class PrismaReport:
             for field in datamodel.fields(model, self.provider)
         ]
         return reports.table(rows, dict.fromkeys(("model", "field", "type", "column"), "str"))
-
-    @property
-    def packages(self) -> pd.DataFrame:
-        rows = list(client.packages(self.provider, self.version).items())
-        return reports.table(rows, {"package": "str", "version": "str"})
 
     @property
     def outcome(self) -> pd.DataFrame:
@@ -98,10 +94,10 @@ def prisma_schema(
     return PrismaReport(
         target=str(target),
         provider=provider,
-        version=prisma_version,
         schema=Text(schema),
         client=Text(client.module(provider, prisma_version)),
         environment=Text(client.environment(target)),
+        packages=Text(client.packages(provider, prisma_version)),
         path=path,
         state="nothing: no output was named" if path is None else _write(path, schema, confirm),
     )

@@ -41,8 +41,9 @@ def unavailable(reason: str) -> NoReturn:
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
     """What the command prints. Raises CalledProcessError, with everything that it said as a note."""
+    words = [str(word) for word in command]
     result = subprocess.run(
-        [str(part) for part in command],
+        words,
         cwd=cwd,
         env=os.environ | NO_DOWNLOADS | environment,
         stdin=subprocess.DEVNULL,
@@ -51,7 +52,7 @@ def run(*command: object, cwd: Path, **environment: str) -> str:
         check=False,
     )
     if result.returncode:
-        error = subprocess.CalledProcessError(result.returncode, command)
+        error = subprocess.CalledProcessError(result.returncode, words)
         error.add_note(f"{result.stdout}\n{result.stderr}")
         raise error
     return result.stdout
