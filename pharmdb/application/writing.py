@@ -36,7 +36,7 @@ class PrismaReport:
     """Texts: `schema` (schema.prisma), `client` (lib/prisma.ts), `environment` (a line of .env), `packages` (commands).
 
     `models`: model, table (str), fields, relations (int64). `fields`: model, field, type, column (str). `path`: the
-    file that was to be written, or None; `state`: what became of it.
+    file that was to be written, or None; `state`: what became of it; `next`: the next command.
     """
 
     target: str
@@ -47,6 +47,7 @@ class PrismaReport:
     packages: Text
     path: Path | None
     state: str
+    next: str
 
     @property
     def models(self) -> pd.DataFrame:
@@ -69,9 +70,7 @@ class PrismaReport:
     @property
     def outcome(self) -> pd.DataFrame:
         """One row: ok (bool), changed, next (str)."""
-        write = targets.command(self.target, f"pharmdb prisma --output {FILE}")
-        next_ = write if self.path is None else "npx prisma generate"
-        return reports.table([(True, self.state, next_)], {"ok": "bool", "changed": "str", "next": "str"})
+        return reports.table([(True, self.state, self.next)], {"ok": "bool", "changed": "str", "next": "str"})
 
 
 def prisma_schema(
@@ -86,11 +85,16 @@ def prisma_schema(
     target = targets.target(database_url)
     if prisma_version not in VERSIONS:
         raise ParameterError(
-            expected="prisma_version 6 or 7", found=f"{prisma_version}", next="pharmdb prisma --prisma-version 7"
+            expected=f"one of {', '.join(map(str, VERSIONS))} as prisma_version",
+            found=repr(prisma_version),
+            command=targets.command(target, f"pharmdb prisma --prisma-version {VERSIONS[-1]}"),
         )
     provider = "sqlite" if target.is_sqlite else "postgresql"
     schema = datamodel.text(provider, prisma_version)
     path = _path(output) if output else None
+    version = "" if prisma_version == VERSIONS[0] else f" --prisma-version {prisma_version}"
+    command = targets.command(target, f"pharmdb prisma{version} --output {shlex.quote(str(path or FILE))}")
+    state = "nothing: no output is set" if path is None else _write(path, schema, confirm, command)
     return PrismaReport(
         target=str(target),
         provider=provider,
@@ -99,7 +103,8 @@ def prisma_schema(
         environment=Text(client.environment(target)),
         packages=Text(client.packages(provider, prisma_version)),
         path=path,
-        state="nothing: no output was named" if path is None else _write(path, schema, confirm),
+        state=state,
+        next="npx prisma generate" if path else command,
     )
 
 
@@ -108,23 +113,25 @@ def _path(output: str) -> Path:
     return path / FILE if path.is_dir() else path
 
 
-def _write(path: Path, schema: str, confirm: bool) -> str:
+def _write(path: Path, schema: str, confirm: bool, command: str) -> str:
     try:
         found = path.read_bytes() if os.path.lexists(path) else None
         if found == schema.encode():
             return f"nothing: {path.name} is up to date"
         if found is not None and not confirm:
             raise ParameterError(
-                expected=f"no file, or this one, at {path}",
+                expected=f"no file at {path}, or the same one",
                 found="a file with another content",
-                next=f"pharmdb prisma --output {shlex.quote(str(path))} --confirm replaces it",
+                command=f"{command} --confirm",
+                note="replaces the file",
             )
         _replace(path, schema)
     except OSError as error:
         raise ParameterError(
             expected=f"a path that can be written: {path}",
             found=f"{type(error).__name__}: {error.strerror}",
-            next=f"mkdir -p {shlex.quote(str(path.parent))}, or another --output",
+            command="" if path.parent.exists() else f"mkdir -p {shlex.quote(str(path.parent))}",
+            note="or name another path with --output",
         ) from error
     return f"{path.name} {'written' if found is None else 'replaced'}"
 

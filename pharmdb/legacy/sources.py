@@ -101,7 +101,7 @@ def refuse_same(old: targets.Target, target: targets.Target) -> None:
 def told_of(old: targets.Target, place: targets.Target | None = None) -> Iterator[None]:
     """Attributes driver errors in this block to the source, without the advice to restore or reset it.
 
-X
+    X
     """
     try:
         with driver_errors.explaining(place or old):

@@ -95,10 +95,11 @@ def test_a_day_of_the_trainer_and_the_work_of_pharmdb_after_it(
     assert overrides["Draft"] == A_DAY["draft"]
 
     before = fingerprint(empty)
-    taken = pharmdb.backup(empty)
+    taken = pharmdb.backup(empty).backup
+    assert taken is not None
     assert trainer.run("times", empty, [user_id, "2026-04-01T00:00:00.000Z"])["found"] == ["now"]
     assert fingerprint(empty) != before
-    pharmdb.restore(empty, backup=taken.backup.name)
+    pharmdb.restore(empty, backup=taken.name)
     assert fingerprint(empty) == before
     assert trainer.run("log_in", empty, [[EMAIL, "Correct horse 8"]]) == [{"id": user_id, "role": "ADMIN"}]
     assert [finding for finding in pharmdb.check(empty).findings if finding.state != "ok"] == []
