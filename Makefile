@@ -63,10 +63,10 @@ chromium: ## install the browser for the tests, from Debian's packages
 	else echo "no Chromium, and it can't be installed without root and apt-get: the browser tests are skipped"; fi
 
 test: .venv/done chromium ## run all tests, on SQLite and PostgreSQL
-	@$(BIN)/python -m pytest -n 2 --dist loadscope
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 harm: .venv/done ## run the harm tests with full counts
-	@PHARMDB_HARM_ROUNDS=50 $(BIN)/python -m pytest -n 2 --dist loadscope tests/harm
+	@PHARMDB_HARM_ROUNDS=50 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests/harm
 
 lint: .venv/done ## check formatting, ruff, mypy, spelling, notebooks and JavaScript
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

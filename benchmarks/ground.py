@@ -119,7 +119,7 @@ def fill(url: str, attempts: int) -> None:
         settle(url)
 
 
-_FORM = "%Y-%m-%d %H:%M:%f000"
+_FORM = "%Y-%m-%dT%H:%M:%f+00:00"
 
 
 def settle(url: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.sqlite import DATETIME
 
 import pharmdb
 from benchmarks import django_baseline, ground
@@ -32,7 +33,7 @@ PANDAS_CHUNK = 1000
 
 Rows = list[tuple[Any, ...]]
 Work = Callable[[str], object]
-_START = datetime(2026, 6, 1, 8, 0, 0, 1, tzinfo=UTC)
+_START = datetime(2026, 6, 1, 8, tzinfo=UTC)
 
 
 def values(count: int) -> Rows:
@@ -51,12 +52,15 @@ def values(count: int) -> Rows:
     ]
 
 
+_FORM = "%(year)04d-%(month)02d-%(day)02dT%(hour)02d:%(minute)02d:%(second)02d.%(microsecond)03d+00:00"
+
+
 def stored(rows: Rows) -> Iterator[tuple[Any, ...]]:
     """The same values in a form that both databases accept: documents and times as text."""
     dumps = json.dumps
     for *start, answers, score, feedback, at in rows:
         document = None if feedback is None else dumps(feedback)
-        yield (*start, dumps(answers), score, document, at.replace(tzinfo=None).isoformat(" ", "microseconds"))
+        yield (*start, dumps(answers), score, document, at.isoformat(timespec="milliseconds"))
 
 
 def ours(rows: Any) -> Work:
@@ -90,6 +94,9 @@ def django(rows: Rows) -> Work:
 def pandas(rows: Rows) -> Work:
     def work(url: str) -> None:
         documents: Any = sa.JSON(none_as_null=True) if url.startswith("sqlite") else JSONB(none_as_null=True)
+        # The form that the schema takes; the rows have whole seconds.
+        text: Any = DATETIME
+        times: Any = text(storage_format=_FORM) if url.startswith("sqlite") else sa.TIMESTAMP(timezone=True)
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         engine = ground.engine(url)
         frame.to_sql(
@@ -98,7 +105,7 @@ def pandas(rows: Rows) -> Work:
             if_exists="append",
             index=False,
             chunksize=PANDAS_CHUNK,
-            dtype={"answers": documents, "feedback": documents},
+            dtype={"answers": documents, "feedback": documents, "created_at": times},
         )
         engine.dispose()
 
@@ -112,10 +119,7 @@ def sqlite_utils(rows: Rows) -> Work:
         with closing(ground.sqlite(url, "IMMEDIATE")) as connection:
             # It converts documents to text itself, but would write times in a form that the schema refuses.
             made = (
-                dict(
-                    zip(COLUMNS, (*row[:-1], row[-1].replace(tzinfo=None).isoformat(" ", "microseconds")), strict=True)
-                )
-                for row in rows
+                dict(zip(COLUMNS, (*row[:-1], row[-1].isoformat(timespec="milliseconds")), strict=True)) for row in rows
             )
             Database(connection).table("attempts").insert_all(made, batch_size=10_000)
 

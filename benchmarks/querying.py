@@ -18,8 +18,7 @@ from pharmdb.learning.attempts import Tag
 
 EMAIL = "demo@pharmtrainer.test"
 TAG = Tag("questions", "cardiology", "arrhythmias")
-# With a microsecond, because Django omits zero microseconds and the schema accepts only one form of time.
-AT = datetime(2026, 12, 1, 0, 0, 0, 1, tzinfo=UTC)
+AT = datetime(2026, 12, 1, tzinfo=UTC)
 QUERIES = ("user", "progress", "history", "due")
 
 
@@ -90,10 +89,10 @@ def _marked(statement: str, mark: str) -> str:
 
 
 def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
-_AT_TEXT = AT.replace(tzinfo=None).isoformat(" ")
+_AT_TEXT = AT.isoformat(timespec="milliseconds")
 
 
 class RawSQLite:

@@ -14,7 +14,7 @@ from benchmarks.timing import Baseline, line, memory
 
 USERS = 20
 _COLUMNS = ("user_id", "module", "course_block", "tag", "correct_count", "wrong_count", "last_attempt_at")
-_TIME = "2026-01-02 03:04:05.000006"
+_TIME = "2026-01-02T03:04:05.006+00:00"
 
 
 def _rows(rows: int) -> Iterator[tuple[Any, ...]]:

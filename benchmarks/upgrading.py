@@ -54,7 +54,7 @@ def _converted(source: Path) -> Any:
             time_ = _EPOCH + timedelta(milliseconds=created)
             yield (
                 *(id_, user, kind, entity, json.dumps(json.loads(json.loads(answers))), score),
-                *(json.dumps(json.loads(json.loads(feedback))), time_.strftime("%Y-%m-%d %H:%M:%S.%f")),
+                *(json.dumps(json.loads(json.loads(feedback))), time_.isoformat(timespec="milliseconds")),
             )
 
 

@@ -1,6 +1,6 @@
-"""Alembic runs this file for every command; the verbs hand it their connection.
+"""Alembic runs this file for every command; pharmdb's commands pass it their connection.
 
-Run by the bare `alembic` command it opens its own, under the same locks and with the same checks.
+When run by the plain `alembic` command it opens its own connection, with the same locks and checks.
 """
 
 from typing import Any, Literal
@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from alembic import context
 from sqlalchemy import JSON, Connection, TypeDecorator
 
-from pharmdb.database import environments, targets, transactions
-from pharmdb.schema import revisions
+from pharmdb.database import environments, targets, time_zone, transactions
+from pharmdb.schema import rebuilding, revisions
 from pharmdb.schema.drift import COMPARISON
 from pharmdb.types import SQLITE_NOW, UTCDateTime, utcnow
 
 
 def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
-    """Revisions are frozen: they name the types of SQLAlchemy, never those of pharmdb.models."""
+    """Revisions are frozen: they use SQLAlchemy's types, never those of pharmdb, which may change."""
     if kind == "server_default" and isinstance(item, sa.DefaultClause) and isinstance(item.arg, utcnow):
         return f'sa.text("({SQLITE_NOW})" if op.get_bind().dialect.name == "sqlite" else "now()")'
     if kind != "type":
@@ -25,21 +25,23 @@ def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[Fal
         autogen_context.imports.add("from sqlalchemy.dialects import postgresql")
         return "sa.JSON().with_variant(postgresql.JSONB(), 'postgresql').with_variant(sa.TEXT(), 'sqlite')"
     if isinstance(item, UTCDateTime):
-        return "sa.TIMESTAMP(timezone=True).with_variant(sa.TEXT(), 'sqlite')"
+        autogen_context.imports.add("from sqlalchemy.dialects import postgresql")
+        return "postgresql.TIMESTAMP(timezone=True, precision=3).with_variant(sa.TEXT(), 'sqlite')"
     if isinstance(item, TypeDecorator):
         return "sa.Boolean().with_variant(sa.Integer(), 'sqlite')"
     return False
 
 
 def include_object(item: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:
-    """A table that is no model's is somebody else's: a revision never drops it. Drift names it all the same."""
+    """A table without a model belongs to somebody else: a revision never drops it. It is still reported as drift."""
     return not (type_ == "table" and reflected and compare_to is None)
 
 
 def migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        # Plain PostgreSQL takes this setting silently; Citus needs it to change several tables in one transaction.
+        # Plain PostgreSQL ignores this setting; Citus needs it to change several tables in one transaction.
         connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
+        time_zone.use_utc(connection)
 
     def record(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
         revisions.record_step(connection, step)
@@ -53,7 +55,7 @@ def migrate(connection: Connection) -> None:
         include_object=include_object,
         **COMPARISON,
     )
-    with context.begin_transaction():
+    with context.begin_transaction(), rebuilding.counting_on(connection):
         context.run_migrations()
 
 
@@ -61,7 +63,9 @@ given = context.config.attributes.get("connection")
 if given is not None:
     migrate(given)
 elif context.is_offline_mode():
-    raise SystemExit("pharmdb's revisions look at the data they change, so there is no SQL script of them: run them")
+    raise SystemExit(
+        "pharmdb's revisions read the data they change, so they can't be exported as SQL: apply them online"
+    )
 else:
     target = targets.target()
     with transactions.changing_schema(target) as own:

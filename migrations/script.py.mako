@@ -6,12 +6,12 @@ Create Date: ${create_date}
 """
 
 # Before you commit this revision:
-#  - Read it. Autogenerate doesn't see renames (it drops and adds: data is lost) nor changed checks.
-#  - Lose no row. Where a new rule refuses old rows, repair them or move them to upgrade_rejects with a reason.
-#  - It runs inside one transaction with everything else: no commit, no VACUUM, no CREATE INDEX CONCURRENTLY.
-#  - A new NOT NULL column needs a server_default. Time defaults have the form of models.utcnow.
+#  - Review it. Autogenerate detects neither renames (it drops and adds, which loses data) nor changed checks.
+#  - Lose no row. If a new constraint rejects existing rows, repair them or move them to upgrade_rejects with a reason.
+#  - It runs in one transaction with everything else: no COMMIT, no VACUUM, no CREATE INDEX CONCURRENTLY.
+#  - A new NOT NULL column needs a server_default. Time defaults have the format of types.utcnow.
 #  - On SQLite use op.batch_alter_table; foreign keys are off while it runs and are checked before the commit.
-#  - A revision that has been applied anywhere is never edited: write the next one.
+#  - Never edit a revision that has been applied anywhere: write a new one.
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
 """Typed errors. Each says what was expected, what was found, what is unchanged, and what to do next.
 
-Code that needs to know more than that asks for the type; it never reads a text.
+Code that handles an error looks at its type and fields; it never parses the message.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 _SECRETS = (
-    # Greedy to the last @ of the word: a user's name or a password may hold one.
+    # Greedy to the last @ of the word: a user name or a password may contain one.
     (re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/]*:)\S+(?=@)", re.IGNORECASE), r"\g<keep>***"),
     (re.compile(r"(?P<keep>\w*(password|secret)\w*\s*=\s*)('[^']*'|[^\s&;]+)", re.IGNORECASE), r"\g<keep>***"),
     (re.compile(r"(?P<keep>\bpassword\s+)'[^']*'", re.IGNORECASE), r"\g<keep>***"),
@@ -26,8 +26,8 @@ def mask(text: str) -> str:
 class PharmdbError(Exception):
     """The base of all errors whose cause is known.
 
-    `expected`, `found` and `unchanged` say what is the matter; `command` is the shell command to type next, or "";
-    `note` is a remark for a person, or "". Secrets are masked in all of them. The message has four labelled parts.
+    `expected`, `found` and `unchanged` describe the problem; `command` is the shell command to run next, or "";
+    `note` is advice for the reader, or "". Secrets are masked in all of them. The message has four labelled parts.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class PharmdbError(Exception):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keyword-only arguments: without this an error could not come back from another process."""
+        """Keyword-only arguments: without this an error could not be unpickled in another process."""
         return _anew, (type(self), self.__dict__, str(self))
 
     def _render_traceback_(self) -> list[str]:
-        """IPython shows this instead of a traceback: the cause is known, and the frames say nothing more."""
+        """IPython shows this instead of a traceback: the cause is known, and the frames add nothing."""
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -67,31 +67,31 @@ def _anew(kind: type[PharmdbError], parts: dict[str, Any], message: str) -> Phar
 
 
 class ParameterError(PharmdbError):
-    """A parameter or an environment variable has a value that can't be used."""
+    """A parameter or an environment variable has an invalid value."""
 
 
 class UnavailableError(PharmdbError):
-    """The database does not answer, or not as a database."""
+    """The database does not respond, or what responds is not a database."""
 
 
 class MissingFileError(UnavailableError):
-    """There is no such SQLite file."""
+    """The SQLite file does not exist."""
 
 
 class DamagedError(UnavailableError):
-    """The database is none, or a damaged one."""
+    """The file is not a database, or it is a damaged one."""
 
 
 class ReadOnlyError(UnavailableError):
-    """The database takes no writes."""
+    """The database is read-only."""
 
 
 class NoRoomError(UnavailableError):
-    """The disk, or a limit of the database, has no room left."""
+    """The disk is full, or the database has reached its size limit."""
 
 
 class NoPermissionError(UnavailableError):
-    """The user lacks a right that is needed."""
+    """The user lacks a required permission."""
 
 
 class NoSuchDatabaseError(UnavailableError):
@@ -99,61 +99,61 @@ class NoSuchDatabaseError(UnavailableError):
 
 
 class ServerDownError(UnavailableError):
-    """No server answers, or one that takes no connections just now."""
+    """No server responds, or the server accepts no connections at the moment."""
 
 
 class MissingProgramError(UnavailableError):
-    """A program that is needed is not installed, or is too old."""
+    """A required program is not installed or is too old."""
 
 
 class LoginRefusedError(UnavailableError):
-    """The server answers, and refuses this login."""
+    """The server responds, but rejects this login."""
 
 
 class LostConnectionError(UnavailableError):
-    """The connection was lost, though the server answers again."""
+    """The connection was lost, although the server responds again."""
 
 
 class LockedError(PharmdbError):
-    """Somebody else holds the lock that was needed."""
+    """Another process or session holds the required lock."""
 
 
 class ProtectedError(PharmdbError):
-    """The database is protected: production, another program's, or on another machine."""
+    """The database is protected: it is a production database, belongs to another program or is on another machine."""
 
 
 class RevisionError(PharmdbError):
-    """The schema is not at a revision that the command can work with."""
+    """The schema is not at a revision that the command supports."""
 
 
 class UnknownRevisionError(RevisionError):
-    """The database is at a revision that this code does not know: newer code wrote it."""
+    """The database is at a revision that this code does not know: newer code applied it."""
 
 
 class TornSchemaError(RevisionError):
-    """A table or column that the recorded revision has is missing, or its definition is broken."""
+    """A table or column of the recorded revision is missing, or its definition is broken."""
 
 
 class BackupError(PharmdbError):
-    """A backup can't be taken, found, verified or brought back."""
+    """A backup can't be taken, found, verified or restored."""
 
 
 class NoRoomForBackupError(BackupError):
-    """The folder of the backups has no room left."""
+    """The disk that holds the backup folder is full."""
 
 
 class UnsoundSourceError(BackupError):
-    """What was to be backed up is damaged."""
+    """The database to back up is damaged."""
 
 
 class CheckFailedError(PharmdbError):
-    """The doctor found something that is wrong."""
+    """At least one of the doctor's checks failed."""
 
 
 class SeedError(PharmdbError):
-    """The seed files break their rules.
+    """The seed files are invalid.
 
-    `problems` holds each one as (file, line, column, value, reason); `more` says how many there are besides.
+    `problems` holds the problems as (file, line, column, value, reason); `more` is the number of further ones.
     """
 
     def __init__(self, problems: list[tuple[str, int, str, str, str]], *, directory: str, more: int = 0) -> None:
@@ -169,7 +169,7 @@ class SeedError(PharmdbError):
         elif held:
             shown.append(f"and {held} more, in the error's .problems")
         super().__init__(
-            expected=f"seed files without a fault in {directory}",
+            expected=f"valid seed files in {directory}",
             found=f"{total} problem(s)\n    " + "\n    ".join(shown),
             note="correct these lines, then run the same command again",
         )

@@ -1,7 +1,7 @@
 """The seven tables, their constraints and indexes.
 
-The database enforces every rule itself: a session that knows nothing of pharmdb can't get past one.
-On SQLite the tables are STRICT, so a column holds its declared type and nothing else.
+The database itself enforces every rule, so writers that don't use pharmdb can't break one either.
+On SQLite the tables are STRICT, so a column holds only values of its declared type.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ATTEMPT_ENTITY_TYPES = ("question", "case", "calc")
 
 
 def _check(name: str, sql: str, dialect: str = "") -> CheckConstraint:
-    # For whoever asks which checks a database has: ddl_if can't be asked.
+    # `info` records the dialect, because the condition of ddl_if can't be queried.
     constraint = CheckConstraint(sql, name=name, info={"dialect": dialect} if dialect else {})
     return constraint.ddl_if(dialect=dialect) if dialect else constraint
 
@@ -42,16 +42,16 @@ def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
 
 
 def _time(column: str) -> list[Constraint]:
-    """A real time between the years 1 and 9999, which is what Python can hold."""
-    form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]." + "[0-9]" * 6
+    """Checks for a valid time between the years 1 and 9999, the range of Python's datetime."""
+    form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9]+00:00"
     return [
-        # With a modifier datetime() moves 30 February into March: only a real time comes back as itself. GLOB and
-        # length() stop at a NUL, so there must be none.
+        # With a modifier strftime() turns 30 February into a day in March, so only a valid time comes back unchanged.
+        # GLOB and length() stop at a NUL character, so there must be none.
         _check(
             column,
             f"{column} GLOB '{form}' "
-            f"AND datetime(substr({column}, 1, 19), '+0 seconds') IS substr({column}, 1, 19) "
-            f"AND length({column}) = 26 AND instr({column}, char(0)) = 0 AND {column} >= '0001'",
+            f"AND strftime('%Y-%m-%dT%H:%M:%S', substr({column}, 1, 19), '+0 seconds') IS substr({column}, 1, 19) "
+            f"AND length({column}) = 29 AND instr({column}, char(0)) = 0 AND {column} >= '0001'",
             "sqlite",
         ),
         _check(
@@ -79,11 +79,13 @@ class Base(DeclarativeBase):
 
 
 def _table(placement: str, *constraints: Constraint | Index) -> tuple[Any, ...]:
-    return (*constraints, {"sqlite_strict": True, "info": {"placement": placement}})
+    # AUTOINCREMENT: a session of the application names its user by the id, long after the user was deleted.
+    options = {"sqlite_strict": True, "sqlite_autoincrement": True, "info": {"placement": placement}}
+    return (*constraints, options)
 
 
 def _id() -> Mapped[int]:
-    return mapped_column(types.BIGINT, primary_key=True, doc="server-generated")
+    return mapped_column(types.BIGINT, primary_key=True, doc="server-generated, never used twice")
 
 
 def _owner(index: bool = False) -> Mapped[int]:
@@ -91,12 +93,12 @@ def _owner(index: bool = False) -> Mapped[int]:
 
 
 def _created() -> Mapped[datetime]:
-    return mapped_column(UTCDateTime, server_default=types.utcnow(), doc="when the row was made, UTC")
+    return mapped_column(UTCDateTime, server_default=types.utcnow(), doc="when the row was created, UTC")
 
 
 def _updated() -> Mapped[datetime]:
     return mapped_column(
-        UTCDateTime, server_default=types.utcnow(), onupdate=types.utcnow(), doc="when it last changed, UTC"
+        UTCDateTime, server_default=types.utcnow(), onupdate=types.utcnow(), doc="when the row was last changed, UTC"
     )
 
 
@@ -112,8 +114,8 @@ class User(Base):
     __table_args__ = _table(
         "reference",
         UniqueConstraint("email"),
-        # ASCII only: neither database can fold the case of other letters everywhere, and two accounts
-        # that differ in case only must be impossible.
+        # ASCII only: neither database folds the case of other letters reliably, and two accounts must not differ
+        # only in case.
         _check("email", "email = lower(email) AND length(email) - length(replace(email, '@', '')) = 1"),
         _check(
             "email_characters",
@@ -177,7 +179,7 @@ class Attempt(Base):
         _one_of("entity_type", ATTEMPT_ENTITY_TYPES),
         _check("score", "score >= 0 AND score <= 100"),
         _json("answers"),
-        # Some versions of json_valid say 0 for NULL, others NULL.
+        # json_valid(NULL) is 0 in some versions of SQLite and NULL in others.
         _json("feedback", "feedback IS NULL OR "),
         *_time("created_at"),
     )
@@ -210,16 +212,16 @@ class SpacedRepetitionItem(Base):
     user_id: Mapped[int] = _owner()
     entity_type: Mapped[str] = mapped_column(types.VARCHAR, doc="free text: drug, question, interaction, …")
     entity_id: Mapped[str] = mapped_column(types.VARCHAR, doc="which one, in the trainer's catalogue")
-    ease_factor: Mapped[float] = mapped_column(types.DOUBLE, doc="SM-2 ease factor, from 1.3")
-    interval_days: Mapped[int] = mapped_column(Integer, doc="days to the next review, from 1")
-    next_review_at: Mapped[datetime] = mapped_column(UTCDateTime, doc="when it is due, UTC")
-    last_reviewed_at: Mapped[datetime | None] = mapped_column(UTCDateTime, doc="UTC; empty before the first review")
+    ease_factor: Mapped[float] = mapped_column(types.DOUBLE, doc="SM-2 ease factor, at least 1.3")
+    interval_days: Mapped[int] = mapped_column(Integer, doc="days until the next review, at least 1")
+    next_review_at: Mapped[datetime] = mapped_column(UTCDateTime, doc="when the next review is due, UTC")
+    last_reviewed_at: Mapped[datetime | None] = mapped_column(UTCDateTime, doc="UTC; NULL before the first review")
 
     __table_args__ = _table(
         "user_id",
         UniqueConstraint("user_id", "entity_type", "entity_id"),
         Index(None, "user_id", "next_review_at"),
-        # The upper bound keeps out infinity, and NaN, which PostgreSQL sorts above it.
+        # The upper bound excludes infinity, and NaN, which PostgreSQL sorts above it.
         _check("ease_factor", "ease_factor >= 1.3 AND ease_factor <= 1000000"),
         _check("interval_days", "interval_days >= 1"),
         _check("review_order", "next_review_at >= last_reviewed_at"),
@@ -232,9 +234,9 @@ class DatasetOverride(Base):
     __tablename__ = "dataset_overrides"
 
     id: Mapped[int] = _id()
-    name: Mapped[str] = mapped_column(types.VARCHAR, doc="unique, for people")
+    name: Mapped[str] = mapped_column(types.VARCHAR, doc="unique, human-readable")
     description: Mapped[str] = mapped_column(Text, server_default=text("''"), doc="what it is for; may be empty")
-    json_text: Mapped[str] = mapped_column(Text, doc="a JSON document, as it was written")
+    json_text: Mapped[str] = mapped_column(Text, doc="a JSON document, as it was written; a draft may be any text")
     is_active: Mapped[bool] = mapped_column(
         StrictBoolean, server_default=text("false"), index=True, doc="whether the trainer uses it"
     )
@@ -246,9 +248,10 @@ class DatasetOverride(Base):
         "reference",
         UniqueConstraint("name"),
         _check("is_active", "is_active IN (0, 1)", "sqlite"),
-        _json("json_text"),
-        # IS JSON came with PostgreSQL 16; the cast does the same on older servers.
-        _check("json_text", "CAST(json_text AS json) IS NOT NULL", "postgresql"),
+        _check("json_text", "(NOT is_active OR json_valid(json_text)) AND instr(json_text, char(0)) = 0", "sqlite"),
+        # IS JSON came with PostgreSQL 16; the cast does the same on older servers, and raises an error for what is no
+        # JSON. Only CASE is sure not to cast a draft.
+        _check("json_text", "CASE WHEN is_active THEN CAST(json_text AS json) IS NOT NULL ELSE true END", "postgresql"),
         *_time("created_at"),
         *_time("updated_at"),
     )

@@ -1,4 +1,4 @@
-"""Progress of long work, where somebody looks on: on a terminal, or in a notebook."""
+"""Progress bars for long-running work, shown only where somebody sees them: on a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
-# Seconds: what is done sooner needs no bar. In a notebook the bar is an output, which is stored and compared.
+# Seconds: shorter work gets no bar. In a notebook the bar is an output, which is stored and compared.
 DELAY = 1.5
 NOTEBOOK_DELAY = 30.0
 
 
 @contextmanager
 def counting(what: str, total: int | None = None, unit: str = " rows") -> Iterator[Callable[[int], object]]:
-    """Gives a function to call with how many more are done, which moves a bar on standard error.
+    """Yields a function that advances a bar on standard error by the number of items just completed.
 
-    Nothing is shown but on a terminal or in a notebook, for the first moment, and afterwards. A command keeps what its
-    cells print in the run file; the bar goes past that.
+    The bar is shown only on a terminal or in a notebook, after a short delay, and is removed at the end. On a terminal
+    it bypasses `sys.stderr`, because a command stores the output of its cells in the run file.
     """
     where, delay = _looked_at()
     if where is None:
@@ -31,7 +31,7 @@ def counting(what: str, total: int | None = None, unit: str = " rows") -> Iterat
 
 
 def counted(items: Iterable[T], what: str, total: int | None = None, unit: str = " rows") -> Iterator[T]:
-    """The items, counted by a bar as they are taken."""
+    """Yields the items and counts them on a progress bar."""
     with counting(what, total, unit) as advance:
         for item in items:
             yield item

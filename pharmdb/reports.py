@@ -1,4 +1,4 @@
-"""What a verb gives back: dataframes to look at, and an outcome row to read by eye or by program."""
+"""Building blocks of the commands' reports: dataframes, and an outcome row for people and programs to read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SHORT = 12
 
 
 def wide_tables() -> None:
-    """Lets pandas print a table as wide as a terminal of 120 columns, with values of up to 100 characters."""
+    """Makes pandas print tables up to 120 characters wide, with values of up to 100 characters."""
     import pandas as pd
 
     pd.set_option("display.width", 120, "display.max_columns", 20, "display.max_colwidth", 100)
 
 
 def table(rows: list[tuple[Any, ...]] | list[list[Any]], columns: dict[str, str]) -> pd.DataFrame:
-    """A dataframe of these rows; `columns` maps each name to its dtype, which holds without a row too."""
+    """A dataframe of these rows; `columns` maps each name to its dtype, which also applies if there are no rows."""
     import pandas as pd
 
     return pd.DataFrame(rows, columns=list(columns)).astype(columns)

@@ -1,4 +1,4 @@
-"""Where things lie and what the environment says: the project's folders and the PHARMDB_* variables."""
+"""The project's folders and the PHARMDB_* environment variables."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pharmdb.errors import ParameterError
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent
-# What pharmdb brings along: notebooks, migrations, data. A wheel holds them within the package.
+# The folder of the notebooks, migrations and data that ship with pharmdb. A wheel has them inside the package.
 SOURCE = _CHECKOUT if (_CHECKOUT / "pyproject.toml").is_file() else _PACKAGE / "bundled"
 
 ENVIRONMENTS = ("development", "test", "production")
 
 
 def is_checkout() -> bool:
-    """Whether pharmdb runs from a checkout, whose revisions may be written; not from an installed wheel."""
+    """Whether pharmdb runs from a checkout, where new revisions can be written, rather than an installed wheel."""
     return (SOURCE / "pyproject.toml").is_file()
 
 
 def home() -> Path:
-    """Where the database, backups and runs lie: PHARMDB_HOME, else the checkout, else the caller's folder."""
+    """The folder of the database, backups and runs: PHARMDB_HOME, else the checkout, else the working directory."""
     named = os.environ.get("PHARMDB_HOME")
     if named:
         return Path(named).expanduser().absolute()
@@ -29,7 +29,7 @@ def home() -> Path:
 
 
 def notebooks() -> Path:
-    """The folder of the notebooks, each of them a command."""
+    """The folder of the notebooks; each notebook is a command."""
     return SOURCE / "notebooks"
 
 
@@ -39,7 +39,7 @@ def runs() -> Path:
 
 
 def statement_log() -> Path:
-    """What the studio saved: one JSON object a line."""
+    """The log of the statements that the studio has executed: one JSON object per line."""
     return runs() / "studio.jsonl"
 
 
@@ -49,12 +49,12 @@ def backups() -> Path:
 
 
 def data(name: str) -> Path:
-    """A folder of data that pharmdb brings along: seed or catalogue."""
+    """A folder of the data that ships with pharmdb: seed or catalogue."""
     return SOURCE / "data" / name
 
 
 def lock_timeout() -> float:
-    """Seconds to wait for a lock: PHARMDB_LOCK_TIMEOUT, or 30. Raises ParameterError for what is no such number."""
+    """Seconds to wait for a lock: PHARMDB_LOCK_TIMEOUT, or 30. Raises ParameterError for an invalid value."""
     value = os.environ.get("PHARMDB_LOCK_TIMEOUT") or "30"
     try:
         seconds = float(value)

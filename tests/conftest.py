@@ -4,11 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.chrome import browser, large, tabs  # noqa: F401 - fixtures
 from support.databases import DIALECTS, Databases
+from support.hashing import hashed_once  # noqa: F401 - a fixture
 from support.postgres import Server
+from support.revisions import scripts  # noqa: F401 - a fixture
+
+# The modules that take the most time, longest first: two workers end at nearly the same time if these are begun first.
+LONGEST = (
+    "legacy/test_upgrading.py",
+    "project/test_docs.py",
+    "studio_app/test_grid.py",
+    "studio_app/test_served.py",
+    "project/test_notebooks.py",
+    "project/test_environment.py",
+    "harm/test_kill.py",
+    "harm/test_kill_upgrade.py",
+    "harm/test_secrets.py",
+    "harm/test_postgresql.py",
+    "project/test_troubleshooting.py",
+    "backups/test_backups.py",
+    "migration/test_migrating.py",
+    "database/test_upserts.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import exc, select, update
 from sqlalchemy import insert as core_insert
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 from support import raw
 from support.raw import ANN, LATER, OWNERS, REFUSED, ROWS, TABLES, TIME, TIMES, insert
 
 import pharmdb
 from pharmdb.models import Attempt, Base, DatasetOverride, User, UserSettings
-from pharmdb.types import UTCDateTime
+from pharmdb.types import UTCDateTime, milliseconds
 
 DIALECTS = ("sqlite", "postgresql")
 NUL = "|| char(0) || 'x'"
+FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
 
 
 @pytest.fixture(scope="module")
@@ -131,15 +132,14 @@ BOTH: dict[str, list[dict[str, str]]] = {
         {"interval_days": "-1"},
         {"interval_days": "'abc'"},
         {"next_review_at": TIME, "last_reviewed_at": LATER},
-        {"next_review_at": "'2026-01-02 03:04:05.000005'"},
+        {"next_review_at": "'2026-01-02T03:04:05.005+00:00'"},
     ],
     "dataset_overrides": [
         {"name": "'ann''s override'"},
-        {"json_text": "''"},
-        {"json_text": "'{'"},
-        {"json_text": "'abc'"},
-        {"json_text": """'{"a": 1,}'"""},
-        {"json_text": """'{"a": 1} x'"""},
+        *(
+            {"json_text": text, "is_active": "'1'"}
+            for text in ("''", "'{'", "'abc'", """'{"a": 1,}'""", """'{"a": 1} x'""", "'\ufeff{}'")
+        ),
         {"is_active": "'2'"},
         {"is_active": "'-1'"},
         {"is_active": "'abc'"},
@@ -211,28 +211,27 @@ def test_the_same_row_without_the_broken_value_is_accepted(session: Any, table: 
 
 NO_TIMES = {
     "sqlite": [
-        "'2026-02-30 00:00:00.000000'",
-        "'2025-02-29 00:00:00.000000'",
-        "'2026-13-01 00:00:00.000000'",
-        "'2026-00-01 00:00:00.000000'",
-        "'2026-01-01 24:00:00.000000'",
-        "'2026-01-01 00:60:00.000000'",
-        "'2026-01-01 00:00:60.000000'",
-        "'0000-01-01 00:00:00.000000'",
-        "'-001-01-01 00:00:00.000000'",
-        "'2026-1-1'",
-        "'2026-01-01'",
-        "'2026-01-01 00:00:00'",
-        "'2026-01-01 00:00:00.000'",
-        "'2026-01-01T00:00:00.000000'",
-        "'2026-01-01 00:00:00.000000Z'",
-        "'2026-01-01 00:00:00.000000+00:00'",
-        "' 2026-01-01 00:00:00.000000'",
-        "'2026-01-01 00:00:00.000000 '",
-        "'２０２６-01-01 00:00:00.000000'",
-        f"'2026-01-01 00:00:00.000000' {NUL}",
-        f"'2026-01-01 00:00:00.00000' {NUL}",
-        "CAST('2026-01-01 00:00:00.000000' AS BLOB)",
+        *(
+            f"'{time}+00:00'"
+            for time in (
+                *("2026-02-30T00:00:00.000", "2025-02-29T00:00:00.000", "2026-13-01T00:00:00.000"),
+                *("2026-00-01T00:00:00.000", "2026-01-00T00:00:00.000", "2026-01-01T24:00:00.000"),
+                *("2026-01-01T00:60:00.000", "2026-01-01T00:00:60.000", "0000-01-01T00:00:00.000"),
+                *("-001-01-01T00:00:00.000", "10000-01-01T00:00:00.000", "2026-1-01T00:00:00.0000"),
+                *("2026-01-01 00:00:00.000", "2026-01-01t00:00:00.000", "2026-01-01T00:00:00,000"),
+                *("2026-01-01T00:00:00", "2026-01-01T00:00:00.00", "2026-01-01T00:00:00.0000"),
+                *("2026-01-01T00:00:00.000000", "2026-01-01T00:00", "2026-01-01", "２０２６-01-01T00:00:00.000"),
+                *(" 2026-01-01T00:00:00.000", "2026-01-01T00:00:00.000 ", "20260101T000000.000"),
+            )
+        ),
+        *(
+            f"'2026-01-01T00:00:00.000{zone}'"
+            for zone in ("", "Z", "z", "+00", "+0000", "-00:00", "+01:00", "+00:01", "+00:00 ", " +00:00", "+00:00:00")
+        ),
+        "'2026-01-01 00:00:00.000000'",
+        f"'2026-01-01T00:00:00.000+00:00' {NUL}",
+        f"'2026-01-01T00:00:00.000+00:0' {NUL}",
+        "CAST('2026-01-01T00:00:00.000+00:00' AS BLOB)",
         "'now'",
         "'abc'",
         "''",
@@ -257,7 +256,7 @@ NO_TIMES = {
 }
 
 
-LATE = "'9999-12-31 00:00:00.000000'"
+LATE = "'9999-12-31T00:00:00.000+00:00'"
 
 
 @pytest.mark.parametrize(
@@ -286,8 +285,9 @@ def test_no_column_takes_a_time_that_is_no_time(session: Any, time: str) -> None
         "UPDATE attempts SET answers = '{'",
         "UPDATE progress_by_tag SET correct_count = -1",
         "UPDATE spaced_repetition_items SET ease_factor = 1",
-        "UPDATE spaced_repetition_items SET next_review_at = '1999-01-01 00:00:00.000000'",
+        "UPDATE spaced_repetition_items SET next_review_at = '1999-01-01T00:00:00.000+00:00'",
         "UPDATE dataset_overrides SET json_text = 'x'",
+        "UPDATE dataset_overrides SET json_text = 'x', is_active = '1'",
     ],
 )
 def test_an_update_meets_the_same_rules(session: Any, sql: str) -> None:
@@ -326,6 +326,10 @@ def test_an_update_meets_the_same_rules(session: Any, sql: str) -> None:
         ("dataset_overrides", {"name": "'New Override'"}),
         ("dataset_overrides", {"json_text": "'[]'"}),
         ("dataset_overrides", {"is_active": "'0'"}),
+        *(
+            ("dataset_overrides", {"is_active": "'0'", "json_text": text})
+            for text in ("''", "'{'", "'not yet, α'", """'{"a": 1,}'""", "'\ufeff{}'")
+        ),
     ],
 )
 def test_a_value_at_the_border_of_its_rule_is_accepted(session: Any, table: str, changes: dict[str, str]) -> None:
@@ -337,13 +341,13 @@ def test_a_value_at_the_border_of_its_rule_is_accepted(session: Any, table: str,
 @pytest.mark.parametrize(
     "time",
     [
-        "'0001-01-01 00:00:00.000000'",
-        "'1900-02-28 23:59:59.999999'",
-        "'1969-12-31 23:59:59.999999'",
-        "'2000-02-29 00:00:00.000000'",
-        "'2028-02-29 12:00:00.000001'",
-        "'2038-01-19 03:14:08.000000'",
-        "'9999-12-31 23:59:59.999999'",
+        "'0001-01-01T00:00:00.000+00:00'",
+        "'1900-02-28T23:59:59.999+00:00'",
+        "'1969-12-31T23:59:59.999+00:00'",
+        "'2000-02-29T00:00:00.000+00:00'",
+        "'2028-02-29T12:00:00.001+00:00'",
+        "'2038-01-19T03:14:08.000+00:00'",
+        "'9999-12-31T23:59:59.999+00:00'",
     ],
 )
 def test_every_column_takes_every_real_time(session: Any, time: str) -> None:
@@ -376,17 +380,27 @@ def test_a_row_takes_its_defaults(session: Any, dialect: str) -> None:
         assert dict(zip(expected, found, strict=False)) == expected, table
         for value in found[len(expected) : -1]:
             if dialect == "sqlite":
-                assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", value), table
-                value = datetime.fromisoformat(value).replace(tzinfo=UTC)
+                assert FORM.fullmatch(value), table
+                value = datetime.fromisoformat(value)
             assert abs(value - started) < timedelta(minutes=5), table
 
 
 def test_ids_and_owners_have_64_bits(session: Any) -> None:
     largest = str(2**63 - 1)
-    session.execute(insert("users", id=largest))
-    for table, owner in OWNERS.items():
-        session.execute(insert(table, **{"id": largest, owner: largest}))
-    assert session.execute(f"DELETE FROM users WHERE id = {largest}").rowcount == 1
+    # Not to be kept: after the last id of all there is none.
+    with raw.transaction(session, keep=False):
+        session.execute(insert("users", id=largest))
+        for table, owner in OWNERS.items():
+            session.execute(insert(table, **{"id": largest, owner: largest}))
+        assert session.execute(f"DELETE FROM users WHERE id = {largest}").rowcount == 1
+
+
+def test_the_id_of_a_deleted_row_is_never_given_again(session: Any) -> None:
+    for table in TABLES:
+        (last,) = session.execute(f"{insert(table)} RETURNING id").fetchone()
+        session.execute(f"DELETE FROM {table} WHERE id = {last}")
+        (new,) = session.execute(f"{insert(table)} RETURNING id").fetchone()
+        assert new > last, table
 
 
 def test_deleting_a_user_deletes_all_that_is_theirs(session: Any) -> None:
@@ -495,14 +509,15 @@ def as_stored(time: datetime) -> str:
 
 @given(ZONED, ZONED)
 def test_text_order_is_time_order_on_sqlite(one: datetime, other: datetime) -> None:
-    assert (as_stored(one) < as_stored(other)) == (one < other)
-    assert (as_stored(one) == as_stored(other)) == (one == other)
+    assert (as_stored(one) < as_stored(other)) == (milliseconds(one) < milliseconds(other))
+    assert (as_stored(one) == as_stored(other)) == (milliseconds(one) == milliseconds(other))
+    assert as_stored(one) <= as_stored(other) or one > other
 
 
 @given(time=ZONED)
 def test_sqlite_takes_every_time_that_python_stores(sessions: dict[str, Any], time: datetime) -> None:
     stored = as_stored(time)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", stored)
+    assert FORM.fullmatch(stored)
     session = sessions["sqlite"]
     with raw.transaction(session, keep=False):
         session.execute(insert("users", created_at=f"'{stored}'"))
@@ -512,9 +527,9 @@ def test_sqlite_takes_every_time_that_python_stores(sessions: dict[str, Any], ti
     "time",
     [
         datetime(1, 1, 1, tzinfo=UTC),
-        datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC),
         datetime(1969, 7, 20, 20, 17, 40, tzinfo=UTC),
-        datetime(2038, 1, 19, 3, 14, 8, 1, tzinfo=UTC),
+        datetime(2038, 1, 19, 3, 14, 8, 1000, tzinfo=UTC),
         datetime(2026, 1, 1, 3, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
         datetime(2026, 12, 31, 22, 0, tzinfo=timezone(timedelta(hours=-11))),
     ],
@@ -528,11 +543,63 @@ def test_a_time_in_any_zone_comes_back_as_the_same_moment_in_utc(engine_session:
     assert engine_session.scalar(select(User.id).where(User.created_at == time)) == 1
 
 
+HALVES = [
+    (datetime(2026, 1, 1, 0, 0, 0, 499, tzinfo=UTC), "2026-01-01T00:00:00.000"),
+    (datetime(2026, 1, 1, 0, 0, 0, 500, tzinfo=UTC), "2026-01-01T00:00:00.001"),
+    (datetime(2000, 1, 1, 0, 0, 0, 500, tzinfo=UTC), "2000-01-01T00:00:00.001"),
+    (datetime(1999, 12, 31, 23, 59, 59, 999_500, tzinfo=UTC), "1999-12-31T23:59:59.999"),
+    (datetime(1999, 12, 31, 23, 59, 59, 999_501, tzinfo=UTC), "2000-01-01T00:00:00.000"),
+    (datetime(1, 1, 1, 0, 0, 0, 500, tzinfo=UTC), "0001-01-01T00:00:00.000"),
+    (datetime(2026, 12, 31, 23, 59, 59, 999_500, tzinfo=UTC), "2027-01-01T00:00:00.000"),
+    (datetime(9999, 12, 31, 23, 59, 59, 999_499, tzinfo=UTC), "9999-12-31T23:59:59.999"),
+    (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), "9999-12-31T23:59:59.999"),
+]
+
+
+@pytest.mark.parametrize(("time", "expected"), HALVES)
+def test_a_time_is_rounded_to_the_nearest_millisecond(
+    engine_session: sa.Connection, time: datetime, expected: str
+) -> None:
+    engine_session.execute(update(User).values(created_at=time))
+    assert engine_session.scalars(select(User.created_at)).one() == datetime.fromisoformat(f"{expected}+00:00")
+    # The same time finds it again.
+    assert engine_session.scalar(select(User.id).where(User.created_at == time)) == 1
+
+
+# So near to a half that the direction is what counts; and any time at all.
+NEAR_HALVES = st.builds(
+    lambda time, micro: time.replace(microsecond=time.microsecond // 1000 * 1000 + micro),
+    ZONED,
+    st.integers(498, 502),
+)
+
+
+@given(time=ZONED | NEAR_HALVES)
+def test_postgresql_rounds_as_python_does(sessions: dict[str, Any], time: datetime) -> None:
+    # What another program sends is rounded by the server.
+    (found,) = sessions["postgresql"].execute("SELECT CAST(%s AS timestamptz(3))", [time]).fetchone()
+    assert found == milliseconds(time)
+
+
+@given(time=ZONED | NEAR_HALVES)
+def test_any_time_comes_back_as_the_same_millisecond(sessions: dict[str, Any], time: datetime) -> None:
+    expected = milliseconds(time)
+    assert abs(expected - time) <= timedelta(microseconds=500)
+    assert expected.microsecond % 1000 == 0
+    for name, dialect in (("sqlite", sqlite.dialect()), ("postgresql", postgresql.dialect())):  # type: ignore[no-untyped-call]
+        session, bound = sessions[name], UTCDateTime().process_bind_param(time, dialect)
+        mark = "?" if name == "sqlite" else "%s"
+        with raw.transaction(session, keep=False):
+            row = f"INSERT INTO users (email, password_hash, created_at) VALUES ('t@x', 'x', {mark})"
+            (stored,) = session.execute(f"{row} RETURNING created_at", [bound]).fetchone()
+        assert UTCDateTime().process_result_value(stored, dialect) == expected
+
+
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_sqlite_stores_a_time_of_another_zone_in_the_one_form(engine_session: sa.Connection) -> None:
     engine_session.execute(update(User).values(created_at=datetime(2026, 1, 1, 3, tzinfo=timezone(timedelta(hours=5)))))
     stored = engine_session.exec_driver_sql("SELECT created_at FROM users").scalar_one()
-    assert stored == "2025-12-31 22:00:00.000000"
+    assert stored == "2025-12-31T22:00:00.000+00:00"
 
 
 def test_a_naive_time_is_refused(engine_session: sa.Connection) -> None:

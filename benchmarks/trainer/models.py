@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models
@@ -24,12 +25,21 @@ def _owner(**options: Any) -> Any:
     return models.ForeignKey("trainer.User", models.CASCADE, db_index=False, **options)
 
 
+class Time(models.DateTimeField):  # type: ignore[misc]
+    """On SQLite the text that pharmdb's schema takes; Django's own has another form."""
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if connection.vendor == "sqlite" and isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat(timespec="milliseconds")
+        return super().get_db_prep_value(value, connection, prepared)
+
+
 class User(models.Model):  # type: ignore[misc]
     id = models.BigAutoField(primary_key=True)
     email = models.TextField()
     password_hash = models.TextField()
     role = models.TextField(default="USER")
-    created_at = models.DateTimeField()
+    created_at = Time()
 
     class Meta:
         db_table = "users"
@@ -44,8 +54,8 @@ class UserSettings(models.Model):  # type: ignore[misc]
     id = models.BigAutoField(primary_key=True)
     user = _owner()
     language = models.TextField(default="en")
-    created_at = models.DateTimeField()
-    updated_at = models.DateTimeField()
+    created_at = Time()
+    updated_at = Time()
 
     class Meta:
         db_table = "user_settings"
@@ -57,7 +67,7 @@ class Bookmark(models.Model):  # type: ignore[misc]
     user = _owner()
     entity_type = models.TextField()
     entity_id = models.TextField()
-    created_at = models.DateTimeField()
+    created_at = Time()
 
     class Meta:
         db_table = "bookmarks"
@@ -72,7 +82,7 @@ class Attempt(models.Model):  # type: ignore[misc]
     answers = models.JSONField()
     score = models.FloatField()
     feedback = models.JSONField(null=True)
-    created_at = models.DateTimeField()
+    created_at = Time()
 
     class Meta:
         db_table = "attempts"
@@ -94,7 +104,7 @@ class Progress(models.Model):  # type: ignore[misc]
     tag = models.TextField()
     correct_count = models.IntegerField(default=0)
     wrong_count = models.IntegerField(default=0)
-    last_attempt_at = models.DateTimeField()
+    last_attempt_at = Time()
 
     class Meta:
         db_table = "progress_by_tag"
@@ -111,8 +121,8 @@ class Item(models.Model):  # type: ignore[misc]
     entity_id = models.TextField()
     ease_factor = models.FloatField()
     interval_days = models.IntegerField()
-    next_review_at = models.DateTimeField()
-    last_reviewed_at = models.DateTimeField(null=True)
+    next_review_at = Time()
+    last_reviewed_at = Time(null=True)
 
     class Meta:
         db_table = "spaced_repetition_items"
@@ -132,8 +142,8 @@ class DatasetOverride(models.Model):  # type: ignore[misc]
     json_text = models.TextField()
     is_active = models.BooleanField(default=False)
     created_by = _owner()
-    created_at = models.DateTimeField()
-    updated_at = models.DateTimeField()
+    created_at = Time()
+    updated_at = Time()
 
     class Meta:
         db_table = "dataset_overrides"

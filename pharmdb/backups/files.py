@@ -1,4 +1,4 @@
-"""Checksums of files, and files that are safely on disk."""
+"""Checksums of files, and flushing files to disk."""
 
 from __future__ import annotations
 

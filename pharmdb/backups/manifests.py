@@ -1,4 +1,4 @@
-"""What is known about each backup: manifests, the folder, the list."""
+"""The manifest of each backup, the backup folder, and the list of backups."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Backup:
     name: str
     taken_at: str
     database: str
-    # Which database it was, and the backup for whose restore it was taken, or "".
+    # The identity of the database, and the backup whose restore this one precedes, or "".
     target: str = field(repr=False)
     before_restore_of: str = field(repr=False)
     dialect: str
     revision: str
     environment: str
-    # The fingerprint of the content; "" where the schema was not at head, so that it had none.
+    # The fingerprint of the content; "" if the schema was not at head.
     fingerprint: str
     tables: dict[str, int] = field(repr=False)
     digest: str = field(repr=False)
@@ -43,7 +43,7 @@ class Backup:
 
     @property
     def id(self) -> str:
-        """When it was taken: the part of its name by which `restore` knows it."""
+        """When it was taken: the part of its name that identifies it for `restore`."""
         return self.name.partition("_")[0]
 
     @property
@@ -65,7 +65,7 @@ def contents(tables: dict[str, int]) -> pd.DataFrame:
 
 
 def folder() -> Path:
-    """Where backups lie: PHARMDB_BACKUPS, or data/backups; see settings.backups."""
+    """The folder of the backups: PHARMDB_BACKUPS, or data/backups; see settings.backups."""
     return settings.backups()
 
 
@@ -73,7 +73,7 @@ def list_backups(database_url: str = "") -> pd.DataFrame:
     """The backups of a database, newest first.
 
     backup (when it was taken, UTC, and its name for `restore`), revision, rows (int64), size_mib (float64, rounded up
-    to a tenth), fingerprint (its first 12 hex digits; empty where the schema was not at head).
+    to a tenth), fingerprint (its first 12 hex digits; empty if the schema was not at head).
     """
     return table_of(of(targets.target(database_url)))
 
@@ -97,17 +97,17 @@ def known() -> list[Backup]:
         try:
             entry = Backup(**json.loads(manifest.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
-            # Removed meanwhile to make room, or no manifest of ours.
+            # Deleted in the meantime because it was old, or not one of our manifests.
             continue
-        # A name that is not its manifest's may lead out of the folder.
+        # A name that does not match its manifest could point outside the folder.
         if f"{entry.name}.json" == manifest.name and entry.path.exists():
             found.append(entry)
     return found
 
 
-# How a copy's file begins.
+# The first bytes of a backup file.
 MAGIC = {"sqlite": b"SQLite format 3\0", "postgresql": b"PGDMP"}
 
 
-# A remark for whoever is stopped by a backup.
-NO_BACKUP = "to go on without a backup: the same command with --no-backup"
+# Advice for commands that fail because of their backup.
+NO_BACKUP = "to continue without a backup, add --no-backup to the command"

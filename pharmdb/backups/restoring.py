@@ -1,4 +1,4 @@
-"""Bring a backup back, after backing up what it replaces."""
+"""The restore command: backs up the current content, then replaces it with a backup."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from pharmdb import reports
 from pharmdb.backups import files, manifests, postgresql_dumps, sqlite_copies, taking
 from pharmdb.backups.manifests import Backup
-from pharmdb.database import driver_errors, engines, environments, locks, targets, transactions
+from pharmdb.database import driver_errors, engines, environments, locks, targets, time_zone, transactions
 from pharmdb.errors import BackupError, ProtectedError, RevisionError, UnavailableError
 from pharmdb.schema import dropping, revisions
 
@@ -30,8 +30,8 @@ TRIES = 3
 class RestoreReport:
     """What a restore did.
 
-    `restored` and `replaced`: table (str), rows (int64), what is there now and what was there before; `backups` as
-    list_backups gives them. `fingerprint`: of the content that was brought back, "" if its schema is an old one.
+    `restored` and `replaced`: table (str), rows (int64), the content now and before; `backups`: the table of
+    list_backups. `fingerprint`: of the restored content, "" if its schema is an old one.
     """
 
     target: str
@@ -60,21 +60,20 @@ class RestoreReport:
     def outcome(self) -> pd.DataFrame:
         return reports.outcome(
             ok=True,
-            changed=f"{self.backup.rows} rows brought back",
+            changed=f"{self.backup.rows} rows restored",
             fingerprint=self.fingerprint,
             next=targets.command(self.target, "pharmdb migrate" if self.behind else "pharmdb inspect"),
         )
 
 
 def restore(database_url: str = "", *, backup: str = "") -> RestoreReport:
-    """Brings a backup back, after backing up what it replaces; the schema stays at the backup's revision.
+    """Restores a backup, after backing up what it replaces; the schema stays at the backup's revision.
 
-    `backup` is a name from list_backups; empty: the newest of this database that
-    no restore took. In one transaction: others see
-    the old database or the restored one.
+    `backup` is a name from list_backups; empty: the newest backup of this database that was not taken by a restore.
+    Runs in one transaction: others see the old database or the restored one.
 
-    Raises BackupError where there is no such backup or it isn't what its manifest says, ProtectedError for another
-    environment's backup in production, LockedError, UnavailableError; the database is then what it was.
+    Raises BackupError if the backup does not exist or does not match its manifest, ProtectedError for another
+    environment's backup in production, LockedError, UnavailableError; the database is then unchanged.
     """
     target = targets.target(database_url)
     chosen = _choose(target, str(backup))
@@ -91,7 +90,7 @@ def _choose(target: targets.Target, name: str) -> Backup:
         same = (target.name, target.dialect.name)
         entries = [b for b in manifests.known() if name in (b.id, b.name) and (b.database, b.dialect) == same]
     else:
-        # What a restore set aside is not what the next one is to bring back: said twice, it does the same twice.
+        # Without the backups that restores take first, so that running it again does the same.
         entries = [b for b in own if not b.before_restore_of] or own
     if not entries:
         names = ", ".join(b.id for b in own) or "none"
@@ -107,7 +106,7 @@ def _choose(target: targets.Target, name: str) -> Backup:
 
 
 def verify(chosen: Backup) -> None:
-    """Raises BackupError unless the file is what its manifest says, and opens."""
+    """Raises BackupError unless the file matches its manifest and can be opened."""
     found = ""
     if files.sha256(chosen.path) != chosen.sha256:
         found = "a file that has changed since it was taken"
@@ -116,13 +115,13 @@ def verify(chosen: Backup) -> None:
     _refuse_changed(chosen, found)
 
 
-def glance(chosen: Backup) -> None:
-    """As `verify`, but looks at size and beginning only: quick at every size."""
+def verify_quickly(chosen: Backup) -> None:
+    """Like `verify`, but checks only the size and the first bytes: fast at every size."""
     with chosen.path.open("rb") as file:
         begins = file.read(16).startswith(manifests.MAGIC[chosen.dialect])
-    found = "" if begins else "a file that does not begin as one"
+    found = "" if begins else "a file that does not begin like a backup"
     if chosen.path.stat().st_size != chosen.size:
-        found = f"a file of {chosen.path.stat().st_size:,} bytes; {chosen.size:,} were written"
+        found = f"a file of {chosen.path.stat().st_size:,} bytes instead of {chosen.size:,}"
     _refuse_changed(chosen, found)
 
 
@@ -160,7 +159,7 @@ def _restore_sqlite(target: targets.Target, chosen: Backup) -> Backup | None:
     before = None
     with transactions.reading(target) as connection:
         _refuse_other_environment(connection, chosen)
-    # Without WAL nobody could look whether the database has changed while it is locked.
+    # Only in WAL mode can a reader check whether the database has changed while it is locked.
     engines.turn_to_wal(target.path)
     for _ in range(TRIES):
         with sqlite_copies.open_sqlite(target.path) as monitor:
@@ -174,7 +173,7 @@ def _restore_sqlite(target: targets.Target, chosen: Backup) -> Backup | None:
 
 
 def _replace_damaged(target: targets.Target, chosen: Backup) -> None:
-    """A file that no SQLite can read has no transactions; it is set aside, whole, and a new one takes its place."""
+    """An unreadable file supports no transactions; it is renamed, with its -wal, and replaced by a new file."""
     _refuse_damaged_production(target, chosen)
     aside = f"{target.path}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     fresh = target.path.with_name(f".{target.path.name}.{os.getpid()}.partial")
@@ -189,7 +188,7 @@ def _replace_damaged(target: targets.Target, chosen: Backup) -> None:
 
 
 def _refuse_damaged_production(target: targets.Target, chosen: Backup) -> None:
-    """As _refuse_other_environment; where the file is too damaged to say what it is, PHARMDB_ENV alone counts."""
+    """Like _refuse_other_environment; if the file is too damaged to be asked, only PHARMDB_ENV counts."""
     environment = environments.configured_environment()
     with suppress(UnavailableError, RevisionError), transactions.watching(target) as connection:
         environment = environments.environment(connection)
@@ -199,10 +198,11 @@ def _refuse_damaged_production(target: targets.Target, chosen: Backup) -> None:
 def _restore_postgresql(target: targets.Target, chosen: Backup) -> Backup | None:
     with transactions.changing_schema(target) as connection:
         _refuse_other_environment(connection, chosen)
-        locks.hold_still(connection)
+        locks.lock_tables(connection)
         before = taking.take(connection, target, before_restore_of=chosen.name)
         dropping.drop_everything(connection)
         postgresql_dumps.load_postgresql(connection, chosen.path)
+        time_zone.use_utc(connection)
         if postgresql_dumps.digest_postgresql(connection).sha256 != chosen.digest:
             raise BackupError(
                 expected=f"the content of {chosen.name}",

@@ -1,4 +1,4 @@
-"""Copies of an SQLite database: taken from a snapshot, checked, compared, loaded back."""
+"""Copies of an SQLite database: copy a snapshot, check and compare the copy, load a copy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pharmdb import progress, settings
 from pharmdb.database import sqlite_codes, targets
 from pharmdb.errors import LockedError
 
-# Pages that are copied at once; between two such steps an interrupt is heard.
+# Pages per step of a copy; an interrupt takes effect between two steps.
 STEP = 4096
 
 
 @contextmanager
 def open_sqlite(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
-    """A raw connection that sees text as bytes; another thread may use it, one at a time."""
+    """A raw connection that returns text as bytes; several threads may use it, one at a time."""
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
         uri=True,
@@ -39,13 +39,13 @@ def snapshot_sqlite(source: Path, copy: Path) -> Iterator[sqlite3.Connection]:
     with open_sqlite(source) as connection:
         connection.execute("ATTACH ? AS copy", (f"file:{quote(str(copy))}?mode=ro",))
         connection.execute("BEGIN")
-        # The snapshot begins with the first look.
+        # The snapshot begins with the first read.
         connection.execute("SELECT count(*) FROM main.sqlite_master").fetchone()
         yield connection
 
 
 def copy_sqlite(snapshot: sqlite3.Connection, copy: Path) -> None:
-    """Copies a snapshot by the online backup API while others write."""
+    """Copies a snapshot with SQLite's online backup API, while others may write."""
     with open_sqlite(copy, "rwc") as target, progress.counting("back up", unit=" pages") as advance:
         patience, before = _deadline(), 0
 
@@ -56,12 +56,12 @@ def copy_sqlite(snapshot: sqlite3.Connection, copy: Path) -> None:
             before = total - remaining
 
         snapshot.backup(target, pages=STEP, progress=look)
-        # The copy is one file: no -wal beside it that could be lost.
+        # The copy is a single file, without a -wal file that could get lost.
         target.execute("PRAGMA journal_mode = DELETE")
 
 
 def _deadline() -> Any:
-    """The backup API waits for a lock without end; this ends it."""
+    """The backup API waits for a lock forever; this callback raises after the lock timeout."""
     limit = time.monotonic() + settings.lock_timeout()
 
     def wait(status: int, remaining: int, total: int) -> None:
@@ -72,9 +72,9 @@ def _deadline() -> Any:
 
 
 def check_sqlite(path: Path) -> list[str]:
-    """What `PRAGMA integrity_check` finds; empty for a sound file. Raises sqlite3.Error where it can't be read.
+    """The findings of `PRAGMA integrity_check`; empty for a sound file. Raises sqlite3.Error if it can't be read.
 
-    A row that breaks a rule of its table is no damage: the doctor tells of it, and a copy keeps it as it is.
+    A row that violates a constraint is not damage: the doctor reports it, and a copy keeps it unchanged.
     """
     try:
         with open_sqlite(path) as connection:
@@ -89,20 +89,20 @@ def check_sqlite(path: Path) -> list[str]:
 
 
 def _is_broken_rule(line: str) -> bool:
-    """Whether a line of the check is about a NULL in a column that takes none.
+    """Whether a line of the integrity check is about a NULL in a NOT NULL column.
 
-    The pragma answers in lines of text alone, and only checks can be left out of it.
+    The pragma returns only lines of text, and it can be told to skip CHECK constraints only.
     """
     return line.startswith("NULL value in ")
 
 
 def compare_sqlite(snapshot: sqlite3.Connection) -> list[str]:
-    """Where schema or rows of the attached copy differ from the snapshot; empty for a true copy."""
+    """The differences in schema and rows between the attached copy and the snapshot; empty for an exact copy."""
     entries = "SELECT type, name, tbl_name, sql FROM {}.sqlite_master"
     one_way, other = (
         entries.format(x) + " EXCEPT " + entries.format(y) for x, y in (("main", "copy"), ("copy", "main"))
     )
-    found = ["a copy that differs: another schema"] if [*snapshot.execute(one_way), *snapshot.execute(other)] else []
+    found = ["a copy that differs: its schema"] if [*snapshot.execute(one_way), *snapshot.execute(other)] else []
     for name, has_rowid in _tables(snapshot) if not found else ():
         table = _quoted(name)
         columns = [row[1].decode() for row in snapshot.execute(f"PRAGMA main.table_info({table})")]
@@ -114,12 +114,12 @@ def compare_sqlite(snapshot: sqlite3.Connection) -> list[str]:
             f"WHERE NOT ({same})) OR (SELECT count(*) FROM main.{table}) <> (SELECT count(*) FROM copy.{table})"
         ).fetchone()
         if different[0]:
-            found.append(f"a copy that differs: other rows in {name}")
+            found.append(f"a copy that differs: the rows in {name}")
     return found
 
 
 def count_sqlite(snapshot: sqlite3.Connection) -> dict[str, int]:
-    """The rows of each table."""
+    """The number of rows in each table."""
     return {
         name: snapshot.execute(f"SELECT count(*) FROM main.{_quoted(name)}").fetchone()[0]
         for name, _ in _tables(snapshot)
@@ -128,7 +128,7 @@ def count_sqlite(snapshot: sqlite3.Connection) -> dict[str, int]:
 
 
 def _tables(snapshot: sqlite3.Connection) -> list[tuple[str, bool]]:
-    """Name of each table that stores rows, and whether they have a rowid."""
+    """The name of each table that stores rows, and whether it has a rowid."""
     rows = snapshot.execute("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name")
     kept = ("sqlite_schema", "sqlite_temp_schema")
     return [(n.decode(), not wr) for n, kind, wr in rows if kind in (b"table", b"shadow") and n.decode() not in kept]
@@ -139,9 +139,10 @@ def _quoted(name: str) -> str:
 
 
 def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Connection | None) -> bool:
-    """Overwrites the target with the copy in one transaction; other connections see the old or the new one.
+    """Overwrites the target with the copy in one transaction; other connections see the old or the new content.
 
-    `monitor` saw the target at data_version `seen`. Where somebody has written since, nothing is done: False.
+    `seen` is the data_version of the target, read on `monitor`. If somebody has written since, the target stays
+    unchanged and the result is False.
     """
 
     class WrittenSinceError(Exception):
@@ -155,7 +156,7 @@ def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Con
         patience(status, remaining, total)
         advance(total - remaining - before)
         before = total - remaining
-        # From the first page on the target is locked, so this look is the last word.
+        # The target is locked from the first page on, so it can't change after this check.
         if total and not checked and monitor is not None:
             checked = True
             if data_version(monitor) != seen:
@@ -169,7 +170,7 @@ def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Con
         source.execute("BEGIN")
         destination.execute("PRAGMA busy_timeout = 100")
         try:
-            # One page a step: the first step must not be the last, or the look would come too late.
+            # One page per step: if the first step were the last, the check would come too late.
             source.backup(destination, pages=1, progress=look, sleep=0.05)
         except WrittenSinceError:
             return False
@@ -184,7 +185,7 @@ def data_version(connection: sqlite3.Connection) -> int:
 
 def locked_error(target: targets.Target) -> LockedError:
     return LockedError(
-        expected=f"{target} to hold still between its backup and the restore",
+        expected=f"{target} to stay unchanged between its backup and the restore",
         found="other processes kept writing to it",
-        note="stop what writes to it, then run the same command again",
+        note="stop the processes that write to it, then run the same command again",
     )

@@ -1,4 +1,4 @@
-"""Take a backup from one snapshot and verify it before it counts."""
+"""The backup command: copies one snapshot and verifies the copy before it is listed as a backup."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BackupReport:
-    """What was backed up: `tables` (table, rows), `backups` as list_backups gives them, `outcome`.
+    """What was backed up: `tables` (table, rows), `backups` (the table of list_backups), `outcome`.
 
-    `backup` is None where the backups were only listed.
+    `backup` is None if the backups were only listed.
     """
 
     target: str
@@ -60,11 +60,11 @@ class BackupReport:
 
 
 def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
-    """Backs the database up into data/backups while others go on writing, and verifies the copy.
+    """Backs up the database to the backup folder while others continue to write, and verifies the copy.
 
-    With `list_only` the backups that are there are listed, and the database is not even opened.
+    With `list_only` the existing backups are listed, and the database is not even opened.
 
-    Raises BackupError where there is nothing to back up or the copy is not sound, UnavailableError, LockedError.
+    Raises BackupError if there is nothing to back up or the copy is faulty, UnavailableError, LockedError.
     """
     target = targets.target(database_url)
     if list_only:
@@ -73,7 +73,7 @@ def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
         taken = take(connection, target)
     if taken is None:
         raise BackupError(
-            expected=f"something in {target}", found="no table", command=targets.command(target, "pharmdb reset")
+            expected=f"tables in {target}", found="no table", command=targets.command(target, "pharmdb reset")
         )
     return BackupReport(str(target), taken, manifests.of(target))
 
@@ -81,11 +81,11 @@ def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
 def take(
     connection: Connection, target: targets.Target, *, before_restore_of: str = "", place: targets.Target | None = None
 ) -> Backup | None:
-    """Takes and verifies a backup of what the connection's database holds; None where there is no table.
+    """Takes and verifies a backup of the connection's database; None if it has no tables.
 
-    Within a write transaction that has changed nothing yet the backup is exactly what the transaction will change:
-    nobody else can write. `before_restore_of` names the backup that is about to replace this content: making room
-    must not remove it. `place` is where an SQLite file is read from, if not where it lies.
+    At the beginning of a write transaction, the backup is exactly the content that the transaction will change: nobody
+    else can write between backup and operation. `before_restore_of` names the backup that is about to replace this
+    content, so that it is not deleted as an old one. `place` is where to read an SQLite file from, if not its own path.
 
     Raises BackupError, UnavailableError or LockedError; no part of a backup is then left behind.
     """
@@ -126,7 +126,7 @@ def take(
 
 @contextmanager
 def _partial(name: str) -> Iterator[Path]:
-    """A file that only its owner can read; whatever happens, it is gone at the end."""
+    """A file that only its owner can read; it is always removed at the end."""
     manifests.folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     path = manifests.folder() / f"{name}.{os.getpid()}.partial"
     for old in manifests.folder().glob("*.partial*"):
@@ -134,7 +134,7 @@ def _partial(name: str) -> Iterator[Path]:
             continue
         published = old.with_name(old.name.split(".partial")[0].rpartition(".")[0])
         if not Path(f"{published}.json").exists():
-            # Killed between its file and its manifest: without that nobody knows it.
+            # Killed between renaming the backup and its manifest: without a manifest it is not a backup.
             published.unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     try:
@@ -142,7 +142,7 @@ def _partial(name: str) -> Iterator[Path]:
         yield path
     except (OSError, sqlite3.Error) as error:
         if sqlite_codes.is_busy(error):
-            # It is the source that somebody holds; nobody else knows the copy.
+            # The lock is on the source: nobody else knows the copy.
             raise
         raise _failed(error) from error
     finally:
@@ -151,11 +151,11 @@ def _partial(name: str) -> Iterator[Path]:
 
 
 def _is_alive(partial: Path) -> bool:
-    """Whether the process that writes this file still runs; its number stands in the name."""
+    """Whether the process that writes this file is still running; its process ID is in the file name."""
     import psutil
 
     number = partial.name.split(".partial")[0].rpartition(".")[2]
-    # What has no number there is not ours to remove.
+    # A file without a process ID is not ours to remove.
     return not number.isdecimal() or psutil.pid_exists(int(number))
 
 
@@ -181,10 +181,10 @@ def _failed(error: OSError | sqlite3.Error) -> BackupError:
 def _copy(
     connection: Connection, target: targets.Target, place: targets.Target, copy: Path
 ) -> tuple[postgresql_dumps.Digest, str]:
-    """Copies one snapshot, compares the copy with it, checks its integrity, and gives its fingerprint."""
+    """Copies one snapshot, compares the copy with it, checks its integrity and computes its fingerprint."""
     with sqlite_copies.snapshot_sqlite(place.path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
         sqlite_copies.copy_sqlite(snapshot, copy)
-        # SQLite leaves the interpreter free meanwhile.
+        # SQLite releases the GIL, so the checks run in parallel.
         compared = pool.submit(sqlite_copies.compare_sqlite, snapshot)
         checked = pool.submit(sqlite_copies.check_sqlite, copy)
         with transactions.reading(targets.of_file(copy)) as reader:
@@ -196,7 +196,7 @@ def _copy(
             expected="a sound database to back up",
             found="; ".join(faults),
             command=targets.command(target, "pharmdb restore"),
-            note=f"it restores the newest good backup; {manifests.NO_BACKUP}",
+            note=f"this restores the newest backup; {manifests.NO_BACKUP}",
         )
     return postgresql_dumps.Digest(rows, ""), mark
 
@@ -204,7 +204,7 @@ def _copy(
 def _dump(
     connection: Connection, target: targets.Target, place: targets.Target, copy: Path
 ) -> tuple[postgresql_dumps.Digest, str]:
-    """Dumps from one snapshot, and compares what the dump holds with what that saw."""
+    """Dumps one snapshot, and compares the content of the dump with the snapshot."""
     with driver_errors.explaining(target), _snapshot(target, connection) as reader:
         server = postgresql_dumps.server_version(reader)
         with postgresql_dumps.dumping(reader, target, copy):
@@ -212,21 +212,21 @@ def _dump(
             mark = _fingerprint(reader)
     if postgresql_dumps.digest_dump(copy, server) != source:
         raise BackupError(
-            expected="a dump with the rows of its source",
-            found="a dump that differs",
+            expected="a dump with the same rows as the database",
+            found="a dump with other rows",
             note=f"run the same command again; {manifests.NO_BACKUP}",
         )
     return source, mark
 
 
 def _snapshot(target: targets.Target, connection: Connection) -> AbstractContextManager[Connection]:
-    """A reader's own snapshot serves; a writer's connection has none."""
+    """A read-only connection has a snapshot to use; for a writing one a new reader is opened."""
     driver: Any = connection.connection.driver_connection
     return nullcontext(connection) if driver.read_only else transactions.reading(target)
 
 
 def _fingerprint(connection: Connection) -> str:
-    """The fingerprint; "" where the schema isn't at head, or lacks a table."""
+    """The fingerprint; "" if the schema isn't at head or lacks a table."""
     if not revisions.is_at_head(connection):
         return ""
     if not {model.__tablename__ for model in MODELS} <= set(inspect(connection).get_table_names()):
@@ -235,7 +235,7 @@ def _fingerprint(connection: Connection) -> str:
 
 
 def _publish(partial: Path, entry: Backup) -> None:
-    """The manifest makes a backup known, so it comes last; both are on the disk before they have their names."""
+    """Renames backup and manifest, both already flushed to disk; the manifest comes last, as only it makes a backup."""
     manifest = Path(f"{partial}.json")
     with os.fdopen(os.open(manifest, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(asdict(entry), file, indent=1)
@@ -247,7 +247,7 @@ def _publish(partial: Path, entry: Backup) -> None:
 
 
 def _make_room(newest: Backup) -> None:
-    """Of each database the newest backups are kept; the one just verified is among them."""
+    """Keeps the newest backups of the database, including the one just verified, and deletes the others."""
     same = [b for b in manifests.known() if (b.target, b.dialect) == (newest.target, newest.dialect)]
     for old in same[manifests.KEPT :]:
         if old.name != newest.before_restore_of:

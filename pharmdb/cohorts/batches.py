@@ -109,7 +109,7 @@ def _before(seconds: int) -> str:
 @cache
 def _clock() -> Array:
     hours, minutes = range(24), range(60)
-    return _texts(f" {h:02d}:{m:02d}:{s:02d}.000000" for h in hours for m in minutes for s in minutes)
+    return _texts(f"T{h:02d}:{m:02d}:{s:02d}.000+00:00" for h in hours for m in minutes for s in minutes)
 
 
 @cache

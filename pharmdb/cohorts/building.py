@@ -279,7 +279,7 @@ _WORDS = {
         "hour": "CAST(strftime('%H', created_at) AS INTEGER)",
     },
     "postgresql": {
-        "created": "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24\\:MI\\:SS.US')",
+        "created": "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24\\:MI\\:SS.MS\"+00\\:00\"')",
         "days": "CAST(created_at AS date) - CAST(before AS date)",
         "weekday": "CAST(extract(isodow FROM created_at) AS integer)",
         "hour": "CAST(extract(hour FROM created_at) AS integer)",

@@ -1,6 +1,6 @@
-"""What SQLite and PostgreSQL do differently, as far as several modules need it: one object for each.
+"""The differences between SQLite and PostgreSQL that several modules need: one object for each database.
 
-Where a whole job differs, as a backup does, each side has functions of its own beside the job, in one table by name.
+Where a whole operation differs, such as a backup, its module has one function per database, in a dictionary by name.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from sqlalchemy.dialects import postgresql, sqlite
 class Dialect(ABC):
     """One kind of database. All methods work inside the caller's transaction."""
 
-    # As SQLAlchemy calls it: the key of tables like {"sqlite": …, "postgresql": …}.
+    # SQLAlchemy's name: the key of dictionaries such as {"sqlite": …, "postgresql": …}.
     name: ClassVar[str]
-    # The collation that orders text by its bytes.
+    # The collation that sorts text by its bytes.
     byte_order: ClassVar[str]
 
     @abstractmethod
     def insert(self, table: Table) -> Any:
-        """An INSERT that knows ON CONFLICT."""
+        """An INSERT statement that supports ON CONFLICT."""
 
     @abstractmethod
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        """A time as the database's own text in ISO 8601, in microseconds of UTC: 2026-01-31T23:59:00.000000Z."""
+        """SQL that formats a time as ISO 8601 in UTC, with milliseconds: 2026-01-31T23:59:00.000Z."""
 
     @abstractmethod
     def as_text(self, expression: str) -> str:
-        """The SQL for a time, an enum or a document as text, whatever type the column has."""
+        """SQL that casts a time, an enum or a document to text, whatever type the column has."""
 
     @abstractmethod
     def set_local(self, connection: Connection, **settings: str) -> None:
-        """Settings for this transaction, where the database has some of its own."""
+        """Changes server settings for this transaction; does nothing on SQLite, which has none."""
 
     @abstractmethod
     def decode_text(self, connection: Connection, decode: Callable[[bytes], Any]) -> None:
-        """How this connection reads text, where the database lets in bytes that are none."""
+        """Sets how this connection decodes text, if the database accepts bytes that are not valid text."""
 
     @abstractmethod
     def cursor(self, connection: Connection, name: str) -> Any:
-        """A cursor of the driver's that does not hold the whole result; `name` is unique in the transaction."""
+        """A driver cursor that streams its result; `name` must be unique in the transaction."""
 
     @abstractmethod
     def server_name(self, connection: Connection, named: str) -> str:
-        """The database's name by the server's own word; `named` is what the URL calls it."""
+        """The database's name according to the server; `named` is its name in the URL."""
 
     @abstractmethod
     def is_local(self, connection: Connection) -> bool:
@@ -57,39 +57,39 @@ class Dialect(ABC):
 
     @abstractmethod
     def size(self, connection: Connection) -> int:
-        """The bytes of the database, as the file or the catalogue tells them: nothing is counted."""
+        """The size of the database in bytes, from the file or the catalogue, without counting rows."""
 
     @abstractmethod
     def take_lock(self, connection: Connection, number: int) -> None:
-        """Waits until nobody else holds this lock, and keeps it until the transaction's end."""
+        """Waits for the advisory lock with this number and holds it until the end of the transaction."""
 
     @abstractmethod
-    def hold_still(self, connection: Connection) -> None:
-        """Until the transaction's end nobody else writes to a table of the schema; they can still read."""
+    def lock_tables(self, connection: Connection) -> None:
+        """Locks all tables of the schema against other writers until the end of the transaction; readers continue."""
 
     @abstractmethod
     def wait_for_schema(self, connection: Connection) -> None:
-        """Before a snapshot is taken: waits for whoever is changing the schema."""
+        """Waits for a running schema change; call it before a snapshot is taken."""
 
     @abstractmethod
     def savepoint(self, connection: Connection) -> AbstractContextManager[Any]:
-        """Keeps the transaction usable where a statement in it fails; the failure itself is raised."""
+        """Keeps the transaction usable if a statement inside fails; the error itself is raised."""
 
     @abstractmethod
     def analyze(self, connection: Connection, table: str) -> None:
-        """Tells the planner about a table that was just filled, where it would guess otherwise."""
+        """Updates the planner's statistics for a table that was just filled, if the database needs it."""
 
     @abstractmethod
-    def planning_without(self, connection: Connection, *ways: str) -> AbstractContextManager[None]:
-        """Closes these ways to the planner (enable_seqscan, …), so that what is left are the indexes."""
+    def planning_without(self, connection: Connection, *methods: str) -> AbstractContextManager[None]:
+        """Disables these planner methods (enable_seqscan, …), so that the planner prefers indexes."""
 
     @abstractmethod
     def broken_keys(self, connection: Connection) -> Sequence[tuple[str, Any]]:
-        """Rows whose owner is missing, as (table, row), where the database lets them in."""
+        """Rows whose owner is missing, as (table, row), if the database can contain any."""
 
 
 class SQLite(Dialect):
-    """A file. A write transaction keeps all other writers out from its beginning to its end."""
+    """A file. A write transaction excludes all other writers from beginning to end."""
 
     name = "sqlite"
     byte_order = "BINARY"
@@ -98,7 +98,7 @@ class SQLite(Dialect):
         return sqlite.insert(table)
 
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        return func.replace(cast(column, Text), " ", "T") + "Z"
+        return func.replace(cast(column, Text), "+00:00", "Z")
 
     def as_text(self, expression: str) -> str:
         return expression
@@ -127,7 +127,7 @@ class SQLite(Dialect):
     def take_lock(self, connection: Connection, number: int) -> None:
         pass
 
-    def hold_still(self, connection: Connection) -> None:
+    def lock_tables(self, connection: Connection) -> None:
         pass
 
     def wait_for_schema(self, connection: Connection) -> None:
@@ -139,16 +139,16 @@ class SQLite(Dialect):
     def analyze(self, connection: Connection, table: str) -> None:
         pass
 
-    def planning_without(self, connection: Connection, *ways: str) -> AbstractContextManager[None]:
+    def planning_without(self, connection: Connection, *methods: str) -> AbstractContextManager[None]:
         return nullcontext()
 
     def broken_keys(self, connection: Connection) -> Sequence[tuple[str, Any]]:
-        # Keys are not enforced while the schema is changed.
+        # Foreign keys are not enforced during a schema change.
         return [(table, row) for table, row, *_ in connection.exec_driver_sql("PRAGMA foreign_key_check")]
 
 
 class PostgreSQL(Dialect):
-    """A server, which others use at the same time."""
+    """A server with concurrent sessions."""
 
     name = "postgresql"
     byte_order = "C"
@@ -157,7 +157,7 @@ class PostgreSQL(Dialect):
         return postgresql.insert(table)
 
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"', type_=Text)
+        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"', type_=Text)
 
     def as_text(self, expression: str) -> str:
         return f"{expression}::text"
@@ -171,7 +171,7 @@ class PostgreSQL(Dialect):
 
     def cursor(self, connection: Connection, name: str) -> Any:
         driver: Any = connection.connection.driver_connection
-        # A cursor of the server's: the driver's own takes the whole result at once.
+        # A server-side cursor: a client-side one fetches the whole result at once.
         return driver.cursor(name=name)
 
     def server_name(self, connection: Connection, named: str) -> str:
@@ -197,15 +197,15 @@ class PostgreSQL(Dialect):
     def take_lock(self, connection: Connection, number: int) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
 
-    def hold_still(self, connection: Connection) -> None:
+    def lock_tables(self, connection: Connection) -> None:
         tables = inspect(connection).get_table_names()
         quote_name = connection.dialect.identifier_preparer.quote_identifier
         if tables:
             connection.exec_driver_sql(f"LOCK TABLE {', '.join(map(quote_name, sorted(tables)))} IN SHARE MODE")
 
     def wait_for_schema(self, connection: Connection) -> None:
-        # A snapshot taken while a reset holds its locks would show its new tables without their rows. LOCK TABLE waits
-        # for the reset before there is a snapshot.
+        # A snapshot taken while a reset holds its locks would show the new tables without their rows. LOCK TABLE waits
+        # for the reset before the snapshot is taken.
         from psycopg import errors
 
         try:
@@ -223,11 +223,11 @@ class PostgreSQL(Dialect):
         connection.exec_driver_sql(f"ANALYZE {table}")
 
     @contextmanager
-    def planning_without(self, connection: Connection, *ways: str) -> Iterator[None]:
-        connection.exec_driver_sql("; ".join(f"SET LOCAL {way} = off" for way in ways))
+    def planning_without(self, connection: Connection, *methods: str) -> Iterator[None]:
+        connection.exec_driver_sql("; ".join(f"SET LOCAL {method} = off" for method in methods))
         yield
-        # Where a statement failed, the rollback sets them back.
-        connection.exec_driver_sql("; ".join(f"SET LOCAL {way} TO DEFAULT" for way in ways))
+        # If a statement failed, the rollback resets them.
+        connection.exec_driver_sql("; ".join(f"SET LOCAL {method} TO DEFAULT" for method in methods))
 
     def broken_keys(self, connection: Connection) -> Sequence[tuple[str, Any]]:
         return []
@@ -237,10 +237,10 @@ _DIALECTS: dict[str, Dialect] = {each.name: each for each in (SQLite(), PostgreS
 
 
 def of(connection: Connection) -> Dialect:
-    """The kind of database that a connection leads to."""
+    """The dialect of a connection."""
     return named(connection.dialect.name)
 
 
 def named(name: str) -> Dialect:
-    """The kind of database that SQLAlchemy calls so."""
+    """The dialect with this SQLAlchemy name."""
     return _DIALECTS[name]

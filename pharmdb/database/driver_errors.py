@@ -1,6 +1,6 @@
-"""The drivers' errors as typed errors that name the cause and what to do next: by their codes, never by their words.
+"""Translates driver errors into typed errors that name the cause and what to do next.
 
-A message may quote a user's own statement or data; a code can't.
+The error codes decide, never the message texts: a message may quote a user's statement or data.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _EXAMINED = "pharmdb_examined"
 
 @contextmanager
 def explaining(target: Target, *, there: bool | None = None) -> Iterator[None]:
-    """The drivers' errors as typed ones, where the cause is known; `there`: whether the SQLite file is known to be.
+    """Translates driver errors into typed ones if the cause is known.
 
-    Raises what `explain` returns, or the driver's own error.
+    `there` says whether the SQLite file exists, if the caller knows. Raises what `explain` returns, or the driver's
+    own error.
     """
     missing = target.is_sqlite and not (target.path.exists() if there is None else there)
     try:
@@ -36,23 +37,23 @@ def explaining(target: Target, *, there: bool | None = None) -> Iterator[None]:
             raise
         known = explain(target, error, missing=missing or (target.is_sqlite and not target.path.exists()))
         if known is None:
-            # Where one database is read while another is written, the innermost knows best whose error it is.
+            # If one database is read while another is written, only the innermost context knows whose error it is.
             vars(error)[_EXAMINED] = True
             raise
         raise known from error
 
 
 def _driver_errors() -> tuple[type[Exception], ...]:
-    # A damaged schema is quoted in messages that Python can't decode.
+    # SQLite quotes a damaged schema in messages that Python can't decode.
     found: tuple[type[Exception], ...] = (exc.DBAPIError, exc.NoSuchTableError, sqlite3.Error, UnicodeDecodeError)
-    # Where nobody has imported psycopg, none of its errors can come.
+    # As long as psycopg isn't imported, none of its errors can occur.
     return (*found, sys.modules["psycopg"].Error) if "psycopg" in sys.modules else found
 
 
 def explain(target: Target, error: Exception, *, missing: bool = False) -> PharmdbError | None:
-    """The typed error for a driver's, also for one that SQLAlchemy wraps. None: the cause isn't known.
+    """The typed error for a driver error, wrapped by SQLAlchemy or not; None if the cause is unknown.
 
-    `missing`: the SQLite file was not there before.
+    `missing` says that the SQLite file did not exist before the attempt.
     """
     origin = getattr(error, "orig", None) or error
     if target.is_sqlite:
@@ -65,7 +66,7 @@ _TEMPORARY = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN
 
 @contextmanager
 def temporary_room() -> Iterator[None]:
-    """Raises NoRoomError, which names the folder for SQLite's temporary files, where they find no room."""
+    """Raises NoRoomError with the folder of SQLite's temporary files if they fill its disk."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -75,5 +76,5 @@ def temporary_room() -> Iterator[None]:
         raise NoRoomError(
             expected="room for temporary files",
             found=f"{folder}: {error}",
-            note=f"free space in {folder}, or name another folder: export SQLITE_TMPDIR=…",
+            note=f"free space in {folder}, or choose another folder: export SQLITE_TMPDIR=…",
         ) from error

@@ -23,7 +23,7 @@ from pharmdb import settings
 from pharmdb.database import sqlite_codes
 from pharmdb.database.targets import Target
 
-# Seconds after which PostgreSQL ends a statement of ours, or a transaction of ours in which nothing happens.
+# Seconds after which PostgreSQL cancels a statement of ours, or ends an idle transaction of ours.
 STATEMENT_TIMEOUT = 1800
 
 
@@ -33,7 +33,7 @@ def engine_of(target: Target, *, write: bool, schema: bool = False) -> Engine:
     return _postgresql_engine(target.url, settings.lock_timeout(), write=write)
 
 
-# An engine holds no connection, but it knows the statements that it has compiled.
+# An engine holds no connection, but caches the statements that it has compiled.
 @lru_cache(maxsize=64)
 def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
     mode = "rwc" if schema else "rw" if write else "ro"
@@ -42,21 +42,21 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=settings.lock_timeout()
         )
-        # isolation_level=None: BEGIN and COMMIT are ours, so that DDL is part of the transaction.
+        # isolation_level=None: we send BEGIN and COMMIT ourselves, so that DDL is part of the transaction.
         connection.execute(f"PRAGMA foreign_keys = {'OFF' if schema else 'ON'}")
         if write:
             if not path.stat().st_size:
                 _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
-            # 64 MiB instead of 2: rows that go to many places of an index would be read and written again and again.
+            # 64 MiB instead of 2: inserts that are scattered over an index would read and write its pages repeatedly.
             connection.execute("PRAGMA cache_size = -65536")
-            # Dropping a large table would otherwise write zeros over every page of it.
+            # Otherwise dropping a large table overwrites each of its pages with zeros.
             connection.execute("PRAGMA secure_delete = FAST")
         else:
             connection.execute("PRAGMA query_only = ON")
         return connection
 
-    # hide_parameters: an error's text never holds a value of a row, which may be a password's hash.
+    # hide_parameters: error messages never contain row values, which may be password hashes.
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "begin")
@@ -68,13 +68,13 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
 
 
 def turn_to_wal(path: Path) -> None:
-    """Raises sqlite3.OperationalError where somebody else uses the file just now."""
+    """Switches the file to WAL mode. Raises sqlite3.OperationalError if another connection is using the file."""
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=0)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Readers never wait in WAL. The switch ignores the busy timeout, so a lost race is tried again here."""
+    """In WAL mode readers never wait. The switch ignores the busy timeout, so it is retried here."""
     deadline = time.monotonic() + settings.lock_timeout()
     while True:
         try:
@@ -92,7 +92,7 @@ def _postgresql_engine(url: URL, seconds: float, *, write: bool) -> Engine:
     options = (
         f"-c lock_timeout={milliseconds} -c statement_timeout={STATEMENT_TIMEOUT}s "
         f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT}s {url.query.get('options', '')} "
-        # Last, so that it holds whatever the URL says: days are days in UTC.
+        # Last, so that it overrides the URL's options: days are UTC days.
         "-c timezone=UTC"
     )
     engine = create_engine(

@@ -1,4 +1,4 @@
-"""development, test or production: what PHARMDB_ENV and the database itself say."""
+"""The environment (development, test or production), from PHARMDB_ENV and from the database itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sqlalchemy import (
 from pharmdb import settings
 from pharmdb.errors import ParameterError, ProtectedError
 
-# What the database remembers.
+# The database's own record of its environment.
 STAMP = Table(
     "pharmdb_environment",
     MetaData(),
@@ -40,7 +40,7 @@ STAMP = Table(
 
 
 def configured_environment() -> str:
-    """PHARMDB_ENV, or development. Raises ParameterError for any other word."""
+    """PHARMDB_ENV, or development. Raises ParameterError for an unknown environment."""
     name = os.environ.get("PHARMDB_ENV") or "development"
     if name not in settings.ENVIRONMENTS:
         raise ParameterError(
@@ -52,21 +52,21 @@ def configured_environment() -> str:
 
 
 def environment(connection: Connection) -> str:
-    """The stricter of PHARMDB_ENV and what the database remembers."""
+    """The stricter of PHARMDB_ENV and the environment recorded in the database."""
     configured = configured_environment()
     remembered = remembered_environment(connection) or configured
     return "production" if "production" in (configured, remembered) else remembered
 
 
 def remembered_environment(connection: Connection) -> str | None:
-    """What the database itself says; None where it says nothing."""
+    """The environment recorded in the database; None if there is no record."""
     if not inspect(connection).has_table(STAMP.name):
         return None
     return connection.scalar(select(STAMP.c.name))
 
 
 def stamp_environment(connection: Connection) -> None:
-    """Makes the database remember the environment; one that was production stays so."""
+    """Records the environment in the database; a production database stays one."""
     name = environment(connection)
     STAMP.create(connection, checkfirst=True)
     connection.execute(STAMP.delete().where(STAMP.c.name != name))
@@ -75,7 +75,7 @@ def stamp_environment(connection: Connection) -> None:
 
 
 def refuse_production(connection: Connection | None, verb: str) -> None:
-    """Raises ProtectedError where PHARMDB_ENV or, given its connection, the database itself says production."""
+    """Raises ProtectedError if PHARMDB_ENV or, given a connection, the database itself says production."""
     expected = f"a development or test database to {verb}"
     if configured_environment() == "production":
         raise ProtectedError(expected=expected, found="PHARMDB_ENV says production", command="unset PHARMDB_ENV")
@@ -83,6 +83,6 @@ def refuse_production(connection: Connection | None, verb: str) -> None:
         raise ProtectedError(
             expected=expected,
             found="the database itself says production",
-            note="point PHARMDB_URL at another database; if this one is a mere copy: "
+            note="set PHARMDB_URL to another database; if this one is only a copy: "
             "UPDATE pharmdb_environment SET name = 'development'",
         )

@@ -1,4 +1,4 @@
-"""Who holds a database: the processes that have the SQLite file open, the sessions that hold locks in PostgreSQL."""
+"""Lock holders: the processes that have the SQLite file open, the sessions that hold locks in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SESSIONS = """
 
 @dataclass(frozen=True)
 class Holder:
-    """A process or session: its number, who it is, what it does, and since when (UTC)."""
+    """A process or session: its process ID, who runs it, what it does, and since when (UTC)."""
 
     pid: int
     who: str
@@ -41,7 +41,7 @@ class Holder:
 
 
 def holders(target: targets.Target) -> list[Holder]:
-    """Everybody else who may hold a lock: writers first, then the longest; empty where that can't be found out."""
+    """The other possible lock holders: writers first, then the oldest; empty if they can't be determined."""
     found = {"sqlite": _processes, "postgresql": _sessions}
     return found[target.dialect.name](target)
 
@@ -59,17 +59,17 @@ def _sessions(target: targets.Target) -> list[Holder]:
 
 
 def locked_error(target: targets.Target, what: str) -> LockedError:
-    """The error for a lock (`what`) that was not to be had in time; it names who holds it."""
+    """The error for a lock (`what`) that was not acquired in time; it names the lock holders."""
     who = holders(target)
     return LockedError(
         expected=f"{what} within {settings.lock_timeout():g} s",
-        found="held by " + ("; ".join(map(str, who)) or "a process that can't be seen from here, or one just gone"),
+        found="held by " + ("; ".join(map(str, who)) or "a process that is not visible here or has just ended"),
         note="wait for it or stop it, then run the same command again",
     )
 
 
 def _without_values(query: str) -> str:
-    """What a session does, and not with what: a literal may be a password."""
+    """The query without its literals: one may be a password."""
     return re.sub(r"'(?:[^']|'')*'?", "'…'", " ".join(query.split()))
 
 
@@ -85,14 +85,14 @@ def _processes(target: targets.Target) -> list[Holder]:
             since = datetime.fromtimestamp(process.create_time(), UTC)
             found.append(Holder(process.pid, process.username(), " ".join(process.cmdline())[:120], since))
         except (psutil.NoSuchProcess, psutil.AccessDenied):
-            # Gone meanwhile, or another user's: its files can't be seen.
+            # It has ended, or belongs to another user, whose open files are not visible.
             continue
     writers = _writers(names)
     return sorted(found, key=lambda holder: (holder.pid not in writers, holder.since))
 
 
 def _writers(names: set[str]) -> set[int]:
-    """Who has a write lock on one of these files, as Linux tells it; elsewhere nobody."""
+    """The process IDs that have a write lock on one of these files, from Linux's /proc; empty on other systems."""
     try:
         locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     except OSError:

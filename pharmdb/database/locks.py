@@ -10,17 +10,17 @@ from pharmdb.database import dialect
 ADVISORY_LOCK = int.from_bytes(b"pharmdb", "big")
 
 
-def hold_still(connection: Connection) -> None:
-    """Until the transaction's end nobody else writes to a table of the schema; they can still read.
+def lock_tables(connection: Connection) -> None:
+    """Locks all tables of the schema against other writers until the end of the transaction; readers continue.
 
     On SQLite a write transaction does so from its beginning.
     """
-    dialect.of(connection).hold_still(connection)
+    dialect.of(connection).lock_tables(connection)
 
 
 def take_advisory_lock(connection: Connection) -> None:
-    """Waits for the lock that schema changes and seeds share; it is given back with the transaction's end.
+    """Waits for the lock that schema changes and seeds share; it is released at the end of the transaction.
 
-    On SQLite a write transaction has it from its beginning.
+    On SQLite a write transaction excludes other writers from its beginning.
     """
     dialect.of(connection).take_lock(connection, ADVISORY_LOCK)

@@ -1,4 +1,7 @@
-"""PostgreSQL's errors as typed ones, by SQLSTATE. libpq gives none for a connection that fails: there it is probed."""
+"""Translates PostgreSQL's errors into typed ones by SQLSTATE.
+
+libpq reports no SQLSTATE for a failed connection, so the server is probed for the cause.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ from pharmdb.models import MODELS
 
 _AGAIN = "run the same command again"
 _ROLLED_BACK = "what was under way was rolled back"
-# Seconds that a look at a server which refuses us may take.
+# Seconds that probing a server for the cause of a failed connection may take.
 _PATIENCE = 5
 
 
 def explain(target: Target, error: BaseException) -> PharmdbError | None:
-    """The typed error for one of the driver's, or None where the cause isn't known."""
+    """The typed error for a driver error, or None if the cause is unknown."""
     if isinstance(error, exc.NoSuchTableError):
         return _explain_missing(target, f"no table {error}")
     from psycopg import OperationalError
@@ -57,37 +60,39 @@ def _explain_state(target: Target, code: str, first: str, error: BaseException) 
             expected="no objects depending on what is dropped",
             found=" ".join(str(error).split()),
             unchanged="everything was rolled back",
-            note=f"drop what it names yourself, then {_AGAIN}",
+            note=f"drop the objects that it names yourself, then {_AGAIN}",
         )
     if code.startswith(("57P", "08")):
         return LostConnectionError(
             expected=f"{target} to stay connected",
             found=first,
             unchanged=_ROLLED_BACK,
-            note=f"{_AGAIN}, once the server answers",
+            note=f"{_AGAIN} once the server responds",
         )
-    # A prepared plan that no longer fits has no code of its own, but the function that raises it does nothing else.
+    # An invalidated prepared plan has no SQLSTATE of its own, but this server function raises no other error.
     if code == "0A000" and diagnosis is not None and diagnosis.source_function == "RevalidateCachedQuery":
         return UnavailableError(
-            expected=f"the schema of {target} to stay as it is while it is used",
+            expected=f"the schema of {target} to stay unchanged while it is used",
             found=first,
             unchanged=_ROLLED_BACK,
             note=_AGAIN,
         )
     if code == "42501":
         return NoPermissionError(
-            expected=f"the rights for this in {target}",
+            expected=f"permission for this in {target}",
             found=first,
-            note="connect as the owner, or let the owner GRANT what is missing",
+            note="connect as the owner, or have the owner GRANT the missing privileges",
         )
     if code == "25006":
         return _explain_read_only(target, first)
     if code == "53100":
-        return NoRoomError(expected=f"room to write to {target}", found=first, note="free space on the server")
+        return NoRoomError(
+            expected=f"free disk space to write to {target}", found=first, note="free space on the server"
+        )
     return None
 
 
-# What our own statements need, and whether it is there; only a database that a revision was applied to is asked.
+# Counts missing columns of the models, if the database has ever been migrated.
 _MISSING = """
     SELECT count(*) FROM unnest(%(tables)s::text[], %(columns)s::text[]) AS needed (name, field)
      WHERE to_regclass('alembic_version') IS NOT NULL
@@ -97,13 +102,13 @@ _MISSING = """
 
 
 def _explain_missing(target: Target, found: str) -> PharmdbError | None:
-    """A table or column that is missing: the schema is torn where it is one of ours, else it is the statement's."""
+    """A table or column is missing. If it is one of ours, the schema is torn; else the statement is wrong."""
     needed = [(model.__tablename__, column.key) for model in MODELS for column in model.__table__.columns]
     tables, columns = (list(part) for part in zip(*needed, strict=True))
     if not _ask(target, _MISSING, {"tables": tables, "columns": columns}):
         return None
     return TornSchemaError(
-        expected=f"the tables of {target} to be there, and whole",
+        expected=f"the tables of {target} to be complete",
         found=found,
         command=targets.command(target, "pharmdb doctor"),
     )
@@ -111,10 +116,10 @@ def _explain_missing(target: Target, found: str) -> PharmdbError | None:
 
 def _explain_no_schema(target: Target, found: str) -> PharmdbError | None:
     if _ask(target, "SELECT current_schema()", {}):
-        # Another schema, which the statement named.
+        # The statement named another schema, which is missing.
         return None
     return UnavailableError(
-        expected=f"a schema in {target} that the search path names",
+        expected=f"an existing schema on the search path of {target}",
         found=found,
         command=f"psql {targets.libpq_url(target)} -c 'CREATE SCHEMA public'",
     )
@@ -124,15 +129,15 @@ def _explain_read_only(target: Target, found: str) -> ReadOnlyError:
     query = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
     if _ask(target, query, {}) is False:
         return ReadOnlyError(
-            expected=f"a transaction of {target} that writes",
-            found=f"one that was begun for reading ({found})",
-            note="write in a transaction of transactions.writing",
+            expected=f"a write transaction on {target}",
+            found=f"a read-only transaction ({found})",
+            note="write inside transactions.writing",
         )
-    return ReadOnlyError(expected=f"to write to {target}", found=found, note="use a database that takes writes")
+    return ReadOnlyError(expected=f"write access to {target}", found=found, note="use a writable database")
 
 
 def _ask(target: Target, query: str, values: dict[str, Any]) -> Any:
-    """What a second connection says; None where there is none to be had."""
+    """The result of a query on a second connection; None if that fails."""
     try:
         with engines.engine_of(target, write=False).connect() as connection:
             return connection.exec_driver_sql(query, values).scalar_one()
@@ -141,17 +146,17 @@ def _ask(target: Target, query: str, values: dict[str, Any]) -> Any:
 
 
 def _explain_connection(target: Target, error: BaseException, first: str) -> PharmdbError:
-    """Why there is no connection: no server, no login, no database; or it was lost, and the server is there again."""
+    """Why there is no connection: no server, a rejected login, a missing database, or a lost connection."""
     import psycopg
 
     expected = f"an answer from {target}"
     options = servers.connect_options(target) | {"connect_timeout": _PATIENCE}
-    # Without a connection of libpq's there was not even an address, or nobody answered in time.
+    # Without a libpq connection the host name could not be resolved, or nothing responded in time.
     if getattr(error, "pgconn", None) is None and isinstance(error, psycopg.errors.ConnectionTimeout):
         return _server_down(expected, first)
     ping = psycopg.pq.PGconn.ping(psycopg.conninfo.make_conninfo(**options).encode())
     if ping == psycopg.pq.Ping.REJECT:
-        note = f"{_AGAIN}, once the server has started"
+        note = f"{_AGAIN} once the server has started"
         return ServerDownError(expected=expected, found=first, note=note)
     if ping != psycopg.pq.Ping.OK:
         return _server_down(expected, first)
@@ -166,18 +171,18 @@ def _explain_connection(target: Target, error: BaseException, first: str) -> Pha
     if connection is not None and (connection.needs_password or connection.used_password):
         note = "correct the password in PHARMDB_URL or ~/.pgpass"
     else:
-        note = "correct the user in PHARMDB_URL, or let who runs the server allow this login"
+        note = "correct the user in PHARMDB_URL, or ask the server's administrator to allow this login"
     return LoginRefusedError(expected=expected, found=first, note=note)
 
 
 def _server_down(expected: str, found: str) -> ServerDownError:
     return ServerDownError(
-        expected=expected, found=found, note="start the server, or correct host and port in PHARMDB_URL"
+        expected=expected, found=found, note="start the server, or correct the host and port in PHARMDB_URL"
     )
 
 
 def _refusal(options: dict[str, Any]) -> Any:
-    """The error with which the server refuses a connection; None where it gives one."""
+    """The error with which the server rejects a connection; None if it accepts it."""
     import psycopg
 
     try:
@@ -188,7 +193,7 @@ def _refusal(options: dict[str, Any]) -> Any:
 
 
 def _is_missing(options: dict[str, Any], name: str) -> bool:
-    """Whether the server has no such database: the one that every server has is asked."""
+    """Whether the server has no database of this name, according to its `postgres` database."""
     import psycopg
 
     try:

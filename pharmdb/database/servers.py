@@ -1,4 +1,4 @@
-"""What the server itself says about the database: its name, its size, and whether it runs on this machine."""
+"""What the server itself reports about the database: its name, its size, and whether it runs on this machine."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sqlalchemy import Connection
 from pharmdb.database import dialect
 from pharmdb.database.targets import Target
 
-# Up to so many bytes a database is looked at whole.
+# The doctor checks every row of a database of up to this many bytes.
 LARGE = 2**27
 
 
 def server_name(connection: Connection, target: Target) -> str:
-    """The database's name as `confirm` takes it, from the server itself: a URL may leave it out."""
+    """The database's name as `confirm` expects it, from the server itself, because a URL may omit it."""
     return dialect.of(connection).server_name(connection, target.name)
 
 
 def connect_options(target: Target) -> dict[str, Any]:
-    """What libpq takes to connect to the target, the password among it."""
+    """The options with which libpq connects to the target, including the password."""
     _, options = target.url.get_dialect()().create_connect_args(target.url)
-    # SQLAlchemy's own, which libpq does not know.
+    # `context` is SQLAlchemy's own; libpq does not know it.
     return {key: value for key, value in options.items() if key != "context"}
 
 
@@ -34,5 +34,5 @@ def is_local(connection: Connection) -> bool:
 
 
 def size(connection: Connection) -> int:
-    """The bytes of the database, as the file or the catalogue tells them: nothing is counted."""
+    """The size of the database in bytes, from the file or the catalogue, without counting rows."""
     return dialect.of(connection).size(connection)

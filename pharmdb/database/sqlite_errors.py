@@ -1,4 +1,4 @@
-"""SQLite's errors as typed ones, by their result codes; where a code says too little, the file itself is asked."""
+"""Translates SQLite's errors into typed ones by result code; if a code is ambiguous, the file itself is examined."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pharmdb.errors import (
 from pharmdb.models import MODELS
 
 _STAMP = environments.STAMP.name
-# The columns that our own statements name.
+# The columns that our own statements use.
 _COLUMNS = {model.__tablename__: [column.key for column in model.__table__.columns] for model in MODELS} | {
     _STAMP: [column.key for column in environments.STAMP.columns],
     "alembic_version": ["version_num"],
@@ -34,9 +34,9 @@ _COLUMNS = {model.__tablename__: [column.key for column in model.__table__.colum
 
 
 def explain(target: Target, error: BaseException, *, missing: bool = False) -> PharmdbError | None:
-    """The typed error for one of the driver's, or None where the cause isn't known.
+    """The typed error for a driver error, or None if the cause is unknown.
 
-    `missing`: the file was not there before the attempt.
+    `missing` says that the file did not exist before the attempt.
     """
     if isinstance(error, exc.NoSuchTableError):
         return _explain_statement(target, f"no table {error}")
@@ -45,7 +45,7 @@ def explain(target: Target, error: BaseException, *, missing: bool = False) -> P
     if sqlite_codes.is_damaged(error):
         return _damaged(target, str(error))
     text, code = str(error), sqlite_codes.primary(error)
-    # A folder can be opened for reading, and not read.
+    # A folder can be opened, but not read as a database.
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) or target.path.is_dir():
         return _explain_unopened(target, missing)
     if code == sqlite3.SQLITE_READONLY:
@@ -55,13 +55,15 @@ def explain(target: Target, error: BaseException, *, missing: bool = False) -> P
     path = target.path
     if code == sqlite3.SQLITE_FULL:
         return NoRoomError(
-            expected=f"room to write to {target}", found=text, note=f"free space on the disk of {path.parent}"
+            expected=f"free disk space to write to {target}",
+            found=text,
+            note=f"free space on the disk of {path.parent}",
         )
     if code == sqlite3.SQLITE_IOERR:
         return UnavailableError(
-            expected=f"the disk of {target} to be read and written",
+            expected=f"to read and write {target}",
             found=f"{text} ({getattr(error, 'sqlite_errorname', '')})",
-            note=f"look at the disk of {path.parent}: it may be full or failing",
+            note=f"check the disk of {path.parent}: it may be full or failing",
         )
     return None
 
@@ -76,7 +78,9 @@ def _explain_unopened(target: Target, missing: bool) -> PharmdbError | None:
     path = target.path
     expected = f"a database at {target}"
     if path.is_dir():
-        return UnavailableError(expected=expected, found=f"{path} is a folder", note="name a file in database_url")
+        return UnavailableError(
+            expected=expected, found=f"{path} is a folder", note="give the path of a file in database_url"
+        )
     if not path.parent.exists():
         found = f"the folder {path.parent} does not exist"
         return MissingFileError(expected=expected, found=found, command=f"mkdir -p {shlex.quote(str(path.parent))}")
@@ -85,7 +89,7 @@ def _explain_unopened(target: Target, missing: bool) -> PharmdbError | None:
             expected=expected, found=f"no file {path}", command=targets.command(target, "pharmdb reset")
         )
     if _read(path) is None:
-        # It was another file, which the statement named.
+        # The error is about another file, which the statement named.
         return None
     found = f"no permission for {path}"
     return NoPermissionError(expected=expected, found=found, command=f"ls -l {shlex.quote(str(path))}")
@@ -95,24 +99,24 @@ def _explain_read_only(target: Target, error: BaseException) -> ReadOnlyError:
     path = target.path
     if sqlite_codes.extended(error) == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK):
         return ReadOnlyError(
-            expected=f"a connection to {target} that writes",
-            found=f"one that was opened for reading ({error})",
-            note="write in a transaction of transactions.writing",
+            expected=f"a writable connection to {target}",
+            found=f"a read-only connection ({error})",
+            note="write inside transactions.writing",
         )
     return ReadOnlyError(
-        expected=f"to write to {target}",
+        expected=f"write access to {target}",
         found=f"it is read-only ({error})",
         command=f"chmod u+w {shlex.quote(str(path))}",
     )
 
 
 def _explain_statement(target: Target, text: str) -> PharmdbError | None:
-    """SQLITE_ERROR has no code for a table that is missing or a definition that is broken: the schema is asked."""
+    """SQLITE_ERROR has no code for a missing table or a broken definition, so the schema is examined."""
     if (error := _read(target.path)) is not None:
         return _damaged(target, text) if _is_unsound(error) else None
     if (error := _compile(target.path)) is not None and _is_unsound(error):
         return TornSchemaError(
-            expected=f"the tables of {target} to be there, and whole",
+            expected=f"the tables of {target} to be complete",
             found=text,
             command=targets.command(target, "pharmdb doctor"),
         )
@@ -124,7 +128,7 @@ def _is_unsound(error: sqlite3.Error | UnicodeDecodeError) -> bool:
 
 
 def _read(path: Path) -> sqlite3.Error | UnicodeDecodeError | None:
-    """How reading the file's schema fails; None where it doesn't."""
+    """The error of reading the file's schema; None if it succeeds."""
     try:
         with closing(_open(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -134,9 +138,9 @@ def _read(path: Path) -> sqlite3.Error | UnicodeDecodeError | None:
 
 
 def _compile(path: Path) -> sqlite3.Error | UnicodeDecodeError | None:
-    """How compiling statements on the tables and views fails; None where it doesn't, or no revision was ever applied.
+    """The error of compiling statements on the tables and views; None if there is none, or no revision was applied.
 
-    What writes is compiled on an empty copy of the schema: the file is only read.
+    Writing statements are compiled on an empty copy of the schema, because the file is only read.
     """
     try:
         with closing(_open(path)) as connection, closing(sqlite3.connect(":memory:")) as copy:
@@ -146,7 +150,7 @@ def _compile(path: Path) -> sqlite3.Error | UnicodeDecodeError | None:
                 return None
             needed = {name: columns for name, columns in _COLUMNS.items() if name in tables or name != _STAMP}
             for name, columns in needed.items():
-                # Named with its table: SQLite takes a quoted name that is no column's for a text.
+                # Qualified with the table, because SQLite treats an unknown quoted column as a string literal.
                 named = ", ".join(f"{_quoted(name)}.{_quoted(column)}" for column in columns)
                 connection.execute(f"EXPLAIN SELECT {named} FROM {_quoted(name)}")
             for name in (name for name, _, kind, _ in schema if kind in ("table", "view")):
@@ -163,7 +167,7 @@ def _compile(path: Path) -> sqlite3.Error | UnicodeDecodeError | None:
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1)
-    # A name that isn't UTF-8 is a matter of its own.
+    # A name that isn't UTF-8 is not the error in question.
     connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
     return connection
 

@@ -1,4 +1,4 @@
-"""From a URL to a target: which database a command works on, never showing a password."""
+"""Targets: the database that a command works on, made from a URL; their text never contains a password."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pharmdb.errors import ParameterError
 DEFAULT_URL = "sqlite:///data/pharm.db"
 
 
-# Where a URL with a password may stand, instead of a parameter.
+# The variables for a URL with a password, instead of a parameter.
 SECRET_VARIABLES = {"database_url": "PHARMDB_URL", "source": "PHARMDB_SOURCE"}
 
 
 @dataclass(frozen=True)
 class Target:
-    """The database that a verb works on. Its text never holds a password."""
+    """The database that a command works on. Its text never contains a password."""
 
     url: URL
 
@@ -38,27 +38,27 @@ class Target:
 
     @cached_property
     def dialect(self) -> dialect.Dialect:
-        """What this kind of database does in its own way."""
+        """The dialect of this database."""
         return dialect.named(self.url.get_backend_name())
 
     @cached_property
     def path(self) -> Path:
-        """The SQLite file. A relative path starts at the home (settings.home), wherever the process was started."""
+        """The SQLite file. A relative path is relative to settings.home(), not to the working directory."""
         return settings.home() / str(self.url.database)
 
     @property
     def in_own_folder(self) -> bool:
-        """Whether the SQLite file lies in pharmdb's own data folder, which is made when it is needed."""
+        """Whether the SQLite file is in pharmdb's own data folder, which is created on demand."""
         return self.is_sqlite and self.path.parent == settings.home() / "data"
 
     @property
     def name(self) -> str:
-        """The database's name, as `confirm` takes it: the file's name on SQLite."""
+        """The database's name, as `confirm` expects it: the file name on SQLite."""
         return self.path.name if self.is_sqlite else str(self.url.database or self.url.query.get("dbname", "?"))
 
     @property
     def identity(self) -> str:
-        """Which database it is, whoever connects to it."""
+        """Identifies the database, independent of the user who connects to it."""
         if self.is_sqlite:
             return str(self)
         host = self.url.host or self.url.query.get("host") or self.url.query.get("service") or ""
@@ -67,7 +67,7 @@ class Target:
     def __str__(self) -> str:
         if self.is_sqlite:
             path = self.path.relative_to(home) if self.path.is_relative_to(home := settings.home()) else self.path
-            # A path that holds %20 is written so that the URL can be typed again.
+            # A path that contains %20 is escaped, so that the URL can be used as it is printed.
             return "sqlite:///" + re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path))
         query = {key: value for key, value in self.url.query.items() if not _is_secret(key)}
         shown = URL.create(
@@ -79,12 +79,12 @@ class Target:
 
 
 def of_file(path: Path | str) -> Target:
-    """The SQLite database in a file. A relative path starts at the project's root."""
+    """The SQLite database in a file. A relative path is relative to settings.home()."""
     return Target(URL.create("sqlite", database=str(path)))
 
 
 def command(addressed: Target | str, text: str) -> str:
-    """A pharmdb command as it works when typed: with --database-url, where PHARMDB_URL does not name the target."""
+    """A pharmdb command that can be run as it is: with --database-url, unless PHARMDB_URL is the target."""
     try:
         own = str(target()) == str(addressed)
     except ParameterError:
@@ -93,7 +93,7 @@ def command(addressed: Target | str, text: str) -> str:
 
 
 def libpq_url(target: Target, name: str = "") -> str:
-    """The URL for psql and its like, as a word of a shell, without the password: they ask for it."""
+    """The URL for psql and similar programs, quoted for a shell, without the password: they prompt for it."""
     old = target.url
     query = {key: value for key, value in old.query.items() if key != "password" and not (name and key == "dbname")}
     url = URL.create("postgresql", old.username, None, old.host, old.port, name or old.database, query)
@@ -115,9 +115,9 @@ def target(database_url: str = "") -> Target:
 
 
 def named(source: str, text: str, *, secret: bool) -> Target:
-    """The database of a URL; `source` says where it stands, and `secret` whether it may hold a password there.
+    """The database of a URL; `source` names the parameter or variable, `secret` says whether it may hold a password.
 
-    Raises ParameterError.
+    Raises ParameterError for an invalid URL.
     """
     expected = "a URL like sqlite:///data/pharm.db or postgresql://user@host/database"
     if not isinstance(text, str):
@@ -126,9 +126,9 @@ def named(source: str, text: str, *, secret: bool) -> Target:
         url = make_url(text)
         backend = url.get_backend_name()
     except (exc.ArgumentError, ValueError):
-        # The text itself may hold a password in a place where no mask finds it.
+        # The text is not shown: it may contain a password where the mask does not find it.
         raise ParameterError(
-            expected=expected, found=f"{source} is no URL ({len(text)} characters)", note=f"correct {source}"
+            expected=expected, found=f"{source} is not a URL ({len(text)} characters)", note=f"correct {source}"
         ) from None
     if backend == "sqlite":
         _check_sqlite_url(url, text, source)
@@ -139,13 +139,13 @@ def named(source: str, text: str, *, secret: bool) -> Target:
         )
     if "@" in (url.host or ""):
         raise ParameterError(
-            expected=expected, found=f"{source} with an @ in its password", note=f"write %40 for it in {source}"
+            expected=expected, found=f"{source} with an @ in its password", note=f"write it as %40 in {source}"
         )
     if not secret and (url.password is not None or any(map(_is_secret, url.query))):
         variable = SECRET_VARIABLES[source]
         raise ParameterError(
             expected=f"a {source} without a password: parameters are written into the run file",
-            found=f"a {source} that holds one",
+            found=f"a {source} with a password",
             note=f"export {variable}=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
         )
     return Target(url.set(drivername="postgresql+psycopg"))
@@ -154,7 +154,7 @@ def named(source: str, text: str, *, secret: bool) -> Target:
 def _check_sqlite_url(url: URL, text: str, source: str) -> None:
     database = url.database or ""
     odd = database in ("", ":memory:") or database.startswith("file:") or "\0" in database
-    # sqlite://data/x.db has a host, and what?.db a query: both would silently name another file.
+    # sqlite://data/x.db has a host, and what?.db has a query: both would silently refer to another file.
     if odd or url.host or url.username or "?" in text:
         raise ParameterError(
             expected="the path of a file, as in sqlite:///data/pharm.db (relative to the project) or sqlite:////tmp/x.db",

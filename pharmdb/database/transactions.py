@@ -1,4 +1,4 @@
-"""One snapshot to read, one transaction to write: every access to a database goes through here."""
+"""One snapshot for reading, one transaction for writing: every access to a database goes through this module."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pharmdb.errors import LostConnectionError, PharmdbError
 
 @contextmanager
 def reading(target: Target) -> Iterator[Connection]:
-    """One snapshot on a connection that can't write.
+    """One snapshot on a read-only connection.
 
-    Raises UnavailableError if there is no such database, or none that answers.
+    Raises UnavailableError if the database does not exist or does not respond.
     """
     with watching(target) as connection:
         target.dialect.wait_for_schema(connection)
@@ -29,7 +29,7 @@ def reading(target: Target) -> Iterator[Connection]:
 
 @contextmanager
 def watching(target: Target) -> Iterator[Connection]:
-    """As `reading`, but without waiting for a schema change: to see who holds a lock, not what is in a table."""
+    """Like `reading`, but without waiting for a schema change: for looking at locks, not at the content of tables."""
     with _transaction(target, write=False) as connection:
         yield connection
 
@@ -38,7 +38,7 @@ def watching(target: Target) -> Iterator[Connection]:
 def writing(target: Target) -> Iterator[Connection]:
     """One write transaction: committed at the end, rolled back on any error. The database must exist.
 
-    On SQLite it begins IMMEDIATE: a transaction that reads first and then writes can't be locked out.
+    On SQLite it is a BEGIN IMMEDIATE: a deferred transaction that reads first can fail to get the write lock later.
     """
     with _transaction(target, write=True) as connection:
         yield connection
@@ -46,11 +46,11 @@ def writing(target: Target) -> Iterator[Connection]:
 
 @contextmanager
 def keeping(target: Target, *, autocommit: bool = False) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
-    """As many write transactions as the caller begins, one after the other, over one connection.
+    """Any number of write transactions, one after the other, over one kept connection.
 
-    Gives what `writing` is for one: `with keeping(target) as transaction: with transaction() as connection: …`.
-    With `autocommit` nothing is begun: a single statement of plain's is a transaction of its own, and takes one
-    journey to a server in place of three.
+    Yields a function like `writing`: `with keeping(target) as transaction: with transaction() as connection: …`.
+    With `autocommit` no transaction is begun: each statement is its own transaction and takes one round trip to the
+    server instead of three.
     """
     engine = engines.engine_of(target, write=True)
     if autocommit:
@@ -63,7 +63,7 @@ def keeping(target: Target, *, autocommit: bool = False) -> Iterator[Callable[[]
             nonlocal kept, file
             now = _file(target)
             with driver_errors.explaining(target, there=now is not None):
-                # Where another file has its name now, what is written to the old one would be lost.
+                # If the path now refers to another file, writes to the old one would be lost.
                 if file != now or is_lost(kept):
                     if not kept.closed:
                         kept.invalidate()
@@ -100,10 +100,10 @@ def _file(target: Target) -> tuple[int, int] | None:
 
 @contextmanager
 def changing_schema(target: Target) -> Iterator[Connection]:
-    """One write transaction that may change the schema; makes the SQLite file if there is none.
+    """One write transaction that may change the schema; creates the SQLite file if it is missing.
 
-    Only one runs at a time. On SQLite foreign keys are off, because dropping or rebuilding a table would delete its
-    children, and are checked before the commit.
+    Only one runs at a time. On SQLite foreign keys are off, because dropping or rebuilding a table would delete the
+    child rows; they are checked before the commit.
 
     Raises PharmdbError if a row's owner is missing at the end; everything is then rolled back.
     """
@@ -114,20 +114,20 @@ def changing_schema(target: Target) -> Iterator[Connection]:
         yield connection
         check_foreign_keys(connection)
     if target.is_sqlite:
-        # An older file is turned to WAL once it is ours: one that was refused keeps its every byte. Where somebody
-        # reads just now, the next change of the schema tries again.
+        # An existing file is switched to WAL only after success: a rejected one stays unchanged byte by byte. If
+        # somebody is reading it now, the next schema change tries again.
         with suppress(sqlite3.OperationalError):
             engines.turn_to_wal(target.path)
 
 
 def check_foreign_keys(connection: Connection) -> None:
-    """Raises PharmdbError if a row's owner is missing. PostgreSQL needs no such check: it never lets one in."""
+    """Raises PharmdbError if a row's owner is missing. PostgreSQL needs no such check: it always enforces its keys."""
     broken = dialect.of(connection).broken_keys(connection)
     if broken:
         rows = ", ".join(f"{table} row {rowid}" for table, rowid in broken[:5])
         raise PharmdbError(
-            expected="every row's user_id names a user",
-            found=f"{len(broken)} row(s) without one: {rows}",
+            expected="an existing user for every row's user_id",
+            found=f"{len(broken)} row(s) without their user: {rows}",
             unchanged="everything was rolled back",
             note="delete these rows or restore their users, then run the same command again",
         )
@@ -147,24 +147,25 @@ def _transaction(target: Target, *, write: bool, schema: bool = False) -> Iterat
 
 
 def is_lost(connection: Connection) -> bool:
-    # Of one that is closed or invalidated there is no driver's connection to ask.
+    """Whether the connection is closed, by us or by the server."""
+    # A closed or invalidated connection has no driver connection to ask.
     gone = connection.closed or connection.invalidated
     return gone or getattr(connection.connection.driver_connection, "closed", False)
 
 
 @contextmanager
 def _answered(target: Target, connection: Connection) -> Iterator[None]:
-    """For a COMMIT: where the server is lost before it has answered, nobody knows whether it was carried out."""
+    """Wraps a COMMIT: if the connection is lost before the server responds, the outcome is unknown."""
     try:
         yield
     except exc.DBAPIError as error:
-        # A server that ends the session itself says so, and has rolled back.
+        # A server that ends the session itself reports an SQLSTATE, and has rolled back.
         if getattr(error.orig, "sqlstate", None) or not is_lost(connection):
             raise
         raise LostConnectionError(
-            expected=f"{target} to answer to a COMMIT",
+            expected=f"{target} to confirm a COMMIT",
             found=str(error.orig).splitlines()[0],
-            unchanged="not known: what was under way is written as a whole, or nothing of it",
+            unchanged="unknown: the transaction was committed completely or not at all",
             command=targets.command(target, "pharmdb inspect"),
-            note="look with it whether it is there, once the server answers, before you do it again",
+            note="once the server responds, use it to check whether the changes are there before you repeat them",
         ) from error

@@ -1,4 +1,4 @@
-"""Rows into a table where they are missing: one statement for a few of them; for many, a temporary table between."""
+"""Upserts: inserts missing rows and updates others, in one statement; many rows go through a temporary table."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from sqlalchemy import (
 
 from pharmdb.database import bulk, dialect, driver_errors
 
-# More rows than this go through a temporary table.
+# More rows than this are written through a temporary table.
 FEW = 1000
-# So many rows of a table are named, those that were created first.
+# At most this many rows of a table are reported, created rows first.
 SHOWN = 1000
-# A statement takes 32,766 values on SQLite and 65,535 on PostgreSQL.
+# A statement takes up to 32,766 values on SQLite and 65,535 on PostgreSQL.
 CHUNK = 1000
 
 ACTIONS = ("created", "updated", "unchanged")
@@ -38,14 +38,14 @@ Key = tuple[Any, ...]
 
 
 class Upserted(NamedTuple):
-    """How many rows were created, updated and left unchanged, and (key, action) of the first SHOWN."""
+    """The numbers of rows created, updated and unchanged, and (key, action) of the first SHOWN rows."""
 
     counts: tuple[int, int, int]
     shown: list[tuple[Key, str]]
 
 
 def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
-    """The values as lists that one statement can take."""
+    """Splits the values into lists short enough for one statement."""
     rest = iter(values)
     while chunk := list(islice(rest, CHUNK)):
         yield chunk
@@ -54,7 +54,7 @@ def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
 def existing(connection: Connection, table: Table, key: Sequence[str], keys: Sequence[Key]) -> set[Key]:
     """Which of these keys, at most CHUNK of them, are in the table."""
     columns = [table.c[column] for column in key]
-    # With the first column by itself SQLite finds the rows by the key's index; of the tuples alone it would read all.
+    # SQLite uses the key's index for the condition on the first column; for the tuples alone it would scan the table.
     firsts = columns[0].in_({values[0] for values in keys})
     return {tuple(row) for row in connection.execute(select(*columns).where(firsts, tuple_(*columns).in_(keys)))}
 
@@ -69,12 +69,12 @@ def upsert(
     same: Mapping[str, Any] | None = None,
     update: Sequence[str] = (),
 ) -> Upserted:
-    """Inserts the rows whose `key` is missing; of the others, writes the `update` columns where they differ.
+    """Inserts the rows whose `key` is missing; in existing rows, writes the `update` columns that differ.
 
-    The rows have `columns`, the key's among them, and all of them the values of `same` besides. Values are text and
-    numbers. Everything happens inside the caller's transaction; more than FEW rows are not held in memory.
+    Each row has the values of `columns`, which include the key; the values of `same` are added to every row. Values
+    are text and numbers. Everything happens inside the caller's transaction; more than FEW rows are not held in memory.
 
-    Raises IntegrityError where a rule of the table refuses a row.
+    Raises IntegrityError if a constraint of the table rejects a row.
     """
     rest = iter(rows)
     head = list(islice(rest, FEW + 1))
@@ -137,7 +137,7 @@ def _many(
 
 
 def _stage(connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """The rows, numbered, in a table that nobody else sees."""
+    """Writes the rows, numbered, into a temporary table."""
     staged = Table(
         "pharmdb_staged",
         MetaData(),
@@ -150,7 +150,7 @@ def _stage(connection: Connection, table: Table, columns: Sequence[str], rows: I
     numbered = ((number, *row) for number, row in enumerate(rows))
     with driver_errors.temporary_room():
         bulk.insert(connection, staged.name, ("number", *columns), numbered)
-    # Nobody else looks at a temporary table.
+    # Autovacuum does not analyze temporary tables.
     dialect.of(connection).analyze(connection, staged.name)
     return staged
 

@@ -1,4 +1,4 @@
-"""The doctor: runs every check, says what it found and the command that fixes it. Read-only."""
+"""The doctor command: runs every check and reports what it found and the command that fixes it. Read-only."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pharmdb.errors import DamagedError, LockedError, MissingFileError, PharmdbE
 
 
 def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
-    """Looks at everything that can be wrong with a database, and writes nothing.
+    """Runs every check on a database, and writes nothing.
 
-    Of a database larger than servers.LARGE it looks at a part, and says at which, unless it is to be `thorough`.
-    A check that can't be made because of an earlier one is left out. Raises ParameterError for an unusable URL.
+    In a database larger than servers.LARGE some checks read only a sample, and say which, unless `thorough` asks for
+    a full check. A check that an earlier failure makes impossible is skipped. Raises ParameterError for an invalid URL.
     """
     target = targets.target(database_url)
     findings: list[Finding] = []
@@ -32,8 +32,8 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
                 if look not in _AT_HEAD or not _failed(findings, "revision"):
                     findings.extend(_guarded(look, context, drifted=_failed(findings, "drift")))
     except PharmdbError as error:
-        told = f"{type(error).__name__}: {error.found}"
-        findings = [Finding("answers", results.FAIL, told, *_mend(target, error))]
+        found = f"{type(error).__name__}: {error.found}"
+        findings = [Finding("answers", results.FAIL, found, *_remedy(target, error))]
     findings += [
         surroundings.locks(target),
         surroundings.room(target),
@@ -47,26 +47,26 @@ def _failed(findings: list[Finding], check: str) -> bool:
     return any((finding.check, finding.state) == (check, results.FAIL) for finding in findings)
 
 
-def _mend(target: targets.Target, error: PharmdbError) -> tuple[str, str]:
-    """Command and note that make a database answer: a file comes back from a backup, if there is one."""
+def _remedy(target: targets.Target, error: PharmdbError) -> tuple[str, str]:
+    """The command and note for a database that can't be read: restore an SQLite file, if there is a backup."""
     if isinstance(error, LockedError):
         locks = surroundings.locks(target)
         return (locks.remedy, locks.note) if locks.remedy or locks.note else (error.command, error.note)
     damaged = isinstance(error, DamagedError)
-    # Where the folder is missing, too, the error knows what comes first.
+    # If the folder is missing too, the error's own command creates it first.
     if target.is_sqlite and (damaged or (isinstance(error, MissingFileError) and target.path.parent.exists())):
-        return remedies.make_anew(target, damaged), ""
+        return remedies.rebuild_file(target, damaged), ""
     return error.command, error.note
 
 
-# PostgreSQL's codes for a table and a column that there isn't.
+# PostgreSQL's SQLSTATEs for a missing table and a missing column.
 _MISSING = ("42P01", "42703")
 
 
 def _guarded(look: Callable[[Context], Iterator[Finding]], context: Context, *, drifted: bool) -> Iterator[Finding]:
-    """A damaged database can break any query: then this check fails, and the others are still made.
+    """Runs a check. Damage can break any query: this check then fails, and the others still run.
 
-    Where the schema has drifted a check may lack what it asks for, and is left out.
+    If the schema has drifted, a check may need a table or column that is missing, and is skipped.
     """
     try:
         with dialect.of(context.connection).savepoint(context.connection):
@@ -74,12 +74,12 @@ def _guarded(look: Callable[[Context], Iterator[Finding]], context: Context, *, 
     except (sqlite3.DatabaseError, DBAPIError) as error:
         known = driver_errors.explain(context.target, error)
         if isinstance(known, TornSchemaError):
-            # A table that isn't there; its advice is to ask the doctor.
+            # A table is missing; the error's own advice is to run the doctor.
             known = None
         if drifted and (known is None or getattr(getattr(error, "orig", None), "sqlstate", "") in _MISSING):
             return
         found = known.found if known else str(getattr(error, "orig", error)).splitlines()[0]
-        remedy, note = _mend(context.target, known) if known else (context.bring_back, "")
+        remedy, note = _remedy(context.target, known) if known else (context.restore_content, "")
         yield Finding(look.__name__.removeprefix("check_").replace("_", " "), results.FAIL, found, remedy, note)
 
 
@@ -94,10 +94,11 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     content.check_seed,
     content.check_default_passwords,
     structure.check_journal_mode,
+    structure.check_time_zone,
 )
 
 
-# What makes no sense, or can't be asked, before the schema is what the code expects.
+# The checks that are useless or impossible unless the schema is at head.
 _AT_HEAD = (
     structure.check_drift,
     structure.check_constraints,

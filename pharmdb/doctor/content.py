@@ -1,4 +1,4 @@
-"""Checks of the rows that everybody relies on: the seed and its passwords."""
+"""Checks of the content: the seed rows, the default passwords and the password hashes."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def check_seed(context: Context) -> Iterator[Finding]:
         yield Finding("seed", results.FAIL, " ".join(found.split()), "git checkout -- data/seed")
         return
     if context.environment == "production":
-        yield Finding("seed", results.OK, "not for production")
+        yield Finding("seed", results.OK, "not needed in production")
         return
     missing = seeding.missing(context.connection, seed)
     if missing:
         yield Finding("seed", results.WARN, f"missing: {', '.join(missing)}", context.command("seed"))
     elif _rows(context.connection, most := len(seed.users) * 2 + len(seed.progress)) == most:
         same = fingerprint(context.connection, seed=True) == seeding.KNOWN_GOOD
-        found = "present, at its fingerprint" if same else "present, changed since"
+        found = "complete, with the known-good fingerprint" if same else "complete, with changed values"
         yield Finding("seed", results.OK, found)
     else:
-        yield Finding("seed", results.OK, "present, with other rows beside it")
+        yield Finding("seed", results.OK, "complete, with additional rows")
 
 
 def _rows(connection: Connection, most: int) -> int:
-    """How many rows there are in all; of no table more than one above `most` are counted."""
+    """The number of rows in all tables; counting stops at `most` + 1 in each table."""
     total = 0
     for model in MODELS:
         few = select(model.__table__.c.id).limit(most + 1).subquery()
@@ -52,7 +52,7 @@ def _rows(connection: Connection, most: int) -> int:
 
 def check_default_passwords(context: Context) -> Iterator[Finding]:
     seeded: list[str] = []
-    # Where the files of the seed are faulty, the check of the seed has told.
+    # If the seed files are faulty, the seed check has reported it.
     with suppress(SeedError, UnavailableError):
         known = {row["email"]: row["password"] for row in seeding.read().users}
         seeded = list(known)
@@ -60,9 +60,9 @@ def check_default_passwords(context: Context) -> Iterator[Finding]:
     weak = select(func.count()).where(User.password_hash.not_like("$argon2id$%"), User.password_hash != "!")
     count = context.connection.scalar(weak)
     if count:
-        # Nobody but its user knows the password of another account.
+        # The seed can renew only the hashes of its own users, whose passwords it knows.
         ours = any(context.connection.scalar(weak.where(User.email.in_(some))) for some in upserts.chunks(seeded))
-        found = f"{count} not argon2id; each is renewed when its user logs in"
+        found = f"{count} not argon2id; each is replaced when its user logs in"
         yield Finding("password hashes", results.WARN, found, context.command("seed") if ours else "")
     else:
         yield Finding("password hashes", results.OK, "all argon2id")
@@ -79,7 +79,7 @@ def _known_passwords(context: Context, known: dict[str, str]) -> Finding:
     if context.environment != "production":
         return Finding("default passwords", results.OK, "valid, as documented")
     names = ", ".join(f"'{email}'" for email in valid)
-    # Written so that no mask takes the ! for a password.
+    # In this form the mask for secrets does not mistake the ! for a password.
     remedy = remedies.sql_command(
         context.target, f"UPDATE users SET (password_hash) = (SELECT '!') WHERE email IN ({names})"
     )

@@ -1,4 +1,4 @@
-"""What every check is given."""
+"""The context that every check receives."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Context:
     connection: Connection
     target: targets.Target
     environment: str
-    # Whether every row is looked at.
+    # Whether every row is checked, or only a sample of a large database.
     whole: bool
 
     def command(self, name: str) -> str:
-        """A pharmdb command on this database, as it works when typed."""
+        """A pharmdb command on this database that can be run as it is."""
         return targets.command(self.target, f"pharmdb {name}")
 
     @property
     def rebuild(self) -> str:
-        """What brings a wrong schema back: a reset where that is allowed, else the newest backup."""
+        """The command that repairs a wrong schema: a reset if that is allowed, else a restore of the newest backup."""
         return self.command("restore" if self.environment == "production" else "reset")
 
     @property
-    def bring_back(self) -> str:
-        """What brings wrong content back: the newest backup, if there is one."""
+    def restore_content(self) -> str:
+        """The command that repairs wrong content: a restore of the newest backup, if there is one."""
         return self.command("restore") if remedies.has_backup(self.target) else self.rebuild

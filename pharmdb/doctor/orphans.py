@@ -1,4 +1,4 @@
-"""Rows whose user is missing, found by the indexes on their keys."""
+"""Orphans: rows whose user is missing, found by the indexes on their foreign keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAST = 2**63 - 1
 
 @dataclass(frozen=True)
 class Orphans:
-    """How many rows lack their user, the first few of them as (table, id), and the tables that weren't looked at."""
+    """The number of orphans, the first few of them as (table, id), and the tables that were not checked."""
 
     count: int
     examples: list[tuple[str, int]]
@@ -27,9 +27,9 @@ class Orphans:
 
 
 def by_index(connection: Connection) -> Orphans:
-    """By the indexes on the keys: what it costs grows with the users, not with what they own.
+    """Finds orphans by the indexes on the keys, so that the cost grows with the users, not with their rows.
 
-    A row without its user lies where users' ids have a gap, and every table is asked for every gap.
+    The user_id of an orphan lies in a gap of the users' ids, so each table is searched for each gap.
     """
     keys = dict(references(connection))
     indexed = [table for table, column in keys.items() if _leads(connection, table, column)]
@@ -40,7 +40,7 @@ def by_index(connection: Connection) -> Orphans:
         table: f"FROM gaps CROSS JOIN {table} WHERE {table}.{keys[table]} BETWEEN low AND high" for table in indexed
     }
     counts = " UNION ALL ".join(f"SELECT '{table}', count(*) {source}" for table, source in sources.items())
-    # How few gaps there are the server can't guess: it might take a whole table for cheaper, or compile the query.
+    # The server can't know how few gaps there are: it might prefer a sequential scan or compile the query.
     with dialect.of(connection).planning_without(connection, "enable_seqscan", "jit"):
         found = [(table, number) for table, number in connection.exec_driver_sql(_GAPS + counts) if number]
         examples = [
@@ -65,7 +65,7 @@ _GAPS = f"""
 
 
 def references(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Table and column of each reference to a user, as far as there are such tables."""
+    """The table and column of each foreign key to users, for the tables that exist."""
     tables = set(inspect(connection).get_table_names())
     if User.__tablename__ not in tables:
         return
@@ -76,11 +76,11 @@ def references(connection: Connection) -> Iterator[tuple[str, str]]:
 
 
 def _leads(connection: Connection, table: str, column: str) -> bool:
-    """Whether an index of all rows begins with this column; without one every gap would be a scan of the table."""
+    """Whether a non-partial index begins with this column; without one every gap would scan the table."""
     inspector = inspect(connection)
     where = f"{connection.dialect.name}_where"
     with warnings.catch_warnings():
-        # An index on an expression is none of ours, and SQLAlchemy can't read it.
+        # SQLAlchemy warns about indexes on expressions, which are not ours.
         warnings.simplefilter("ignore", SAWarning)
         indexes, uniques = inspector.get_indexes(table), inspector.get_unique_constraints(table)
     whole = [index for index in indexes if where not in index.get("dialect_options", {})]

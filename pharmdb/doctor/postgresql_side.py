@@ -1,4 +1,4 @@
-"""What the doctor asks of a PostgreSQL server."""
+"""The doctor's checks that are specific to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from pharmdb.backups import manifests
-from pharmdb.database import dialect, targets, transactions
+from pharmdb.database import dialect, targets, time_zone, transactions
 from pharmdb.doctor import orphans, remedies, sampling
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.side import Faults, Side
@@ -22,8 +22,8 @@ class PostgreSQLSide(Side):
         skipped: list[str] = []
         return Faults(list(_amcheck(context, skipped)), [], skipped)
 
-    def mend_faults(self, context: Context) -> str:
-        return context.bring_back
+    def repair_command(self, context: Context) -> str:
+        return context.restore_content
 
     def unenforced_keys(self, context: Context) -> tuple[str, str] | None:
         off = list(context.connection.exec_driver_sql(_DISABLED).scalars())
@@ -51,7 +51,7 @@ class PostgreSQLSide(Side):
             return None
         names = ", ".join(f"{table}.{name}" for table, name, _ in unproven)
         statement = "; ".join(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}" for table, name, _ in unproven)
-        if all(is_asked for _, _, is_asked in unproven):
+        if all(enforced for _, _, enforced in unproven):
             return f"not validated: {names}", remedies.sql_command(context.target, statement)
         return f"not enforced: {names}", context.rebuild
 
@@ -60,12 +60,25 @@ class PostgreSQLSide(Side):
 
     def plan(self, connection: Connection, statement: Any) -> str:
         compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-        # An empty table costs nothing in any way; so the ways round the index are closed.
+        # For an empty table every plan is free, so the alternatives to the index are disabled.
         with dialect.of(connection).planning_without(connection, "enable_seqscan", "enable_sort"):
             return "\n".join(connection.exec_driver_sql(f"EXPLAIN {compiled}").scalars())
 
     def journal_mode(self, connection: Connection) -> str:
         return "wal"
+
+    def other_zones(self, context: Context) -> tuple[str, str] | None:
+        settings = time_zone.settings(context.connection)
+        wrong = [each for each in settings if not time_zone.is_utc(each.zone)]
+        found = [f"role {one.role}: {one.zone}" if one.role else f"database: {one.zone or 'not set'}" for one in wrong]
+        session = str(context.connection.exec_driver_sql("SHOW timezone").scalar_one())
+        if not time_zone.is_utc(session):
+            # pharmdb asks for UTC itself; a connection pool in between may return an older session.
+            found.append(f"this session: {session}")
+        if not found:
+            return None
+        statement = "; ".join(each.statement for each in wrong or settings[:1])
+        return "; ".join(found), remedies.sql_command(context.target, statement)
 
     def is_locked(self, target: targets.Target) -> bool:
         try:
@@ -82,9 +95,9 @@ class PostgreSQLSide(Side):
 
 
 def _amcheck(context: Context, skipped: list[str]) -> Iterator[str]:
-    """Looks into our indexes where the extension is installed and may be used; without it there is nothing to ask.
+    """Checks the indexes with the extension amcheck, if it is installed and may be used.
 
-    Of a large database the indexes of large tables are skipped: the extension knows no part of an index.
+    In a large database the indexes of large tables are skipped: the extension can't check a part of an index.
     """
     connection = context.connection
     usable = connection.scalar(
@@ -115,7 +128,7 @@ def _amcheck(context: Context, skipped: list[str]) -> Iterator[str]:
             yield str(error.orig).splitlines()[0]
 
 
-# Tables whose foreign keys somebody has switched off.
+# Tables whose foreign-key triggers are disabled.
 _DISABLED = """
     SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
      WHERE tgisinternal AND tgenabled IN ('D', 'R') AND relnamespace = quote_ident(current_schema())::regnamespace
@@ -125,7 +138,7 @@ _VALID_CHECKS = """
     SELECT conname FROM pg_constraint
      WHERE contype = 'c' AND convalidated AND connamespace = quote_ident(current_schema())::regnamespace
 """
-# Constraints that PostgreSQL doesn't vouch for; since version 18 there are some that it doesn't even ask.
+# Constraints that are not validated; since version 18 some of them may not be enforced at all.
 _UNPROVEN = """
     SELECT conrelid::regclass::text, quote_ident(conname),
            coalesce(to_jsonb(pg_constraint) ->> 'conenforced', 'true') = 'true'
@@ -133,7 +146,7 @@ _UNPROVEN = """
      WHERE NOT convalidated AND contype IN ('c', 'f') AND connamespace = quote_ident(current_schema())::regnamespace
      ORDER BY 1, 2
 """
-# Locks that a writer or a schema change waits for: held by a transaction that sits idle, or waited for by somebody.
+# Locks that a writer or a schema change would wait for: held by an idle transaction, or already waited for.
 _BLOCKERS = """
     SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
                     WHERE datname = current_database() AND pid <> pg_backend_pid()

@@ -16,8 +16,8 @@ def has_backup(target: targets.Target) -> bool:
         return False
 
 
-def make_anew(target: targets.Target, damaged: bool) -> str:
-    """The command that makes an SQLite database anew: from a backup if there is one; a damaged file is set aside."""
+def rebuild_file(target: targets.Target, damaged: bool) -> str:
+    """The command that rebuilds an SQLite database: from a backup if there is one; a damaged file is renamed."""
     production = environments.configured_environment() == "production"
     if has_backup(target):
         return targets.command(target, "pharmdb restore")

@@ -1,4 +1,4 @@
-"""What the doctor reports: one finding for each check."""
+"""The doctor's report: one finding for each check."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, ok, warn or fail, what was found, the command that fixes it, and a note for a person.
+    """The result of a check: its name, ok, warn or fail, what was found, the command that fixes it, and a note.
 
-    For ok the command is "", or what looks at all of it where the check looked at a part. The note says what to do
-    where no command can; the table shows it behind what was found.
+    For ok the command is "", or the one for a full check if this one used a sample. The note says what to do if no
+    command can; the table appends it to what was found.
     """
 
     check: str
@@ -57,7 +57,7 @@ class CheckReport:
             raise CheckFailedError(
                 expected="no check to fail",
                 found="; ".join(f"{f.check}: {f.found}" for f in failed),
-                unchanged="nothing was written; the doctor only looks",
+                unchanged="nothing was written; the doctor only reads",
                 command=failed[0].remedy,
                 note=failed[0].note,
             )
@@ -71,20 +71,22 @@ class CheckReport:
         return reports.table([row], {"ok": "bool", "checks": "int64", "warnings": "int64", "next": "str"})
 
 
-def whole_look(target: targets.Target) -> str:
-    """The command that looks at all of a database."""
+def full_check(target: targets.Target) -> str:
+    """The command that checks all of a database."""
     return targets.command(target, "pharmdb doctor --thorough")
 
 
-def well(
+def passed(
     target: targets.Target,
     check: str,
     found: str,
-    looks: Iterable[sampling.Rows] = (),
+    checked: Iterable[sampling.Rows] = (),
     skipped: Iterable[str] = (),
 ) -> Finding:
-    """An ok that says what was not looked at, and how to have it looked at."""
+    """An ok that says what was not checked, with the command that checks it."""
     left = [
-        part for part in (sampling.said(looks), ", ".join(skipped) and f"not looked at: {', '.join(skipped)}") if part
+        part
+        for part in (sampling.describe(checked), ", ".join(skipped) and f"not checked: {', '.join(skipped)}")
+        if part
     ]
-    return Finding(check, OK, "; ".join((found, *left)), whole_look(target) if left else "")
+    return Finding(check, OK, "; ".join((found, *left)), full_check(target) if left else "")

@@ -1,4 +1,4 @@
-"""What the doctor asks of a database in that database's own words: the interface of sqlite_side and postgresql_side."""
+"""The doctor's checks that differ between databases: the interface of sqlite_side and postgresql_side."""
 
 from __future__ import annotations
 
@@ -14,51 +14,55 @@ from pharmdb.doctor.context import Context
 
 
 class Faults(NamedTuple):
-    """What is damaged, in the database's own words; the tables of which a part was looked at, and those left out."""
+    """The damage, in the database's own words; the rows of our tables that were checked, and the skipped tables."""
 
     found: list[str]
-    looks: list[sampling.Rows]
+    checked: list[sampling.Rows]
     skipped: list[str]
 
 
 class Side(ABC):
-    """What one kind of database says about itself."""
+    """The checks specific to one kind of database."""
 
     @abstractmethod
     def faults(self, context: Context) -> Faults:
         """Damage to tables and indexes."""
 
     @abstractmethod
-    def mend_faults(self, context: Context) -> str:
-        """The command that brings a damaged database back."""
+    def repair_command(self, context: Context) -> str:
+        """The command that repairs a damaged database."""
 
     @abstractmethod
     def unenforced_keys(self, context: Context) -> tuple[str, str] | None:
-        """Where foreign keys are switched off, and the command that switches them on; None where they are on."""
+        """Where foreign keys are not enforced, and the command that enables them; None if all are enforced."""
 
     @abstractmethod
     def orphans(self, connection: Connection) -> orphans.Orphans:
-        """Looks at every row, even where its key is there and valid: a restore without triggers leaves it so."""
+        """Checks every row, even if the foreign key is valid: a load with disabled triggers can leave orphans."""
 
     @abstractmethod
     def unproven_checks(self, connection: Connection, checks: list[CheckConstraint]) -> list[CheckConstraint]:
-        """Those of a table's checks for which the database does not vouch: its rows must be looked at."""
+        """The CHECK constraints that the database does not guarantee for all rows, so that the rows must be read."""
 
     @abstractmethod
     def unproven_constraints(self, context: Context) -> tuple[str, str] | None:
-        """Constraints that the database does not vouch for, and the remedy; None where there is none."""
+        """The constraints that are not validated or not enforced, and the remedy; None if there are none."""
 
     @abstractmethod
     def index_name(self, index: str, table: str) -> str:
-        """How a plan names the index that the models call so."""
+        """The name that a query plan shows for an index of the models."""
 
     @abstractmethod
     def plan(self, connection: Connection, statement: Any) -> str:
-        """How the database would run a query, were every way round an index closed."""
+        """The plan of a query when all alternatives to an index are disabled."""
 
     @abstractmethod
     def journal_mode(self, connection: Connection) -> str:
-        """ "wal" where readers and writers don't wait for each other."""
+        """ "wal" if readers and writers don't wait for each other."""
+
+    @abstractmethod
+    def other_zones(self, context: Context) -> tuple[str, str] | None:
+        """Whose sessions are in a time zone other than UTC, and the command that changes it; None if there are none."""
 
     @abstractmethod
     def is_locked(self, target: targets.Target) -> bool:
@@ -70,4 +74,4 @@ class Side(ABC):
 
     @abstractmethod
     def folder(self, target: targets.Target) -> Path:
-        """The folder on this machine that fills up with use."""
+        """The local folder whose disk may fill up."""

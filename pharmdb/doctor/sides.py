@@ -1,4 +1,4 @@
-"""The side of each kind of database."""
+"""The Side object for each kind of database."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _SIDES: dict[str, Side] = {"sqlite": SQLiteSide(), "postgresql": PostgreSQLSide(
 
 
 def of(target: targets.Target) -> Side:
-    """What knows this kind of database."""
+    """The Side object for the target's kind of database."""
     return _SIDES[target.dialect.name]

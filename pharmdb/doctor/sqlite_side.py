@@ -1,4 +1,4 @@
-"""What the doctor asks of an SQLite file."""
+"""The doctor's checks that are specific to SQLite."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class SQLiteSide(Side):
             return Faults(_integrity(context.connection), [], [])
         return _faults_of_a_part(context.connection)
 
-    def mend_faults(self, context: Context) -> str:
-        return remedies.make_anew(context.target, damaged=True)
+    def repair_command(self, context: Context) -> str:
+        return remedies.rebuild_file(context.target, damaged=True)
 
     def unenforced_keys(self, context: Context) -> tuple[str, str] | None:
         enforced = context.connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one()
@@ -55,12 +55,15 @@ class SQLiteSide(Side):
     def journal_mode(self, connection: Connection) -> str:
         return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
 
+    def other_zones(self, context: Context) -> tuple[str, str] | None:
+        return None
+
     def is_locked(self, target: targets.Target) -> bool:
         if not target.path.is_file():
             return False
         try:
             with closing(sqlite3.connect(f"{target.path.as_uri()}?mode=rw", uri=True, timeout=0)) as connection:
-                # Takes the lock and gives it back; writes nothing.
+                # Takes the lock and releases it; writes nothing.
                 connection.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
         except sqlite3.OperationalError as error:
             return sqlite_codes.is_busy(error)
@@ -76,25 +79,23 @@ class SQLiteSide(Side):
 
 
 def _integrity(connection: Connection, table: str = "") -> list[str]:
-    """What SQLite's integrity check finds in the file, or in one (quoted) table.
+    """The findings of SQLite's integrity check in the file, or in one (quoted) table.
 
-    Rows that break a check are left out: they are the matter of another check.
+    Rows that violate a CHECK constraint are left out: check_constraints reports them.
     """
     connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
     try:
         pragma = f"PRAGMA integrity_check({table})" if table else "PRAGMA integrity_check"
-        # Where nothing is wrong there is one row, "ok".
+        # A sound database yields one row, "ok".
         return [line for line in connection.exec_driver_sql(pragma).scalars() if line != "ok"]
     finally:
         connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
 
 
 def _faults_of_a_part(connection: Connection) -> Faults:
-    """Small tables are checked whole with their indexes, and the schema itself; of our own other ones some rows are
-    looked up in each index.
-    """
+    """Checks small tables completely, with their indexes; of our large tables a sample is looked up in each index."""
     found: list[str] = []
-    looks: list[sampling.Rows] = []
+    checked: list[sampling.Rows] = []
     skipped: list[str] = []
     names = connection.exec_driver_sql(
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow') ORDER BY name"
@@ -104,11 +105,11 @@ def _faults_of_a_part(connection: Connection) -> Faults:
         if not sampling.has_many(connection, quoted):
             found += _integrity(connection, quoted)
         elif _is_ours(connection, name):
-            looks.append(sampling.all_or_some(connection, name))
-            found += _unindexed(connection, looks[-1])
+            checked.append(sampling.all_or_some(connection, name))
+            found += _unindexed(connection, checked[-1])
         else:
             skipped.append(name)
-    return Faults(found, looks, skipped)
+    return Faults(found, checked, skipped)
 
 
 def _is_ours(connection: Connection, name: str) -> bool:
@@ -119,9 +120,9 @@ def _is_ours(connection: Connection, name: str) -> bool:
 
 
 def _unindexed(connection: Connection, rows: sampling.Rows) -> Iterator[str]:
-    """The rows that an index lacks, in SQLite's own words."""
+    """The rows that are missing from an index, in the wording of SQLite's integrity check."""
     table = rows.table
-    # Another's index may be of a kind that finds no row by its columns; the check of the drift tells of it.
+    # An index that isn't ours may not find rows by its columns; the drift check reports it.
     ours = {index.name for index in Base.metadata.tables[table].indexes}
     indexes = connection.exec_driver_sql(f"SELECT name FROM pragma_index_list('{table}') WHERE NOT partial").scalars()
     for index in indexes.all():

@@ -24,7 +24,7 @@ def check_environment(context: Context) -> Iterator[Finding]:
     remembered = environments.remembered_environment(context.connection)
     configured = environments.configured_environment()
     if remembered is None:
-        yield Finding("environment", results.WARN, "the database remembers none", context.command("migrate"))
+        yield Finding("environment", results.WARN, "not recorded in the database", context.command("migrate"))
     elif "production" in (remembered, configured) and remembered != configured:
         found = f"the database says {remembered}, PHARMDB_ENV says {configured}; production counts"
         yield Finding("environment", results.WARN, found, f"export PHARMDB_ENV={remembered}")
@@ -34,12 +34,12 @@ def check_environment(context: Context) -> Iterator[Finding]:
 
 def check_integrity(context: Context) -> Iterator[Finding]:
     side = sides.of(context.target)
-    faults, looks, skipped = side.faults(context)
+    faults, checked, skipped = side.faults(context)
     if faults:
         found = "; ".join(faults[: sampling.EXAMPLES])
-        yield Finding("integrity", results.FAIL, found, side.mend_faults(context))
+        yield Finding("integrity", results.FAIL, found, side.repair_command(context))
     else:
-        yield results.well(context.target, "integrity", "nothing wrong found", looks, skipped)
+        yield results.passed(context.target, "integrity", "nothing wrong found", checked, skipped)
 
 
 def check_foreign_keys(context: Context) -> Iterator[Finding]:
@@ -49,12 +49,14 @@ def check_foreign_keys(context: Context) -> Iterator[Finding]:
     found = (side.orphans if context.whole else orphans.by_index)(context.connection)
     if found.count:
         shown = ", ".join(f"{table} {id_}" for table, id_ in found.examples)
-        yield Finding("orphans", results.FAIL, f"{found.count} rows without their user: {shown}", context.bring_back)
+        yield Finding(
+            "orphans", results.FAIL, f"{found.count} rows without their user: {shown}", context.restore_content
+        )
     else:
-        yield results.well(
+        yield results.passed(
             context.target,
             "orphans",
-            "none" if context.whole else "none, by the indexes on the keys",
+            "none" if context.whole else "none, according to the indexes on the keys",
             skipped=found.skipped,
         )
 
@@ -75,18 +77,18 @@ def check_revision(context: Context) -> Iterator[Finding]:
         yield Finding("revision", results.OK, f"{current}, the newest")
     edited = revisions.edited_revisions(context.connection)
     if edited:
-        found = f"applied, and edited since: {', '.join(edited)}"
+        found = f"edited after they were applied: {', '.join(edited)}"
         remedy = (
             "git checkout -- migrations/versions" if context.environment == "production" else context.command("reset")
         )
         yield Finding("revision files", results.FAIL, found, remedy)
     else:
-        yield Finding("revision files", results.OK, "as they were applied")
+        yield Finding("revision files", results.OK, "unchanged since they were applied")
 
 
 def check_drift(context: Context) -> Iterator[Finding]:
     with warnings.catch_warnings():
-        # SQLAlchemy can't read a constraint that was never validated; the check of the constraints tells of it.
+        # SQLAlchemy warns about constraints that were never validated; check_constraints reports them.
         warnings.simplefilter("ignore", SAWarning)
         found = [
             f"{kind} {table}.{name}: expected {expected}, found {actual}"
@@ -99,9 +101,9 @@ def check_drift(context: Context) -> Iterator[Finding]:
 
 
 def check_constraints(context: Context) -> Iterator[Finding]:
-    """Rows that break a check. PostgreSQL vouches for a validated one; SQLite's are looked at, all in one pass."""
+    """Rows that violate a CHECK constraint. PostgreSQL guarantees validated ones; SQLite's are tested in one pass."""
     broken: list[str] = []
-    looks: list[sampling.Rows] = []
+    checked: list[sampling.Rows] = []
     side = sides.of(context.target)
     for model in MODELS:
         own: Any = model.__table__
@@ -110,26 +112,26 @@ def check_constraints(context: Context) -> Iterator[Finding]:
             continue
         name, connection = model.__tablename__, context.connection
         rows = sampling.Rows(name) if context.whole else sampling.all_or_some(connection, name)
-        looks.append(rows)
+        checked.append(rows)
         rules = {str(check.name): f"NOT ({check.sqltext})" for check in checks}
         if not sampling.breaking(connection, rows, " OR ".join(rules.values()))[0]:
             continue
         for rule, condition in rules.items():
             count, ids = sampling.breaking(connection, rows, condition)
             if count:
-                broken.append(f"{rule}: {count} rows of {name}, as id {', '.join(map(str, ids))}")
+                broken.append(f"{rule}: {count} rows of {name}, such as id {', '.join(map(str, ids))}")
     unproven = side.unproven_constraints(context)
     if broken:
-        parts = filter(None, (*broken, sampling.said(looks)))
-        yield Finding("constraints", results.FAIL, "; ".join(parts), context.bring_back)
+        parts = filter(None, (*broken, sampling.describe(checked)))
+        yield Finding("constraints", results.FAIL, "; ".join(parts), context.restore_content)
     elif unproven:
         yield Finding("constraints", results.FAIL, *unproven)
     else:
-        yield results.well(context.target, "constraints", "no row breaks one", looks)
+        yield results.passed(context.target, "constraints", "no row violates one", checked)
 
 
 def check_query_plans(context: Context) -> Iterator[Finding]:
-    """Whether each documented query can use its index; a small table may be read whole all the same."""
+    """Whether each documented query can use its index; for a small table the planner may still prefer a scan."""
     at = datetime.now(UTC)
     documented: dict[str, Any] = {
         "uq_users_email": queries.user_by_email.statement(email="demo@pharmtrainer.test"),
@@ -151,7 +153,7 @@ def check_query_plans(context: Context) -> Iterator[Finding]:
         yield Finding("query plans", results.FAIL, f"a documented query can't use {', '.join(missed)}", context.rebuild)
     else:
         yield Finding(
-            "query plans", results.OK, f"{len(documented)} of {len(documented)} documented queries have their index"
+            "query plans", results.OK, f"{len(documented)} of {len(documented)} documented queries can use their index"
         )
 
 
@@ -163,3 +165,9 @@ def check_journal_mode(context: Context) -> Iterator[Finding]:
         yield Finding(
             "journal mode", results.WARN, f"{mode}: readers and writers wait for each other", context.command("migrate")
         )
+
+
+def check_time_zone(context: Context) -> Iterator[Finding]:
+    """Whether the sessions of all programs are in UTC, whatever the settings of the database and of its roles."""
+    other = sides.of(context.target).other_zones(context)
+    yield Finding("time zone", *((results.WARN, *other) if other else (results.OK, "UTC for every session")))

@@ -1,4 +1,4 @@
-"""Checks beside the snapshot: locks, disk space, the newest backup, versions."""
+"""Checks outside the snapshot: locks, disk space, the newest backup, versions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ OLD_BACKUP = timedelta(days=7)
 
 
 def locks(target: targets.Target) -> Finding:
-    """Whether a writer would have to wait now, and for whom."""
+    """Whether a writer would have to wait now, and for which lock holders."""
     side = sides.of(target)
     if not side.is_locked(target):
-        return Finding("locks", results.OK, "no writer would wait")
+        return Finding("locks", results.OK, "no writer would have to wait")
     who = holders(target)
     if not who:
-        found = "somebody whose processes can't be seen from here"
-        return Finding("locks", results.WARN, found, note="run the doctor as the user who runs them")
+        found = "held by a process that is not visible to this user"
+        return Finding("locks", results.WARN, found, note="run the doctor as the user of that process")
     return Finding("locks", results.WARN, "; ".join(map(str, who)), side.end(target, who[0].pid))
 
 
@@ -57,7 +57,7 @@ def newest_backup(target: targets.Target, thorough: bool) -> Finding:
     newest = entries[0]
     whole = thorough or newest.size <= servers.LARGE
     try:
-        (restoring.verify if whole else restoring.glance)(newest)
+        (restoring.verify if whole else restoring.verify_quickly)(newest)
     except PharmdbError as error:
         return Finding(
             "newest backup", results.FAIL, f"{newest.name}: {error.found}", targets.command(target, "pharmdb backup")
@@ -67,17 +67,17 @@ def newest_backup(target: targets.Target, thorough: bool) -> Finding:
         return Finding("newest backup", results.WARN, f"{age.days} days old", targets.command(target, "pharmdb backup"))
     young = f"less than {OLD_BACKUP.days} days old"
     if whole:
-        return Finding("newest backup", results.OK, f"opens, {young}")
+        return Finding("newest backup", results.OK, f"readable, {young}")
     return Finding(
         "newest backup",
         results.OK,
-        f"begins as it should, of its full size, {young}; the rest not read",
-        results.whole_look(target),
+        f"size and first bytes as expected, {young}; not read completely",
+        results.full_check(target),
     )
 
 
 def versions() -> Finding:
     if sqlite3.sqlite_version_info < (3, 37):
         found = f"SQLite {sqlite3.sqlite_version}: STRICT tables need 3.37"
-        return Finding("versions", results.FAIL, found, note="use a Python that brings a newer SQLite")
+        return Finding("versions", results.FAIL, found, note="use a Python with a newer SQLite")
     return Finding("versions", results.OK, "supported")

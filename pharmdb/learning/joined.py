@@ -165,7 +165,9 @@ class _SQLiteReader(_Reader):
         if column.kind == "real":
             return np.fromstring(value, dtype=np.float64, sep=" ")
         if column.kind == "time":
-            return np.frombuffer(value.encode(), dtype="S26").astype("datetime64[us]").view(np.int64)
+            # Without the zone, which is +00:00 everywhere and which NumPy does not read.
+            characters = np.frombuffer(value.encode(), dtype=(np.uint8, 29))[:, :23]
+            return np.ascontiguousarray(characters).view("S23").ravel().astype("datetime64[us]").view(np.int64)
         return _split_text(column, value)
 
 

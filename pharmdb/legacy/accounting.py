@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table
 
 from pharmdb import progress
-from pharmdb.database import bulk, targets
+from pharmdb.database import bulk, ids, targets
 from pharmdb.errors import PharmdbError
 from pharmdb.legacy import checksums, conversion, sources, stages
 from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
@@ -42,7 +42,11 @@ _UNIQUE = {
 _NOTICED = {
     ("users", "email"): "email trimmed or lower-cased",
     ("users", "role"): "role set to USER",
+    ("dataset_overrides", "json_text"): "byte order mark before the JSON removed",
+    ("dataset_overrides", "is_active"): "no longer active: json_text is not JSON",
 }
+# The columns of an override whose values the upgrade may change.
+_ADAPTED = ("name", "json_text", "is_active")
 
 
 @dataclass
@@ -139,7 +143,7 @@ class Account:
         count.source += len(batch)
         count.imported += len(kept)
         count.rejected += len(rejected)
-        count.largest_id = max(count.largest_id, batch[-1][0])
+        count.largest_id = max(count.largest_id, *(row[0] for row in batch if row[0] <= ids.LARGEST), 0)
         for table, id_, reason, stored in rejected[: SHOWN - len(self.rejects)]:
             # The hash is kept in the target's table, but never shown.
             shown = json.loads(stored)
@@ -154,9 +158,16 @@ class Account:
         make = checksums.of_old_rows(table)
         if table.model is not DatasetOverride:
             return lambda row, found: make(row)
-        name = table.columns.index("name")
-        # A number added to a name is reported as a change; the checksum must include it.
-        return lambda row, found: make((*row[:name], found[name], *row[name + 1 :]))
+        adapted = [table.columns.index(name) for name in _ADAPTED]
+
+        def make_adapted(row: stages.Row, found: list[Any]) -> tuple[Any, ...]:
+            # These changes are reported as changes; the checksum must include them.
+            values = list(row)
+            for place in adapted:
+                values[place] = found[place]
+            return make(tuple(values))
+
+        return make_adapted
 
     # -- accepting and rejecting rows ----------------------------------------------------------------
 
@@ -176,6 +187,7 @@ class Account:
         else:
             accept = self._accept_once(table)
         owner = table.owner
+        times = [place for place, kind in enumerate(table.kinds) if kind == "time"]
 
         def judge(row: stages.Row) -> list[Any]:
             if owner is not None and row[owner] not in self._users:
@@ -191,6 +203,8 @@ class Account:
             for place, change in noticed:
                 if found[place] != row[place]:
                     self.changes[change] += 1
+            if any(conversion.is_rounded(row[place]) for place in times):
+                self.changes[table.table, "times rounded to milliseconds"] += 1
             return found
 
         return judge

@@ -38,8 +38,18 @@ def shown(total: int) -> str:
 _PARTS = re.compile(r"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d)?)?")
 
 
-def microseconds(value: Any) -> int:
-    """An old time as microseconds since 1970."""
+# The year 2000, where rounding changes direction, and the last millisecond of the year 9999, since 1970.
+_MIDDLE, _LATEST = 946_684_800_000, 253_402_300_799_999
+
+
+def rounded(value: Any) -> int:
+    """An old time as microseconds since 1970, rounded to the nearest millisecond."""
+    since = _microseconds(value) - _MIDDLE * 1000
+    away = (abs(since) + 500) // 1000
+    return min(_MIDDLE + (away if since >= 0 else -away), _LATEST) * 1000
+
+
+def _microseconds(value: Any) -> int:
     if isinstance(value, int):
         return value * 1000
     if isinstance(value, float):
@@ -64,7 +74,7 @@ def _real(value: float) -> float:
     return value + 0.0  # SQLite has no -0.0
 
 
-_OLD: dict[str, Callable[[Any], Any]] = {"time": microseconds, "document": _document, "real": _real, "boolean": int}
+_OLD: dict[str, Callable[[Any], Any]] = {"time": rounded, "document": _document, "real": _real, "boolean": int}
 
 
 def of_old_rows(table: OldTable) -> Callable[[Row], tuple[Any, ...]]:
@@ -87,7 +97,7 @@ def of_old_rows(table: OldTable) -> Callable[[Row], tuple[Any, ...]]:
 
 # SQL for the kinds of values that are not read as they are: times as microseconds, documents as text.
 _FORMS = {
-    "sqlite": {"time": "strftime('%s', substr({0}, 1, 19)) * 1000000 + substr({0}, 21)"},
+    "sqlite": {"time": "strftime('%s', substr({0}, 1, 19)) * 1000000 + substr({0}, 21, 3) * 1000"},
     "postgresql": {
         "time": "(EXTRACT(EPOCH FROM {0}) * 1000000)::bigint",
         "document": "{0}::text",

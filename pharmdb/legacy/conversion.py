@@ -10,21 +10,20 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from pharmdb.database import ids
 from pharmdb.legacy.stages import OldTable, RejectedError, Row
-from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES, User
-from pharmdb.schema.canonical import decoder
+from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES, DatasetOverride, User
+from pharmdb.schema.canonical import DEEPEST, decoder, is_too_deep
+from pharmdb.types import time_text
 
 LARGEST = 2**31 - 1
-
-
-DEEPEST = 900
 
 
 # The same characters that the constraints revision trims.
 WHITE_SPACE = " \t\r\n"
 
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the stored form has no time zone
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 _TIME = re.compile(
@@ -39,13 +38,23 @@ def time(value: Any) -> str:
             found = _EPOCH + timedelta(milliseconds=value)
         elif isinstance(value, str) and (match := _TIME.fullmatch(value)):
             found = datetime.fromisoformat(value)
-            if match[1]:
-                found = found.astimezone(UTC).replace(tzinfo=None)
+            if not match[1]:
+                found = found.replace(tzinfo=UTC)
         else:
             raise RejectedError("not a valid time", f"{value!r:.60}")
+        return time_text(found)
     except (ValueError, OverflowError):
         raise RejectedError("not a valid time", f"{value!r:.60}") from None
-    return found.isoformat(sep=" ", timespec="microseconds")
+
+
+_BELOW_MILLISECONDS = re.compile(r"\.\d{3}\d*[1-9]")
+
+
+def is_rounded(value: Any) -> bool:
+    """Whether an old time is more precise than a millisecond."""
+    if isinstance(value, str):
+        return _BELOW_MILLISECONDS.search(value) is not None
+    return isinstance(value, float) and not value.is_integer()
 
 
 def text(value: Any) -> str:
@@ -63,6 +72,12 @@ def text_for_postgresql(value: Any) -> str:
 def count_of(value: Any) -> int:
     if not 0 <= _integer(value) <= LARGEST:
         raise RejectedError(f"not from 0 to {LARGEST}", f"{value}")
+    return int(value)
+
+
+def id_of(value: Any) -> int:
+    if _integer(value) > ids.LARGEST:
+        raise RejectedError("too large to continue from", f"{value}")
     return int(value)
 
 
@@ -97,14 +112,9 @@ _loads_long = decoder(parse_int=_any_number)
 
 def _parse(document: str) -> Any:
     """The parsed value. Raises ValueError for text that isn't JSON, RejectedError if it is nested too deeply."""
-    if len(document) > DEEPEST and document.count("[") + document.count("{") > DEEPEST:
-        depth = deepest = 0
+    if is_too_deep(document):
         # Brackets in strings count as well; a text with 900 unclosed ones is rare enough to be rejected.
-        for character in document:
-            depth += (character in "[{") - (character in "]}")
-            deepest = max(deepest, depth)
-        if deepest > DEEPEST:
-            raise RejectedError(f"JSON nested more than {DEEPEST} levels deep")
+        raise RejectedError(f"JSON nested more than {DEEPEST} levels deep")
     try:
         return _loads(document)
     except json.JSONDecodeError:
@@ -176,13 +186,25 @@ def _is_unicode(plain: str) -> bool:
     return True
 
 
-def plain_json(value: Any) -> str:
-    """A JSON document that is kept as text, exactly as it was written."""
-    try:
-        _parse(text(value))
-    except ValueError:
-        raise RejectedError("not JSON") from None
+def plain_text(value: Any) -> str:
+    """Text that is stored as it was written; neither database accepts a NUL there."""
+    if "\0" in text(value):
+        raise RejectedError("text with a NUL character")
     return str(value)
+
+
+# The byte order mark, which some editors write at the start of a document.
+_MARK = "\ufeff"
+
+
+def override(document: str, active: Any) -> tuple[str, Any]:
+    """An override's document without a byte order mark, and whether it is active: one that isn't JSON is a draft."""
+    bare = document.removeprefix(_MARK)
+    try:
+        _parse(bare)
+    except (ValueError, RejectedError):
+        return document, type(active)(False)
+    return bare, active
 
 
 def email(value: Any) -> str:
@@ -231,18 +253,18 @@ _OWN: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("attempts", "score"): _between(0, 100, real),
     ("spaced_repetition_items", "ease_factor"): _between(1.3, 1_000_000, real),
     ("spaced_repetition_items", "interval_days"): _between(1, LARGEST, count_of),
-    ("dataset_overrides", "json_text"): plain_json,
+    ("dataset_overrides", "json_text"): plain_text,
 }
 
 
 def converter(table: OldTable, *, to_postgresql: bool, has_role: bool) -> Callable[[Row], list[Any]]:
     """Returns a function that converts an old row to driver values for the new table, or raises RejectedError."""
     kinds: dict[str, Callable[[Any], Any]] = {
-        "id": _integer,
+        "id": id_of,
         "owner": _integer,
         "text": text_for_postgresql if to_postgresql else text,
         "document": document_for_postgresql if to_postgresql else document,
-        "time": (lambda value: time(value) + "+00") if to_postgresql else time,
+        "time": time,
         "count": count_of,
         "real": real,
         "boolean": boolean if to_postgresql else (lambda value: int(boolean(value))),
@@ -255,6 +277,7 @@ def converter(table: OldTable, *, to_postgresql: bool, has_role: bool) -> Callab
         converters.append(_optional(convert) if column.nullable else convert)
     names = table.columns
     ordered = (names.index("next_review_at"), names.index("last_reviewed_at")) if "next_review_at" in names else None
+    draft = (names.index("json_text"), names.index("is_active")) if table.model is DatasetOverride else None
 
     def convert_row(row: Row) -> list[Any]:
         try:
@@ -263,6 +286,8 @@ def converter(table: OldTable, *, to_postgresql: bool, has_role: bool) -> Callab
             raise _named(table, converters, row) from None
         if ordered and found[ordered[1]] is not None and found[ordered[0]] < found[ordered[1]]:
             raise RejectedError("next_review_at is before last_reviewed_at")
+        if draft:
+            found[draft[0]], found[draft[1]] = override(found[draft[0]], found[draft[1]])
         return found
 
     return convert_row

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect
 
-from pharmdb.database import dialect
+from pharmdb.database import dialect, ids
 from pharmdb.errors import RevisionError
 from pharmdb.models import MODELS, Base, DatasetOverride, User
 from pharmdb.schema import prisma_names
@@ -110,11 +110,15 @@ TABLES = tuple(
 
 @dataclass(frozen=True)
 class Recognition:
-    """The stage (1 to 4), the columns of each table, and notes for the user as (what, found)."""
+    """The stage (1 to 4), the columns of each table, and notes for the user as (what, found).
+
+    `reached` is the highest id that each table ever gave; the row that had it may be deleted.
+    """
 
     stage: int
     columns: dict[str, tuple[str, ...]]
     notes: tuple[tuple[str, str], ...]
+    reached: dict[str, int]
 
     def has(self, table: OldTable) -> bool:
         return table.name in self.columns
@@ -159,7 +163,11 @@ def recognize(connection: Connection, source: str) -> Recognition:
     for name in sorted(set(tables) - {t.name for t in TABLES} - {MIGRATIONS_TABLE}):
         notes.append(("unknown table", f"{name}: kept only in the backup"))
     known = {t.name: tuple(n for n in t.names if n in columns[t.name]) for t in TABLES if t.name in columns}
-    return Recognition(stage, known, (("stage", str(stage)), *notes))
+    reached = ids.reached(connection, known)
+    for name in [name for name, last in reached.items() if last > ids.LARGEST]:
+        found = f"{name} has reached {reached.pop(name)}, too high to continue; new ids follow the largest imported one"
+        notes.append(("ids", found))
+    return Recognition(stage, known, (("stage", str(stage)), *notes), reached)
 
 
 def _unknown(source: str, found: str) -> RevisionError:

@@ -9,11 +9,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from pharmdb.backups import taking
-from pharmdb.database import environments, locks, targets, transactions
+from pharmdb.database import environments, ids, locks, targets, transactions
 from pharmdb.doctor import checking
 from pharmdb.legacy import receiving, sources, stages
 from pharmdb.legacy.accounting import Account
-from pharmdb.legacy.ids import HELD, ids_after
 from pharmdb.legacy.receiving import Content, Kind
 from pharmdb.legacy.upgrade_report import UpgradeReport
 from pharmdb.models import User, UserSettings
@@ -64,12 +63,12 @@ def upgrade(source: str = "", database_url: str = "", *, dry_run: bool = False, 
             reader = stack.enter_context(transactions.watching(place))
         with transactions.changing_schema(target) as writer:
             content = receiving.guard(writer, old, target, confirm)
-            locks.hold_still(writer)
+            locks.lock_tables(writer)
             before = taking.take(writer, target)
             receiving.empty(writer)
             account = Account(reader, old, place, recognition, to_postgresql=to_postgresql, writer=writer)
             account.run()
-            seeded = _finish(writer, target, account, seed, hashes, (str(old), recognition.stage))
+            seeded = _finish(writer, target, account, seed, hashes, (str(old), recognition.stage), recognition.reached)
             report = UpgradeReport(
                 str(old),
                 str(target),
@@ -93,13 +92,16 @@ def _finish(
     seed: seeding.Seed,
     hashes: Any,
     source: tuple[str, int],
+    reached: dict[str, int],
 ) -> seeding.SeedReport | None:
     """Finishes the import: missing settings, sequences, the default accounts, the record of the upgrade."""
-    with ids_after(writer, account.counts):
-        lacking = select(User.id).where(~select(UserSettings.id).where(UserSettings.user_id == User.id).exists())
-        users = lacking.where(User.email != HELD).order_by(User.id)
-        writer.execute(UserSettings.__table__.insert().from_select(["user_id"], users))  # type: ignore[attr-defined]
-        production = environments.environment(writer) == "production"
-        seeded = None if production else seeding.apply(writer, target, seed, hashes, mark=False)
+    # New rows get neither the id of a rejected row nor that of a row which the source has deleted.
+    ids.keep_above(
+        writer, {count.table.table: max(count.largest_id, reached.get(count.table.name, 0)) for count in account.counts}
+    )
+    lacking = select(User.id).where(~select(UserSettings.id).where(UserSettings.user_id == User.id).exists())
+    writer.execute(UserSettings.__table__.insert().from_select(["user_id"], lacking.order_by(User.id)))  # type: ignore[attr-defined]
+    production = environments.environment(writer) == "production"
+    seeded = None if production else seeding.apply(writer, target, seed, hashes, mark=False)
     writer.execute(receiving.upgrades.insert().values(source=source[0], stage=source[1], digest=account.digest))
     return seeded

@@ -1,4 +1,4 @@
-"""Alembic as verbs: upgrade, downgrade, new revision, history, drift."""
+"""The migrate command: upgrade, downgrade, new revision, history and drift, with Alembic."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ class MigrateReport:
     `applied`: order (int64), revision, direction, description. `history`: revision, file, description, state
     (applied, current or pending), oldest first. `drift`: see pharmdb.drift. `rejected`: source_table, reason,
     rows (int64): what this run moved to upgrade_rejects. `written`: the new revision's file, or "". `dropped`: the
-    columns that it drops, for which it was not applied.
-    `backup`: taken before a downgrade, else None.
+    columns that it drops, because of which it was not applied. `backup`: taken before a downgrade, else None.
     """
 
     target: str
@@ -92,11 +91,11 @@ class MigrateReport:
     def outcome(self) -> pd.DataFrame:
         """One row: ok, changed, revision, drift (the number of differences), next.
 
-        ok is False where a message was given and its revision could not make database and models the same.
+        ok is False if a message was given and differences between database and models remain.
         """
         ok = not (self.message and self.differences and not self.dropped)
         pending = any(state == "pending" for *_, state in self.chain)
-        # What must be written by hand is a difference that the doctor names.
+        # The doctor lists the differences that must be written by hand.
         next_ = targets.command(
             self.target, "pharmdb migrate" if pending else "pharmdb seed" if ok else "pharmdb doctor"
         )
@@ -106,16 +105,16 @@ class MigrateReport:
 
 
 def migrate(database_url: str = "", *, revision: str = "head", message: str = "", backup: bool = True) -> MigrateReport:
-    """Brings the schema to a revision, up or down, in one transaction; makes the SQLite file if there is none.
+    """Migrates the schema to a revision, up or down, in one transaction; creates the SQLite file if it is missing.
 
-    With a message, the models' differences from the database are first written as a new revision, and applied; one
-    that drops a column is only written, because it may be a column that was renamed. Before a downgrade the database
-    is backed up, unless `backup` is False.
+    With a message, the differences between models and database are then written as a new revision, which is applied
+    unless it drops a column: the column may have been renamed. Before a downgrade the database is backed up, unless
+    `backup` is False.
 
-    Raises RevisionError for a revision, database or history that can't be migrated, ParameterError for a message that
-    is no plain line, LockedError, UnavailableError.
+    Raises RevisionError for a revision, database or history that can't be migrated, ParameterError for an invalid
+    message, LockedError, UnavailableError.
     """
-    # Papermill makes a number of what looks like one.
+    # Papermill converts text that looks like a number.
     revision = str(revision)
     if message and not re.fullmatch(r"(?=.*[^\W_])[\w ,.:()+-]{1,80}", message):
         raise ParameterError(
@@ -154,7 +153,7 @@ def _migrate(
     taken = None
     with _explained(target, revision):
         if backup and _is_downgrade(connection, revision):
-            locks.hold_still(connection)
+            locks.lock_tables(connection)
             taken = taking.take(connection, target)
         _go_to(connection, target, revision)
     dropped = _write_revision(connection, message, written) if message else ()
@@ -212,7 +211,7 @@ def _is_downgrade(connection: Connection, revision: str) -> bool:
 
 
 def _write_revision(connection: Connection, message: str, written: list[Path]) -> tuple[str, ...]:
-    """Writes a revision for the models' differences, if there is one, and applies it unless it drops columns: those."""
+    """Writes a revision for the differences, if any, and applies it unless it drops columns; returns these."""
     settings = revisions.config(connection)
     slug = "_".join(re.findall(r"\w+", message)).lower()
     name = f"{datetime.now(UTC):%Y%m%d}_{slug}.py"
@@ -226,9 +225,9 @@ def _write_revision(connection: Connection, message: str, written: list[Path]) -
         if changes.is_empty():
             directives.clear()
         elif (Path(ScriptDirectory.from_config(settings).versions) / name).exists():
-            # Alembic would write over it.
+            # Alembic would overwrite it.
             raise ParameterError(
-                expected="a message that no revision of today has",
+                expected="a message that no other revision of today has",
                 found=f"{name} exists",
                 command=f'pharmdb migrate --message "{message} 2"',
             )

@@ -1,1 +1,1 @@
-"""Revisions, drift, dropping, fingerprints."""
+"""The database schema: revisions, drift, dropping all objects, fingerprints."""

@@ -1,4 +1,4 @@
-"""The tables in which pharmdb keeps its own records, beside those of the models."""
+"""The bookkeeping tables that pharmdb and Alembic keep in addition to the models' tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON in one canonical form, so that equal values have equal text."""
+"""Canonical JSON: equal values have equal text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,26 @@ from typing import Any
 encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
+# The depth of Python's decoder is limited by its stack; this much works everywhere.
+DEEPEST = 900
+
+
+def is_too_deep(document: str) -> bool:
+    """Whether brackets are nested more than DEEPEST deep, those in strings included."""
+    if len(document) <= DEEPEST or document.count("[") + document.count("{") <= DEEPEST:
+        return False
+    depth = deepest = 0
+    for character in document:
+        depth += (character in "[{") - (character in "]}")
+        deepest = max(deepest, depth)
+    return deepest > DEEPEST
+
+
 def canonical_json(text: str | None) -> str | None:
-    """JSON with sorted keys, no white space, ASCII, and each number in one form: 1.0, 1e0 and 1 are 1."""
+    """JSON in ASCII with sorted keys, no white space and one form for each number: 1.0, 1e0 and 1 become 1."""
     if text is None:
         return None
-    # Most documents hold short whole numbers only: the plain decoder reads these in a tenth of the time.
+    # Most documents contain only short integers, which the plain decoder reads in a tenth of the time.
     value = _decode(text) if _ODD_NUMBER.search(text) else _plain_decode(text)
     try:
         return encode(value)
@@ -26,7 +41,7 @@ def canonical_json(text: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class _Exact:
-    """A number that no int or float of a sensible size says exactly."""
+    """A number that neither a float nor an int of reasonable size represents exactly."""
 
     text: str
 
@@ -42,12 +57,12 @@ def _dump(value: Any) -> str:
 
 
 def _number(text: str) -> int | float | _Exact:
-    """PostgreSQL keeps JSON numbers as exact decimals and SQLite as they were typed; both read the same here."""
+    """Parses a JSON number. PostgreSQL stores exact decimals, SQLite the text as written; both give the same value."""
     if len(text) < 16 and text.lstrip("-").isdecimal():
         return int(text)
     try:
         sign, digits, exponent = Decimal(text).as_tuple()
-    except InvalidOperation:  # an exponent of nineteen digits: only SQLite takes it, and gives it back as it was
+    except InvalidOperation:  # an exponent of nineteen digits: only SQLite accepts it, and returns it unchanged
         return _Exact(text)
     significant = "".join(map(str, digits)).strip("0")
     if not significant:
@@ -55,7 +70,7 @@ def _number(text: str) -> int | float | _Exact:
     exponent = int(exponent) + len(digits) - len("".join(map(str, digits)).rstrip("0"))
     if exponent >= 0 and exponent + len(significant) <= 300:
         return int(text) if text.lstrip("-").isdecimal() else int(Decimal(text))
-    # A float tells any two decimals of up to 15 digits apart.
+    # Any two decimals of up to 15 digits are different floats.
     if len(significant) <= 15 and abs(exponent) < 290:
         return float(text)
     return _Exact(f"{'-' * sign}{significant}E{exponent}")
@@ -65,12 +80,12 @@ _ODD_NUMBER = re.compile(r"\d[.eE]|\d{16}")
 
 
 def _refuse(constant: str) -> Any:
-    # Python's decoder takes NaN and Infinity, which are not JSON.
+    # Python's decoder accepts NaN and Infinity, which are not JSON.
     raise ValueError(f"not JSON: {constant}")
 
 
 def decoder(**options: Any) -> Callable[[str], Any]:
-    """As json.JSONDecoder(…).decode, without NaN and Infinity; faster for text without white space around it."""
+    """Like json.JSONDecoder(…).decode, but rejects NaN and Infinity; faster without surrounding white space."""
     made = json.JSONDecoder(parse_constant=_refuse, **options)
 
     def decode(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Where the schema of a database differs from the models: tables, columns, constraints, indexes, checks."""
+"""Schema drift: where the tables, columns, constraints, indexes and checks of a database differ from the models."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, ClauseElement, Connection, Dialect, ForeignKeyConstraint, Table, inspect
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
+from pharmdb.database import ids
 from pharmdb.models import MODELS, Base
 from pharmdb.schema.bookkeeping import BOOKKEEPING_TABLES
-from pharmdb.types import utcnow
+from pharmdb.types import UTCDateTime, utcnow
 
 NONE = "none"
 COLUMNS = ("kind", "table", "name", "expected", "found")
@@ -26,7 +28,7 @@ def _include_name(name: str | None, type_: str, parents: Any) -> bool:
 def _compare_default(
     context: Any, column: Any, model_column: Any, found: str | None, model_default: Any, expected: str | None
 ) -> bool | None:
-    """True where the defaults differ; None leaves it to Alembic."""
+    """True if the defaults differ; None would leave the comparison to Alembic."""
     if model_default is not None and isinstance(model_default.arg, utcnow):
         return _normal(found or "") != _normal(str(model_default.arg.compile(dialect=context.dialect)))
     if model_default is not None and isinstance(model_default.arg, str):
@@ -35,35 +37,46 @@ def _compare_default(
     return _normal(found or "") != _normal(expected or "")
 
 
-# How env.py and this module compare models and database; one definition for both.
+def _compare_type(
+    context: Any, column: Any, model_column: Any, found: TypeEngine[Any], expected: TypeEngine[Any]
+) -> bool | None:
+    """True if the types differ in a time's precision; None leaves the rest to Alembic, which ignores the precision."""
+    if isinstance(expected, UTCDateTime) and isinstance(found, TIMESTAMP):
+        digits = expected.load_dialect_impl(context.dialect).precision  # type: ignore[attr-defined]
+        if found.precision != digits:
+            return True
+    return None
+
+
+# How models and database are compared: one definition for env.py and this module.
 COMPARISON: dict[str, Any] = {
     "target_metadata": Base.metadata,
     "include_name": _include_name,
-    "compare_type": True,
+    "compare_type": _compare_type,
     "compare_server_default": _compare_default,
 }
 
 
 def differences(connection: Connection) -> list[Difference]:
-    """Each as (kind, table, name, expected, found), sorted; empty where the schema is what the models say.
+    """The differences as (kind, table, name, expected, found), sorted; empty if the schema matches the models.
 
-    Tables that are not ours are named too, as kind "table" with nothing expected.
+    Tables without a model are included, with kind "table" and expected "none".
     """
     options = {key: value for key, value in COMPARISON.items() if key != "target_metadata"}
     context = MigrationContext.configure(connection, opts=options)
     found: list[Difference] = []
     for entry in compare_metadata(context, Base.metadata):
-        # Changes of one column come as a list.
+        # Alembic groups the changes of one column in a list.
         for difference in entry if isinstance(entry, list) else [entry]:
             found.append(_describe(difference, connection.dialect))
-    # A table that is missing has no indexes either: that is one difference.
+    # A missing table also lacks its indexes: report one difference only.
     missing = {table for kind, table, _, _, actual in found if kind == "table" and actual == NONE}
     found = [d for d in found if d[0] == "table" or d[1] not in missing]
     return sorted(_paired(found) + _checks(connection))
 
 
 def _describe(difference: tuple[Any, ...], dialect: Dialect) -> Difference:
-    """Alembic's tuples say how to change the database; this says what is expected and what was found."""
+    """Alembic's tuples say how to change the database; the result says what is expected and what was found."""
     operation, *rest = difference
     action, _, kind = operation.partition("_")
     if action == "modify":
@@ -85,7 +98,7 @@ def _describe(difference: tuple[Any, ...], dialect: Dialect) -> Difference:
 
 
 def _text(item: Any, dialect: Dialect) -> str:
-    """A type or a default, as the database would write it."""
+    """A type or a default in the database's own notation."""
     if isinstance(item, TypeEngine):
         return item.compile(dialect=dialect)
     if isinstance(item, bool):
@@ -97,7 +110,7 @@ def _text(item: Any, dialect: Dialect) -> str:
 
 
 def _paired(found: list[Difference]) -> list[Difference]:
-    """An altered constraint comes from Alembic as one that is missing and one that is too many: one difference."""
+    """Merges the two differences that Alembic reports for an altered constraint: a missing one and an extra one."""
     merged: dict[tuple[str, str, str], Difference] = {}
     for difference in found:
         kind, table, name, expected, actual = difference
@@ -113,7 +126,7 @@ def _checks(connection: Connection) -> list[Difference]:
     tables = set(inspector.get_table_names())
     names = [model.__tablename__ for model in MODELS if model.__tablename__ in tables]
     # SQLite keeps the text of a check as it was written.
-    rule = {"sqlite": _without_breaks, "postgresql": _normal}[connection.dialect.name]
+    normalize = {"sqlite": _without_breaks, "postgresql": _normal}[connection.dialect.name]
     found: list[Difference] = []
     for model in MODELS:
         table: Table = model.__table__  # type: ignore[assignment]
@@ -123,17 +136,21 @@ def _checks(connection: Connection) -> list[Difference]:
         actual = {str(c["name"]): str(c["sqltext"]) for c in inspector.get_check_constraints(table.name)}
         for name in sorted(expected.keys() | actual.keys()):
             want, have = expected.get(name, NONE), actual.get(name, NONE)
-            if rule(want) != rule(have):
+            if normalize(want) != normalize(have):
                 found.append(("check", table.name, name, want, have))
         if connection.dialect.name == "sqlite":
-            strict = inspector.get_table_options(table.name).get("sqlite_strict", False)
-            if not strict:
-                found.append(("option", table.name, "STRICT", "STRICT", NONE))
+            options = inspector.get_table_options(table.name)
+            # SQLAlchemy reflects STRICT, but not AUTOINCREMENT.
+            words = {
+                "STRICT": options.get("sqlite_strict", False),
+                "AUTOINCREMENT": ids.never_repeat(connection, table.name),
+            }
+            found += [("option", table.name, word, word, NONE) for word, there in words.items() if not there]
     return found
 
 
 def active_checks(table: Table, connection: Connection) -> list[CheckConstraint]:
-    """The checks of a table that this kind of database has."""
+    """The checks of a table that apply to this dialect."""
     name = connection.dialect.name
     checks = (c for c in table.constraints if isinstance(c, CheckConstraint))
     return [check for check in checks if check.info.get("dialect", name) == name]
@@ -144,10 +161,10 @@ def _without_breaks(sql: str) -> str:
 
 
 def _normal(sql: str) -> str:
-    """PostgreSQL stores a check as a tree and prints it anew: with casts, brackets and its own spelling."""
+    """PostgreSQL stores a check as a parse tree and prints it with casts, parentheses and its own spelling."""
     text = re.sub(r"CAST\((\w+) AS (\w+)\)", r"\1::\2", sql)
     text = re.sub(r"= ANY \(+ARRAY\[(.*?)\]", r"IN (\1", text)
     text = re.sub(r"::(character varying|text|double precision|timestamp with time zone)(\[\])?", "", text)
     parts = re.split(r"('(?:[^']|'')*')", text)
-    # Every other part is a literal, where case and space mean something.
+    # Every second part is a string literal, in which case and white space are significant.
     return "".join(part if n % 2 else re.sub(r"[\s()\"]", "", part).lower() for n, part in enumerate(parts))

@@ -1,4 +1,4 @@
-"""What there is in a database, and how all of it goes. Used by reset and restore."""
+"""Lists and drops every object in a database. Used by reset and restore."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from pharmdb.errors import ProtectedError
 
-# Objects of extensions stay: they were not made by anyone's migration. What hangs on a table goes with it.
+# Objects of extensions are kept: no migration created them. Objects that depend on a table are dropped with it.
 _POSTGRESQL_OBJECTS = """
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
                         WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind, quote_ident(relname), relname
@@ -31,7 +31,7 @@ _POSTGRESQL_OBJECTS = """
                           AND deptype = 'e')
     ORDER BY 1, 3
 """
-# All that a CASCADE may take with it in other schemas: tables, columns and their defaults, constraints, triggers, …
+# Everything in other schemas that a CASCADE may drop: tables, columns and their defaults, constraints, triggers, …
 _OUTSIDE = """
     WITH others AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
                        AND oid <> quote_ident(current_schema())::regnamespace),
@@ -62,7 +62,7 @@ _OUTSIDE = """
 
 
 def objects(connection: Connection) -> list[tuple[str, str, int | None]]:
-    """Everything that would be dropped, as (kind, name, rows), sorted; only a table has rows."""
+    """Everything that would be dropped, as (kind, name, rows), sorted; only tables have rows."""
     return [(kind, name, _count(connection, name) if kind == "table" else None) for kind, name in names(connection)]
 
 
@@ -74,7 +74,7 @@ def tables(connection: Connection) -> list[str]:
 def drop_everything(connection: Connection) -> None:
     """Drops all tables, views, functions and types of the schema, inside the caller's transaction.
 
-    Call it within database.changing_schema. Raises ProtectedError where something in another schema would go too.
+    Call it inside transactions.changing_schema. Raises ProtectedError if it would drop objects in another schema.
     """
     drop = {"sqlite": _drop_sqlite, "postgresql": _drop_postgresql}
     drop[connection.dialect.name](connection)
@@ -105,7 +105,7 @@ def _names_postgresql(connection: Connection) -> list[tuple[str, str]]:
 
 def _drop_sqlite(connection: Connection) -> None:
     quote = connection.dialect.identifier_preparer.quote_identifier
-    # A virtual table takes its shadow tables with it, so it goes before them.
+    # Dropping a virtual table also drops its shadow tables, so it comes first.
     rows = list(
         connection.exec_driver_sql(
             "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view') "
@@ -129,13 +129,13 @@ def _drop_postgresql(connection: Connection) -> None:
     lost = sorted(text for key, text in outside.items() if key not in left)
     if lost:
         raise ProtectedError(
-            expected="nothing in other schemas to hang on what is dropped",
-            found=f"what would go with it: {', '.join(lost[:8])}",
+            expected="no objects in other schemas depending on the dropped ones",
+            found=f"these would be dropped too: {', '.join(lost[:8])}",
             unchanged="everything was rolled back",
             note="drop these yourself, then run the same command again",
         )
 
 
 def _outside(connection: Connection) -> dict[tuple[int, int, int], str]:
-    """What is in other schemas, by its number; its description depends on the search path."""
+    """The objects in other schemas by their OIDs, because their descriptions depend on the search path."""
     return {(c, o, s): text for c, o, s, text in connection.exec_driver_sql(_OUTSIDE)}

@@ -1,4 +1,4 @@
-"""Names as Prisma spells them."""
+"""Names in Prisma's spelling."""
 
 from __future__ import annotations
 

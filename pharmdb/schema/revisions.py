@@ -1,25 +1,26 @@
-"""Where a database stands in the chain of revisions, and what the files of the chain say."""
+"""The schema version of a database in the chain of revisions, and the checksums of the revision files."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 from sqlalchemy.schema import CreateTable
 
 from pharmdb import settings
 from pharmdb.database import targets
 from pharmdb.errors import RevisionError, UnknownRevisionError
-from pharmdb.schema import bookkeeping
+from pharmdb.schema import bookkeeping, chain
 
-# What each revision's file said when it was applied.
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import Script, ScriptDirectory
+
+_version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+# The checksum of each revision's file when it was applied.
 _applied = Table(
     "pharmdb_revisions",
     MetaData(),
@@ -28,31 +29,36 @@ _applied = Table(
 )
 
 
-# Joins branches of the chain.
+# Merges branches of the chain.
 MERGE = 'alembic merge heads -m "merge"'
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration; env.py works on the connection, if there is one."""
-    # A wheel brings no pyproject.toml: it applies revisions, and writes none.
+    """Alembic's configuration; env.py uses the connection, if one is given."""
+    # Alembic is imported where it is needed: see chain.
+    from alembic.config import Config
+
+    # A wheel has no pyproject.toml: it applies revisions, but never writes one.
     toml = settings.SOURCE / "pyproject.toml" if settings.is_checkout() else None
     found = Config(toml_file=toml, stdout=io.StringIO())
     found.set_main_option("script_location", str(settings.SOURCE / "migrations").replace("%", "%%"))
     found.attributes["connection"] = connection
-    # The longest message that migrate takes: a file's name is never cut.
+    # The longest message that migrate accepts, so that a file name is never truncated.
     found.set_main_option("truncate_slug_length", "80")
     return found
 
 
 def current_heads(connection: Connection) -> tuple[str, ...]:
-    """The revisions that the database is at: none, one, or several where branches were applied and not merged."""
-    return tuple(MigrationContext.configure(connection).get_current_heads())
+    """The revisions that the database is at: none, one, or several if branches were applied but not merged."""
+    if not inspect(connection).has_table(_version.name):
+        return ()
+    return tuple(connection.scalars(select(_version.c.version_num)))
 
 
 def current_revision(connection: Connection) -> str | None:
-    """The revision that the database is at; None where no revision was ever applied.
+    """The revision that the database is at; None if no revision was ever applied.
 
-    Raises RevisionError where it is at several.
+    Raises RevisionError if it is at several.
     """
     heads = current_heads(connection)
     if len(heads) > 1:
@@ -63,17 +69,17 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def is_at_head(connection: Connection) -> bool:
-    """Whether the database is at the newest revision, and at no other. Raises as `head` does."""
-    return current_heads(connection) == (head(),)
+    """Whether the database is at the newest revision and at no other. Raises like `head`."""
+    newest = chain.heads()
+    return current_heads(connection) == (newest if len(newest) == 1 else (head(),))
 
 
 def head(script: ScriptDirectory | None = None, *, target: targets.Target | None = None) -> str:
     """The newest revision that the code knows.
 
-    Raises RevisionError where there are two; its command ends with a migration of the target, if that is given.
+    Raises RevisionError if there are several; its command then also migrates the target, if one is given.
     """
-    script = script or ScriptDirectory.from_config(config())
-    heads = script.get_heads()
+    heads = (script or _script()).get_heads()
     if len(heads) != 1:
         raise RevisionError(
             expected="one newest revision in migrations/versions",
@@ -83,9 +89,15 @@ def head(script: ScriptDirectory | None = None, *, target: targets.Target | None
     return heads[0]
 
 
+def _script() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(config())
+
+
 def require_known(connection: Connection, target: targets.Target) -> None:
-    """Raises RevisionError for a database newer than the code, or with tables that no revision made."""
-    script = ScriptDirectory.from_config(config())
+    """Raises RevisionError for a database newer than the code, or with tables that no revision created."""
+    script = _script()
     known = {revision.revision for revision in script.walk_revisions()}
     heads = current_heads(connection)
     unknown = [revision for revision in heads if revision not in known]
@@ -100,15 +112,17 @@ def require_known(connection: Connection, target: targets.Target) -> None:
         tables = [t for t in inspect(connection).get_table_names() if t not in bookkeeping.BOOKKEEPING_TABLES]
         if tables:
             raise RevisionError(
-                expected=f"{target} empty, or at a revision of pharmdb",
-                found=f"{len(tables)} table(s) that no revision made: {', '.join(sorted(tables)[:8])}",
+                expected=f"{target} to be empty or at a revision of pharmdb",
+                found=f"{len(tables)} table(s) that no revision created: {', '.join(sorted(tables)[:8])}",
                 command=targets.command(target, "pharmdb reset"),
-                note="only if all that it holds may go; else set PHARMDB_URL to another database",
+                note="only if everything in it may be deleted; else set PHARMDB_URL to another database",
             )
 
 
 def require_head(connection: Connection, target: targets.Target) -> None:
     """Raises RevisionError unless the database is at the newest revision."""
+    if len(newest_in_files := chain.heads()) == 1 and current_heads(connection) == newest_in_files:
+        return
     require_known(connection, target)
     heads, newest = current_heads(connection), head(target=target)
     if heads != (newest,):
@@ -120,12 +134,14 @@ def require_head(connection: Connection, target: targets.Target) -> None:
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Applies the revisions up to this one inside the caller's transaction; see database.changing_schema."""
+    """Applies the revisions up to this one inside the caller's transaction; see transactions.changing_schema."""
+    from alembic import command
+
     command.upgrade(config(connection), revision)
 
 
 def record_step(connection: Connection, step: Any) -> None:
-    """Remembers what a revision's file said when it was applied; env.py calls it for every step."""
+    """Records the checksum of a revision's file when it is applied; env.py calls this for every step."""
     if step.is_stamp:
         return
     connection.execute(CreateTable(_applied, if_not_exists=True))
@@ -136,10 +152,10 @@ def record_step(connection: Connection, step: Any) -> None:
 
 
 def edited_revisions(connection: Connection) -> list[str]:
-    """The files of applied revisions that no longer say what they said then."""
+    """The files of applied revisions that have changed since they were applied."""
     if not inspect(connection).has_table(_applied.name):
         return []
-    known = {s.revision: s for s in ScriptDirectory.from_config(config()).walk_revisions()}
+    known = {s.revision: s for s in _script().walk_revisions()}
     rows = list(connection.execute(select(_applied)))
     return sorted(Path(known[r].path).name for r, applied in rows if r in known and _file_hash(known[r]) != applied)
 

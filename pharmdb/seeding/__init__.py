@@ -1,1 +1,1 @@
-"""Seed files, passwords, the seed and reset commands."""
+"""Seed files, password hashes, and the seed and reset commands."""

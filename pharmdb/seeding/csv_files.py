@@ -1,4 +1,4 @@
-"""The seed's CSV files, read once and checked as a whole: users into a list, progress into a private file on disk."""
+"""Reads and checks the seed's CSV files in one pass: users into a list, progress into a temporary database."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pharmdb.seeding.progress_rows import Progress
 
 
 def read(directory: Path) -> tuple[list[Row], Progress]:
-    """The users and the progress of a folder; memory does not grow with the progress rows.
+    """The users and the progress in a folder; memory use does not grow with the progress rows.
 
-    Raises SeedError with the faults by file, line, column, value and reason: of each file the first MOST_FAULTS, and
-    how many more there are. Raises UnavailableError where the temporary folder has no room for the progress.
+    Raises SeedError with the faults by file, line, column, value and reason: the first MOST_FAULTS of each file, and
+    the number of further ones. Raises UnavailableError if the disk of the temporary folder is full.
     """
     faults = Faults()
     for path in sorted(directory.glob("*.csv")):
         if path.name not in FILES:
             faults.add(path.name, 0, "", path.name, f"not a seed file: {', '.join(FILES)}")
     users = _users(directory / USERS, faults)
-    # Of users that could not be read, nothing is known.
+    # If the users could not be read, progress rows can't be checked against them.
     known = None if users is None else {row["email"] for row in users}
     progress = _progress(directory / PROGRESS, faults, known)
     if faults.count or users is None or progress is None:
@@ -46,7 +46,7 @@ def _users(path: Path, faults: Faults) -> list[Row] | None:
             rows.append(row)
             first = seen.setdefault(row["email"], line)
             if row["email"] is not None and first != line:
-                faults.add(USERS, line, "email", row["email"], f"the key of line {first} again")
+                faults.add(USERS, line, "email", row["email"], f"duplicate key, first in line {first}")
     except _UnreadableError:
         return None
     return rows
@@ -69,13 +69,13 @@ def _progress(path: Path, faults: Faults, known: set[str] | None) -> Progress | 
         except _UnreadableError:
             faults.forget(PROGRESS, UNKNOWN)
             whole = False
-        for line, first, *key in progress.again():
-            faults.add(PROGRESS, line, "tag", ", ".join(key), f"the key of line {first} again", AGAIN)
+        for line, first, *key in progress.duplicates():
+            faults.add(PROGRESS, line, "tag", ", ".join(key), f"duplicate key, first in line {first}", AGAIN)
     return progress if whole else None
 
 
 class _UnreadableError(Exception):
-    """The file can't be read to its end; why stands among the faults."""
+    """The file can't be read to its end; the reason is among the faults."""
 
 
 class _NotUTF8Error(Exception):
@@ -83,7 +83,7 @@ class _NotUTF8Error(Exception):
 
 
 def _rows(path: Path, faults: Faults) -> Iterator[tuple[Any, ...]]:
-    """Each row as the line where it starts and its values in the order of FILES, None for one with a fault.
+    """Each row as its first line number and its values in the order of FILES; None for a faulty value.
 
     Raises _UnreadableError.
     """
@@ -94,7 +94,7 @@ def _rows(path: Path, faults: Faults) -> Iterator[tuple[Any, ...]]:
                 yield from _parsed(path.name, csv.reader(lines, strict=True), faults)
             except _UnreadableError:
                 for _ in lines:
-                    pass  # what is not UTF-8 is told rather
+                    pass  # reads on, because bytes that are not UTF-8 are the better explanation
                 raise
     except _NotUTF8Error as error:
         line, wrong = error.args
@@ -107,7 +107,7 @@ def _rows(path: Path, faults: Faults) -> Iterator[tuple[Any, ...]]:
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
-    """The file's text line by line, each with its end: \\n, \\r\\n or \\r. Raises _NotUTF8Error."""
+    """The lines of the file with their line endings: \\n, \\r\\n or \\r. Raises _NotUTF8Error."""
     for number, line in enumerate(file, 1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -130,7 +130,7 @@ def _parsed(name: str, reader: Any, faults: Faults) -> Iterator[tuple[Any, ...]]
             line, end = end + 1, reader.line_num
             if len(cells) != len(header):
                 if cells:
-                    # Which of them is the password can't be known.
+                    # Any of the values may be the password.
                     shown = "***" if "password" in columns else ",".join(cells)
                     faults.add(name, line, "", shown, f"{len(cells)} values for {len(header)} columns")
                 continue
@@ -150,12 +150,12 @@ def _header(name: str, header: list[str] | None, faults: Faults) -> list[str]:
     if header is None:
         found = [("", "the file is empty")]
     elif not set(header) & set(columns):
-        # Perhaps a row, with a password in it: not shown.
+        # It may be a row with a password, so it is not shown.
         found = [("", f"no header line: {','.join(columns)}")]
     else:
         found = [(c, "unknown column") for c in header if c not in columns]
         found += [(c, "missing column") for c in columns if c not in header]
-        found += [(c, "column given twice") for c in dict.fromkeys(header) if header.count(c) > 1]
+        found += [(c, "duplicate column") for c in dict.fromkeys(header) if header.count(c) > 1]
     for column, reason in found:
         faults.add(name, 1, column, column, reason)
     if header is None or found:
@@ -164,14 +164,14 @@ def _header(name: str, header: list[str] | None, faults: Faults) -> list[str]:
 
 
 class _Parsed(dict[str, Any]):
-    """Text -> its value, parsed when it is asked for; the first thousand are kept, as most of them come again."""
+    """A cache from text to parsed value; it keeps the first thousand, because most values recur."""
 
     def __init__(self, parse: Callable[[str], Any]) -> None:
         self._parse = parse
 
     def __missing__(self, text: str) -> Any:
         if "\0" in text:
-            raise ValueError("holds a NUL character")
+            raise ValueError("contains a NUL character")
         value = self._parse(text)
         if len(self) < 1000:
             self[text] = value

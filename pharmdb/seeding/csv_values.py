@@ -1,4 +1,4 @@
-"""The columns of the seed's CSV files, and what a value of each may be."""
+"""The columns of the seed's CSV files, and the parsers that validate their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _email(value: str) -> str:
     if not re.fullmatch(r"[!-~]+", value) or value.count("@") != 1 or not all(value.split("@")):
         raise ValueError("not an e-mail address")
     if value != value.lower():
-        raise ValueError("an e-mail address is lower case")
+        raise ValueError("not lower case")
     return value
 
 
@@ -26,7 +26,7 @@ def _text(value: str) -> str:
     if not stripped:
         raise ValueError("empty")
     if value != stripped:
-        raise ValueError("white space around it")
+        raise ValueError("leading or trailing white space")
     return value
 
 
@@ -52,7 +52,7 @@ def _count(value: str) -> int:
     if not re.fullmatch(r"-?[0-9]+", value):
         raise ValueError("not a whole number")
     digits = value.lstrip("-").lstrip("0") or "0"
-    number = int(digits[:20])  # int() refuses thousands of digits in words of its own
+    number = int(digits[:20])  # for thousands of digits int() raises an error of its own
     if value.startswith("-"):
         number = -number
     if number < 0:

@@ -1,4 +1,4 @@
-"""Password hashes: argon2id for new ones; the old system's bcrypt hashes still verify."""
+"""Password hashes: argon2id for new ones; bcrypt hashes of the old system still verify."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from passlib.context import CryptContext
 
-# What passlib takes.
+# The longest password that passlib accepts.
 LONGEST = 4096
-# The old system's bcryptjs looked at the first 72 bytes and dropped the rest.
+# The old system's bcryptjs hashed only the first 72 bytes.
 _BCRYPT_BYTES = 72
 
 
@@ -18,7 +18,7 @@ _BCRYPT_BYTES = 72
 def _context() -> CryptContext:
     from passlib.context import CryptContext
 
-    # The parameters that the OWASP Password Storage Cheat Sheet gives for argon2id: 19 MiB, 2 passes, 1 lane.
+    # The parameters for argon2id in the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane.
     return CryptContext(
         schemes=["argon2", "bcrypt"],
         deprecated=["bcrypt"],
@@ -30,13 +30,13 @@ def _context() -> CryptContext:
 
 
 def hash_password(password: str) -> str:
-    """A new argon2id hash, with a salt of its own."""
+    """A new argon2id hash with a random salt."""
     hashed: str = _context().hash(password)
     return hashed
 
 
 def verify_password(password: str, password_hash: str) -> bool:
-    """Whether the password is the one that was hashed. False for a hash of no known scheme."""
+    """Whether the password matches the hash. False for a hash of an unknown scheme."""
     from argon2.exceptions import Argon2Error
 
     secret = password.encode()
@@ -44,7 +44,7 @@ def verify_password(password: str, password_hash: str) -> bool:
         secret = secret[:_BCRYPT_BYTES]
     try:
         return bool(_context().verify(secret, password_hash))
-    except (ValueError, TypeError, Argon2Error):  # what passlib and argon2 raise for a malformed hash
+    except (ValueError, TypeError, Argon2Error):  # raised by passlib and argon2 for a malformed hash
         return False
 
 

@@ -1,4 +1,4 @@
-"""The rows of progress.csv, checked, in a private file on disk."""
+"""The checked rows of progress.csv, in a temporary database."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 class Progress:
     """The rows of progress.csv in the file's order, each as a tuple of its values in the order of FILES.
 
-    They lie in an SQLite database of their own, which moves from memory to the temporary folder as it grows, and is
-    gone with this object or with the process. So the file may change once it was read.
+    They are stored in a temporary SQLite database, which moves from memory to the temporary folder as it grows and is
+    deleted with this object or the process. The CSV file may therefore change after it was read.
     """
 
     def __init__(self) -> None:
@@ -32,25 +32,25 @@ class Progress:
         )
 
     def fill(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Takes rows of a line and its values; those that came before an exception stay."""
+        """Stores rows of a line number and values; rows yielded before an exception are kept."""
         self._rows.execute("BEGIN")
         try:
             self._count = self._rows.executemany("INSERT INTO progress VALUES (?, ?, ?, ?, ?, ?, ?)", rows).rowcount
         finally:
-            # Where the disk is full, SQLite has ended it.
+            # If the disk is full, SQLite has already rolled back.
             if self._rows.in_transaction:
                 self._rows.execute("COMMIT")
 
-    def again(self) -> Iterator[tuple[Any, ...]]:
-        """(line, first line, key …) of each row whose key stands in a line before."""
+    def duplicates(self) -> Iterator[tuple[Any, ...]]:
+        """(line, first line, key …) of each row whose key also occurs in an earlier line."""
         key = "user_email, module, course_block, tag"
         try:
-            # Sorted once, in C, which is much faster than a key looked up for each row.
+            # One sort in C is much faster than a look-up of each row's key.
             self._rows.execute(f"CREATE UNIQUE INDEX keys ON progress ({key})")
         except sqlite3.IntegrityError:
             firsts = f"SELECT line, min(line) OVER (PARTITION BY {key}) AS first, {key} FROM progress"
             yield from self._select(f"SELECT * FROM ({firsts}) WHERE line > first ORDER BY line")
 
     def _select(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        # Not the cursor itself: a generator that is collected closes what it yields from, here perhaps too late.
+        # Not the cursor itself: a garbage-collected generator closes it, perhaps after the connection was closed.
         return iter(self._rows.execute(sql).fetchone, None)

@@ -1,4 +1,4 @@
-"""Guard, drop, migrate, seed: from any state to the known-good one, in one transaction."""
+"""The reset command: guard, drop, migrate and seed, from any state to the known-good one, in one transaction."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class ResetReport:
     """What a reset did.
 
-    `destroyed`: kind, name (str), rows (Int64; empty for what holds none), one row for each table, view, … that was
-    dropped. `backup`: of all that; None without one. `seeded`: the report of the seed. `fingerprint`: the seed
+    `destroyed`: kind, name (str), rows (Int64; empty except for tables), one row for each table, view, … that was
+    dropped. `backup`: the backup of all that, or None. `seeded`: the report of the seed. `fingerprint`: the seed
     fingerprint, 64 hex digits.
     """
 
@@ -45,7 +45,7 @@ class ResetReport:
 
     @property
     def way_back(self) -> str:
-        """The command that brings back what was destroyed; "" without a backup."""
+        """The command that restores the previous content; "" without a backup."""
         if self.backup is None:
             return ""
         return targets.command(self.target, f"pharmdb restore --backup {self.backup.id}")
@@ -54,7 +54,7 @@ class ResetReport:
     def outcome(self) -> pd.DataFrame:
         return reports.outcome(
             ok=True,
-            changed=f"{len(MODELS)} tables anew, {self.seeded.changed}",
+            changed=f"{len(MODELS)} tables recreated, {self.seeded.changed}",
             fingerprint=self.fingerprint,
             next=targets.command(self.target, "pharmdb inspect"),
         )
@@ -63,20 +63,21 @@ class ResetReport:
 def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, seed_dir: str = "") -> ResetReport:
     """Drops everything in the database, applies all revisions and seeds: the known-good state, in one transaction.
 
-    `confirm` is the database's name; it is needed for another program's database and for a server elsewhere. What is
-    destroyed is backed up first, unless `backup` is False; nobody else can write between backup and reset.
+    `confirm` is the database's name; it is required for another program's database and for a server on another
+    machine. The old content is backed up first, unless `backup` is False; nobody else can write between backup and
+    reset.
 
-    Raises ProtectedError in production and where `confirm` is missing, SeedError, BackupError, LockedError,
-    UnavailableError; the database is then what it was.
+    Raises ProtectedError in production and if a required `confirm` is missing, SeedError, BackupError, LockedError,
+    UnavailableError; the database is then unchanged.
     """
     target = targets.target(database_url)
     environments.refuse_production(None, "reset")
     seed = seeding.read(seed_dir)
-    # Before the lock is taken, because hashing is slow on purpose.
+    # Before the lock is taken, because hashing is deliberately slow.
     hashes = seeding.hash_passwords(seed, {})
     with transactions.changing_schema(target) as connection:
         _guard(connection, target, confirm)
-        locks.hold_still(connection)
+        locks.lock_tables(connection)
         destroyed = dropping.objects(connection)
         taken = taking.take(connection, target) if backup else None
         dropping.drop_everything(connection)
@@ -90,24 +91,24 @@ def _guard(connection: Connection, target: targets.Target, confirm: str) -> None
     environments.refuse_production(connection, "reset")
     name = servers.server_name(connection, target)
     tables = dropping.tables(connection)
-    # Alembic's own table alone says nothing, and holds nothing; nor does a type.
+    # Alembic's table alone does not show whose database it is, and holds no data; nor does a type.
     others = [n for kind, n in dropping.names(connection) if kind not in ("type", "domain") and n != "alembic_version"]
     reason = ""
     if not servers.is_local(connection):
         reason = "a server that is not on this machine"
     elif others and not _is_ours(connection, tables):
         reason = f"another program's {'tables' if tables else 'objects'}: {', '.join((tables or others)[:8])}"
-    # A name that is wrong is never ignored: whoever gave it meant another database.
+    # A wrong name is never ignored: the caller meant another database.
     if (reason or confirm) and str(confirm) != name:
         raise ProtectedError(
-            expected=f"confirm={name}, to destroy all of it",
+            expected=f"confirm={name}, to destroy everything in it",
             found=f"{reason or 'a database that needs no confirm'}; confirm={confirm!r}",
             command=targets.command(target, f"pharmdb reset --confirm {shlex.quote(name)}"),
         )
 
 
 def _is_ours(connection: Connection, tables: list[str]) -> bool:
-    """Whether one of the tables is pharmdb's or the old system's, by name and by columns."""
+    """Whether one of the tables is pharmdb's or the old system's, judged by name and columns."""
     if "pharmdb_environment" in tables:
         return True
     inspector = inspect(connection)

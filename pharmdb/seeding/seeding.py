@@ -1,4 +1,4 @@
-"""data/seed/*.csv -> checked rows -> one upsert for each table -> report. Learners' work is never overwritten."""
+"""The seed command: upserts the checked rows of data/seed/*.csv. Learners' work is never overwritten."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SEED_DIRECTORY = settings.data("seed")
-# The guide's accounts; their passwords are known to everybody.
+# The documented default accounts; their passwords are public.
 DEFAULT_ACCOUNTS = {"demo@pharmtrainer.test", "admin@pharmtrainer.test"}
 DEFAULT_PASSWORDS = {"Password123!", "AdminPassword123!"}
-# The seed fingerprint of a database that holds data/seed and nothing else.
+# The seed fingerprint of a database that contains data/seed and nothing else.
 KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
-# So many of the missing rows are named to a person.
+# At most this many missing rows are listed.
 NAMED = 20
 
 
@@ -44,7 +44,7 @@ _PROGRESS_KEY = ("user_id", "module", "course_block", "tag")
 
 
 class Seed(NamedTuple):
-    """Checked seed rows, as the files hold them."""
+    """The checked rows of the seed files."""
 
     directory: Path
     users: list[csv_values.Row]
@@ -52,7 +52,7 @@ class Seed(NamedTuple):
 
 
 class Password(NamedTuple):
-    """What is to become of one user's hash: the one that was looked at, the one to store, and why."""
+    """The decision about one user's hash: the hash that was read, the one to store, and why."""
 
     seen: str | None
     stored: str
@@ -60,10 +60,10 @@ class Password(NamedTuple):
 
 
 def read(seed_dir: str | Path = "") -> Seed:
-    """The rows of users.csv and progress.csv in `seed_dir` (default data/seed; relative to the home).
+    """The rows of users.csv and progress.csv in `seed_dir` (default data/seed; relative to settings.home()).
 
-    Raises SeedError with every fault by file, line, column, value and reason, or of a file with very many the first
-    1,000 and how many more there are; UnavailableError where the temporary folder has no room.
+    Raises SeedError with the faults by file, line, column, value and reason: the first 1,000 of each file and the
+    number of further ones. Raises UnavailableError if the disk of the temporary folder is full.
     """
     directory = settings.home() / Path(seed_dir).expanduser() if seed_dir else SEED_DIRECTORY
     return Seed(directory, *csv_files.read(directory))
@@ -73,9 +73,9 @@ def read(seed_dir: str | Path = "") -> Seed:
 
 
 def hash_passwords(seed: Seed, stored: Mapping[str, str]) -> dict[str, Password]:
-    """What to store for each user, given the hashes that are stored now. Slow on purpose: call it outside a lock.
+    """The hash to store for each user, given the stored hashes. Deliberately slow: call it before taking a lock.
 
-    A hash that verifies is left alone; one of an old scheme is renewed; one that doesn't verify is set back.
+    A hash that verifies is kept, or replaced if its scheme is old; one that doesn't verify is reset.
     """
 
     def decide(row: csv_values.Row) -> tuple[str, Password]:
@@ -84,13 +84,13 @@ def hash_passwords(seed: Seed, stored: Mapping[str, str]) -> dict[str, Password]
         if seen is None:
             return email, Password(None, passwords.hash_password(password), "")
         if not passwords.verify_password(password, seen):
-            return email, Password(seen, passwords.hash_password(password), "password set back to the documented one")
+            return email, Password(seen, passwords.hash_password(password), "password reset to the documented one")
         old = passwords.scheme(seen)
         if old != "argon2":
-            return email, Password(seen, passwords.hash_password(password), f"{old} hash renewed as argon2id")
+            return email, Password(seen, passwords.hash_password(password), f"{old} hash replaced by argon2id")
         return email, Password(seen, seen, "")
 
-    # argon2 and bcrypt release the interpreter's lock.
+    # argon2 and bcrypt release the GIL.
     with ThreadPoolExecutor() as pool:
         decided = pool.map(decide, seed.users)
         return dict(progress.counted(decided, "hash passwords", len(seed.users), " users"))
@@ -101,7 +101,7 @@ def _stored_hashes(connection: Connection, seed: Seed) -> dict[str, str]:
 
 
 def _of_users(connection: Connection, seed: Seed, *columns: Any) -> Iterator[Any]:
-    """These columns of the seed's users, as far as they are there."""
+    """These columns of the seed's users that exist in the database."""
     for emails in upserts.chunks(row["email"] for row in seed.users):
         yield from connection.execute(select(*columns).where(User.email.in_(emails)))
 
@@ -114,8 +114,8 @@ class SeedReport:
     """What a seed did.
 
     `tables`: table, created, updated, unchanged (int64). `operations`: table, key, action, detail (str), one row for
-    each seed row; of a table with more than 1,000 of them the first 1,000, created before updated before unchanged, and
-    for each action that befell others a row with the key "and … more". `fingerprint`: the seed fingerprint, 64 hex
+    each seed row; for a table with more than 1,000 of them the first 1,000 (created, then updated, then unchanged) and
+    for each action with further rows one row with the key "and … more". `fingerprint`: the seed fingerprint, 64 hex
     digits. `outcome`: one row.
     """
 
@@ -148,10 +148,11 @@ class SeedReport:
 
 
 def seed(database_url: str = "", *, seed_dir: str = "") -> SeedReport:
-    """Creates what is missing of the seed and renews last_attempt_at of its progress rows; changes nothing else.
+    """Creates the missing seed rows and renews password hashes and last_attempt_at; changes nothing else.
 
-    Raises SeedError for faulty files, ProtectedError for the default accounts in production, RevisionError where
-    the schema isn't at head, UnavailableError, LockedError.
+    A user's hash is written only if it no longer verifies or its scheme is old. Raises SeedError for faulty files,
+    ProtectedError for the default accounts in production, RevisionError if the schema isn't at head,
+    UnavailableError, LockedError.
     """
     target = targets.target(database_url)
     rows = read(seed_dir)
@@ -168,9 +169,9 @@ def seed(database_url: str = "", *, seed_dir: str = "") -> SeedReport:
 
 
 def missing(connection: Connection, rows: Seed) -> list[str]:
-    """The seed rows that the database lacks, as "users demo@…", for a person to read.
+    """The seed rows missing in the database, as readable text: "users demo@…".
 
-    Of more than NAMED the first are named, and the last entry says how many more there are.
+    Lists at most NAMED of them; a last entry then says how many more there are.
     """
     ids = dict(_of_users(connection, rows, User.email, User.id))
     found = [f"users {row['email']}" for row in rows.users if row["email"] not in ids]
@@ -191,12 +192,12 @@ def missing(connection: Connection, rows: Seed) -> list[str]:
 
 
 def refuse_known_passwords(connection: Connection, rows: Seed) -> None:
-    """Raises ProtectedError where the default accounts or their well-known passwords would reach production."""
+    """Raises ProtectedError if the default accounts or their public passwords would be written to production."""
     if environments.environment(connection) != "production":
         return
     refused = [r["email"] for r in rows.users if r["email"] in DEFAULT_ACCOUNTS or r["password"] in DEFAULT_PASSWORDS]
     if rows.directory.resolve() == SEED_DIRECTORY.resolve():
-        # Whatever stands there now: its passwords are in the repository for everybody to read.
+        # Even if the files were edited: their passwords are in the repository.
         refused = [row["email"] for row in rows.users]
     if refused:
         raise ProtectedError(
@@ -209,9 +210,9 @@ def refuse_known_passwords(connection: Connection, rows: Seed) -> None:
 def apply(
     connection: Connection, target: targets.Target, rows: Seed, hashes: Mapping[str, Password], mark: bool = True
 ) -> SeedReport:
-    """Upserts the rows inside the caller's transaction; looks again at a hash that changed since `hashes` was made.
+    """Upserts the rows inside the caller's transaction; decides again if a hash has changed since `hashes` was made.
 
-    Without `mark` the report has no fingerprint, which takes a look at every row of the database.
+    Without `mark` the report has no fingerprint, which would read every row of the database.
     """
     stored = _stored_hashes(connection, rows)
     if any(stored.get(email) != password.seen for email, password in hashes.items()):
@@ -231,9 +232,9 @@ def apply(
             rows = progress.counted(values, f"write {table.name}")
             done = upserts.upsert(connection, table, columns, rows, **options)
         except IntegrityError as error:
-            # The rows were checked; so it is a rule that is not ours.
+            # The rows were checked, so the violated constraint is not one of ours.
             raise RevisionError(
-                expected=f"{table.name} with the rules of revision {revisions.head()}",
+                expected=f"{table.name} with the constraints of revision {revisions.head()}",
                 found=str(error.orig).splitlines()[0],
                 unchanged="everything was rolled back",
                 command=targets.command(target, "pharmdb doctor"),
@@ -271,7 +272,7 @@ def apply(
 def _operations(
     table: str, done: upserts.Upserted, describe: Callable[[upserts.Key], tuple[str, str]]
 ) -> Iterator[Operation]:
-    """One for each row that is shown; then, for each action, how many more rows it befell."""
+    """One operation for each reported row; then, for each action, the number of further rows."""
     more = Counter(dict(zip(upserts.ACTIONS, done.counts, strict=True)))
     for key, action in done.shown:
         name, detail = describe(key)

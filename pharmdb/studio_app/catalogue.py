@@ -49,6 +49,8 @@ class Column:
     is_password: bool
     generated: bool
     sqlite: bool
+    # Whether a constraint requires JSON only under a condition; otherwise any text is accepted.
+    drafts: bool = False
 
     @property
     def editable(self) -> bool:
@@ -88,7 +90,8 @@ class Column:
     def parsed(self, typed: str) -> Any:
         """Converts typed text for `bound`. Raises UnfitError with a sentence that names the column."""
         try:
-            return values.parsed(typed, self.kind, sqlite=self.sqlite, type_=self.type, values=self.values)
+            kind = "text" if self.drafts else self.kind
+            return values.parsed(typed, kind, sqlite=self.sqlite, type_=self.type, values=self.values)
         except values.UnfitError as error:
             raise values.UnfitError(
                 f"{self.name} takes {error}" if isinstance(error, values.OtherValueError) else f"{self.name}: {error}"
@@ -217,13 +220,16 @@ def _column(
     own = model.__table__.columns.get(name) if model is not None else None
     labels = raw["labels"] or _labels(name, checks)
     kind = values.kind_of_sqlite(raw["type"]) if sqlite else values.kind_of_postgresql(raw["type"])
+    drafts = False
     if labels:
         kind = "enum"
-    elif any(
-        re.search(rf'json_valid\("?{re.escape(name)}\b|\b{re.escape(name)}\)?(::text)?\)?::json\b', sql)
+    elif rules := [
+        sql
         for sql in checks.values()
-    ):
+        if re.search(rf'json_valid\("?{re.escape(name)}\b|\b{re.escape(name)}\)?(::text)?\)?::json\b', sql)
+    ]:
         kind = "json"
+        drafts = all(re.search(r"\bCASE\s+WHEN\b|\bNOT\s+\w+\s+OR\b", sql) for sql in rules)
     elif own is not None and isinstance(own.type, UTCDateTime):
         kind = "datetime"
     elif own is not None and isinstance(own.type, StrictBoolean):
@@ -244,6 +250,7 @@ def _column(
         is_password=is_password,
         generated=raw["generated"],
         sqlite=sqlite,
+        drafts=drafts,
     )
 
 

@@ -7,6 +7,8 @@ import re
 from datetime import UTC, date, datetime
 from typing import Any
 
+from pharmdb.types import time_text
+
 # The kinds of values, independent of the databases' type names. "raw" is any other PostgreSQL type, which PostgreSQL
 # itself parses from text; "any" is an SQLite column that accepts every value.
 KINDS = ("text", "integer", "number", "boolean", "datetime", "date", "enum", "json", "bytes", "raw", "any")
@@ -73,7 +75,8 @@ def shown(value: Any, kind: str) -> str | None:
 
 
 def _short_time(text: str) -> str:
-    text = text.removesuffix("+00")
+    """2026-01-31 23:59:00.5, of PostgreSQL's text and of ours on SQLite."""
+    text = text.replace("T", " ", 1).removesuffix("+00:00").removesuffix("+00")
     return text.rstrip("0").removesuffix(".") if "." in text else text
 
 
@@ -148,12 +151,14 @@ def _boolean(text: str, type_: str) -> bool:
 
 
 def _datetime(text: str, type_: str) -> str:
-    """A time without a time zone is taken as UTC, like all times on the page."""
+    """A time without a time zone is taken as UTC, like all times on the page. SQLite's and ours have milliseconds."""
     try:
         value = datetime.fromisoformat(text)
         utc = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise OtherValueError(f"a time like 2026-01-31 23:59:00, not {_quoted(text)}") from None
+    if not type_.startswith("timestamp") or type_ == "timestamp(3) with time zone":
+        return time_text(utc)
     plain = utc.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
     return f"{plain}+00" if type_.endswith("with time zone") else plain
 

@@ -34,6 +34,8 @@ _UNIQUE = (
     sqlite3.SQLITE_CONSTRAINT_ROWID,
 )
 _CHECK = ("23514", sqlite3.SQLITE_CONSTRAINT_CHECK)
+# PostgreSQL's code for text that its type can't parse, here a constraint's cast to json.
+_NOT_JSON = "22P02"
 
 
 def _explained(
@@ -63,6 +65,9 @@ def _explained(
         shown = " ".join(sql.split())
         shown = shown if len(shown) <= 160 else f"{shown[:160]}…"
         return names, f"this violates the constraint {rule}: {shown}" + (f" ({docs})" if docs else "")
+    if code == _NOT_JSON and " json" in text:
+        documents = [name for name in new if table.columns[name].kind == "json"]
+        return documents, f"not JSON: {text.partition(chr(10))[0]}"
     return list(new)[:1], f"the database refuses this: {text.partition(chr(10))[0]}"
 
 

@@ -10,13 +10,13 @@ import sys
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support import raw
 from support.databases import Databases
+from support.project import ROOT
 from support.raw import ask
 
 import pharmdb
@@ -24,14 +24,14 @@ from pharmdb.cohorts import batches, building, simulation
 from pharmdb.errors import ParameterError, ProtectedError, RevisionError
 from pharmdb.learning import catalogue
 from pharmdb.models import ATTEMPT_ENTITY_TYPES
+from pharmdb.types import time_text
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"learners": 60, "days": 40}
 # Of SMALL. A new value here means that rows have moved: that needs a new simulation.VERSION.
 PINNED = "bd8817410463359d3359d196eb007202b56c6586ca04960be67677645a2fa1f3"
 
 
-NEVER = datetime(1, 1, 1)  # noqa: DTZ001 - as SQLite writes times, without a zone
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def counts(url: str) -> dict[str, int]:
@@ -40,7 +40,9 @@ def counts(url: str) -> dict[str, int]:
 
 def as_text(url: str, column: str) -> str:
     """A time as SQLite writes it."""
-    return column if "sqlite" in url else f"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+    if "sqlite" in url:
+        return column
+    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"')"""
 
 
 def attempts(url: str, where: str = "TRUE") -> list[tuple[Any, ...]]:
@@ -263,7 +265,7 @@ def test_review_items_are_what_sm2_leaves(filled: str) -> None:
             interval = {1: 1, 2: 6}.get(repetition) or math.ceil(interval * ease)
         state[email, kind, entity] = (repetition, ease, interval, datetime.fromisoformat(when))
     expected = [
-        (*key, float(ease), interval, f"{when + timedelta(days=interval)}.000000", f"{when}.000000")
+        (*key, float(ease), interval, *map(time_text, (when + timedelta(days=interval), when)))
         for key, (_, ease, interval, when) in state.items()
     ]
     stored = reviews(filled)

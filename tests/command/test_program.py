@@ -17,11 +17,11 @@ import nbformat
 import psutil
 import pytest
 from support.databases import Databases
+from support.project import ROOT
 
 from pharmdb import settings
 from pharmdb.command import listing, program
 
-ROOT = Path(__file__).resolve().parents[2]
 PHARMDB = (sys.executable, "-m", "pharmdb.command")
 
 
@@ -305,7 +305,7 @@ def test_an_error_is_data_too(project: Path, capsys: pytest.CaptureFixture[str])
     assert error["error"]["type"] == "ParameterError"
     assert error["error"]["expected"].startswith("a URL like")
     assert "mysql" in error["error"]["found"]
-    assert error["error"]["command"]
+    assert error["error"]["note"]
     for cell, kind in (("1 / 0", "ZeroDivisionError"), ("None", "Incomplete"), ("exit()", "SystemExit")):
         write(project, "echo", ECHO, cell)
         assert program.main(["echo", "--json"]) == 1

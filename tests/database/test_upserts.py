@@ -17,6 +17,7 @@ from sqlalchemy import Engine, event, insert
 from support import legacy, raw
 from support.databases import DIALECTS, Databases
 from support.large_seeds import EMAIL, large, staged
+from support.processes import warm
 from support.seeds import KNOWN_GOOD, PROGRESS_HEADER, USERS_HEADER, counts, folder, progress, users
 
 import pharmdb
@@ -117,7 +118,7 @@ def _seed_and_tell_its_peak(pipe: Any, url: str, seed_dir: str) -> None:
 def test_two_large_seeds_at_once(migrated: str, tmp_path: Path) -> None:
     """One makes the rows, the other waits and finds them."""
     seed_dir = large(tmp_path, 5000)
-    context = multiprocessing.get_context("spawn")
+    context = warm()
     barrier, results = context.Barrier(2), context.Queue()
     children = [
         context.Process(target=_seed_when_both_are_there, args=(migrated, seed_dir, barrier, results)) for _ in range(2)
@@ -169,7 +170,7 @@ def test_users_beyond_one_statement(migrated: str, tmp_path: Path) -> None:
     assert counts(report) == {"users": (0, 1, 2499), "user_settings": (1250, 0, 1250), "progress_by_tag": (0, 1, 0)}
     assert report.operations.iloc[0].tolist() == [
         *("users", "u2300@example.org", "updated"),
-        "password set back to the documented one",
+        "password reset to the documented one",
     ]
     assert users(migrated)["u2300@example.org"].role == "ADMIN"
 

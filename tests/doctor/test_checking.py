@@ -27,13 +27,13 @@ from support.faults import (
     HARM,
     ends,
     holding,
-    run,
     truncated,
 )
+from support.findings import found
 from support.postgres import Server
+from support.raw import run
 
 import pharmdb
-from pharmdb import settings
 from pharmdb.backups import manifests
 from pharmdb.database import targets
 from pharmdb.doctor.results import FAIL, OK, WARN, Finding
@@ -46,6 +46,7 @@ from pharmdb.errors import (
     UnavailableError,
     mask,
 )
+from pharmdb.schema import revisions
 from pharmdb.seeding import seeding
 
 CHECKS = [
@@ -63,6 +64,7 @@ CHECKS = [
     "default passwords",
     "password hashes",
     "journal mode",
+    "time zone",
     "locks",
     "disk",
     "newest backup",
@@ -77,10 +79,6 @@ def ours(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A known-good database that PHARMDB_URL names, as for most who run the doctor."""
     monkeypatch.setenv("PHARMDB_URL", seeded)
     return seeded
-
-
-def found() -> dict[str, Finding]:
-    return {finding.check: finding for finding in pharmdb.check().findings}
 
 
 def wrong(findings: dict[str, Finding] | None = None) -> dict[str, Finding]:
@@ -247,19 +245,8 @@ def test_a_database_behind_is_told_as_that_alone(ours: str, revision: str) -> No
     ]
     (finding,) = (f for f in told.findings if f.state == FAIL)
     assert finding.check == "revision"
-    assert finding.found == f"{'none' if revision == 'base' else revision}, behind 2d7e9b05c3f4"
+    assert finding.found == f"{'none' if revision == 'base' else revision}, behind {revisions.head()}"
     assert finding.remedy == "pharmdb migrate"
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the revisions that a test may change; pharmdb takes it for the project's own."""
-    shutil.copy(settings.SOURCE / "pyproject.toml", tmp_path)
-    shutil.copytree(
-        settings.SOURCE / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    monkeypatch.setattr(settings, "SOURCE", tmp_path)
-    return tmp_path / "migrations" / "versions"
 
 
 def test_two_heads_are_told(ours: str, scripts: Path) -> None:
@@ -281,7 +268,7 @@ def test_an_edited_file_is_told_and_one_with_other_line_ends_is_not(ours: str, s
     path.write_bytes(text.replace(b"\n", b"\r\n"))
     assert wrong() == {}
     path.write_bytes(text + b"# edited\n")
-    assert wrong()["revision files"].found == "applied, and edited since: 20260128_guide_indexes.py"
+    assert wrong()["revision files"].found == "edited after they were applied: 20260128_guide_indexes.py"
 
 
 def test_faulty_seed_files_are_told_with_file_and_line(
@@ -463,7 +450,7 @@ def test_an_empty_file_is_told_to_be_migrated(databases: Databases, monkeypatch:
     url = databases.empty("sqlite")
     raw.path(url).touch()
     monkeypatch.setenv("PHARMDB_URL", url)
-    assert found()["revision"] == Finding("revision", FAIL, "none, behind 2d7e9b05c3f4", "pharmdb migrate")
+    assert found()["revision"] == Finding("revision", FAIL, f"none, behind {revisions.head()}", "pharmdb migrate")
 
 
 def test_a_port_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -592,7 +579,7 @@ def test_a_failed_check_fails_the_outcome_in_four_parts(ours: str) -> None:
     assert error.expected == "no check to fail"
     assert error.found.startswith("drift: index attempts.ix_attempts_user_id_created_at: expected user_id, created_at")
     assert "; query plans: " in error.found
-    assert error.unchanged == "nothing was written; the doctor only looks"
+    assert error.unchanged == "nothing was written; the doctor only reads"
     assert error.command == "pharmdb reset"
     assert (report.count(FAIL), report.count(WARN)) == (2, 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -23,6 +22,8 @@ import sqlalchemy as sa
 from support import killing, raw
 from support.backups import backed_up
 from support.databases import Databases
+from support.processes import pool, warm
+from support.seeds import KNOWN_GOOD
 
 import pharmdb
 from pharmdb.backups import manifests, restoring
@@ -32,7 +33,6 @@ from pharmdb.schema import drift
 
 PROCESSES = 8
 INCREMENTS = 200 if killing.THOROUGH else 50
-KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
 
 
 _barriers: list[Barrier] = []
@@ -40,9 +40,6 @@ _barriers: list[Barrier] = []
 
 def _begin(barrier: Barrier) -> None:
     _barriers.append(barrier)
-    # The imports take longer than the race; and hashing is not what this is about.
-    import pharmdb.schema.drift
-    import pharmdb.seeding.resetting  # noqa: F401
 
 
 def _together(verb: str, url: str, folder: str, options: dict[str, Any]) -> Any:
@@ -68,11 +65,8 @@ def _increment(url: str, times: int) -> int:
 
 @pytest.fixture(scope="module")
 def crowd() -> Iterator[ProcessPoolExecutor]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        PROCESSES, mp_context=context, initializer=_begin, initargs=(context.Barrier(PROCESSES),)
-    ) as pool:
-        yield pool
+    with pool(PROCESSES, _begin, warm().Barrier(PROCESSES)) as processes:
+        yield processes
 
 
 def at_once(crowd: ProcessPoolExecutor, calls: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Any]:
@@ -234,7 +228,7 @@ import os, signal, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("PRAGMA wal_autocheckpoint = 0")
 connection.execute("INSERT INTO users (email, password_hash, role, created_at) VALUES "
-                   "('kept@example.test', 'x', 'USER', '2026-01-02 03:04:05.000006')")
+                   "('kept@example.test', 'x', 'USER', '2026-01-02T03:04:05.006+00:00')")
 connection.execute("PRAGMA cache_size = 1")
 connection.execute("BEGIN IMMEDIATE")
 connection.execute("UPDATE progress_by_tag SET correct_count = 77777")

@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,12 @@ from support.databases import Databases
 import pharmdb
 from pharmdb.backups import manifests
 from pharmdb.errors import CheckFailedError, PharmdbError, ProtectedError, UnavailableError
-from pharmdb.seeding import passwords
 
-_hash = cache(passwords.hash_password)
 READING = ("inspect", "check", "backup")
 VERBS = (*READING, "seed", "migrate", "reset", "restore")
 
 
-@pytest.fixture(autouse=True)
-def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "hash_password", _hash)
+pytestmark = pytest.mark.usefixtures("hashed_once")
 
 
 @pytest.fixture

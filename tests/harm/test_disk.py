@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,8 @@ import pharmdb
 from pharmdb.backups import manifests, restoring
 from pharmdb.database import bulk
 from pharmdb.errors import BackupError, NoRoomError, PharmdbError
-from pharmdb.seeding import passwords
 
-_hash = cache(passwords.hash_password)
-
-
-@pytest.fixture(autouse=True)
-def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "hash_password", _hash)
+pytestmark = pytest.mark.usefixtures("hashed_once")
 
 
 @pytest.fixture

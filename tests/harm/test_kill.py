@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,23 @@ from psycopg import sql
 from support import killing, raw
 from support.contents import everything
 from support.databases import dsn
+from support.hashing import hash_once
 from support.postgres import Server
 from support.raw import run
 
 import pharmdb
 from pharmdb.backups import manifests, restoring
 from pharmdb.schema import revisions
-from pharmdb.seeding import passwords
 
 OLD = "8f1c2a6d4b10"
-_hash = cache(passwords.hash_password)
 
 
-@pytest.fixture(autouse=True)
-def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "hash_password", _hash)
+pytestmark = pytest.mark.usefixtures("hashed_once")
 
 
 @pytest.fixture(scope="module")
 def stable(tmp_path_factory: pytest.TempPathFactory) -> killing.Stable:
-    made = killing.Stable({p: _hash(p) for p in ("Password123!", "AdminPassword123!")})
+    made = killing.Stable({p: hash_once(p) for p in ("Password123!", "AdminPassword123!")})
     # The first child waits for the imports; a duration measured with it would be far too long.
     made.duration("reset", f"sqlite:///{tmp_path_factory.mktemp('warm') / 'warm.db'}", {"backup": False})
     return made
@@ -51,6 +47,12 @@ def old_revision(url: str) -> None:
 
 def constrained_revision(url: str) -> None:
     pharmdb.migrate(url, revision="5a3d81e7f92c")
+    with raw.session(url) as session:
+        raw.fill(session)
+
+
+def previous_revision(url: str) -> None:
+    pharmdb.migrate(url, revision="2d7e9b05c3f4")
     with raw.session(url) as session:
         raw.fill(session)
 
@@ -96,6 +98,7 @@ CASES = {
     "seed": Case("seed", migrated, marked),
     "migrate up": Case("migrate", old_revision, everything),
     "migrate up from the constraints": Case("migrate", constrained_revision, everything),
+    "migrate up from the guide's indexes": Case("migrate", previous_revision, everything),
     "migrate down": Case("migrate", full, everything, {"revision": "base"}),
     "restore": Case("restore", full_with_a_backup, everything),
     "backup": Case("backup", full, everything, changes=False),

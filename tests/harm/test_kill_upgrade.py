@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,22 @@ import pytest
 from psycopg import sql
 from support import killing, legacy, raw
 from support.databases import Databases, dsn, name_of
+from support.hashing import hash_once
 from support.legacy import row
 
 import pharmdb
 from pharmdb.backups import manifests, restoring
 from pharmdb.schema import revisions
-from pharmdb.seeding import passwords
 
-_hash = cache(passwords.hash_password)
 ATTEMPTS = 20_000 if killing.THOROUGH else 3_000
 
 
-@pytest.fixture(autouse=True)
-def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "hash_password", _hash)
+pytestmark = pytest.mark.usefixtures("hashed_once")
 
 
 @pytest.fixture(scope="module")
 def stable(tmp_path_factory: pytest.TempPathFactory) -> killing.Stable:
-    made = killing.Stable({p: _hash(p) for p in ("Password123!", "AdminPassword123!")})
+    made = killing.Stable({p: hash_once(p) for p in ("Password123!", "AdminPassword123!")})
     folder = tmp_path_factory.mktemp("warm")
     source = legacy.make(f"sqlite:///{folder / 'dev.db'}", 4, legacy.clean("sqlite"))
     # The first child waits for the imports; a duration measured with it would be far too long.

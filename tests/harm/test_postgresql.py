@@ -6,7 +6,6 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import psycopg
@@ -23,18 +22,15 @@ from pharmdb.backups import manifests, postgresql_dumps, restoring
 from pharmdb.database import targets, transactions
 from pharmdb.errors import BackupError, LostConnectionError, NoSuchDatabaseError, PharmdbError, UnavailableError
 from pharmdb.schema import dropping
-from pharmdb.seeding import passwords, seeding
+from pharmdb.seeding import seeding
 
-_hash = cache(passwords.hash_password)
 # What libpq, SQLAlchemy's URLs, Alembic's settings and pg_dump's arguments each take apart in their own way.
 HOSTILE = """a'b"c %d@e:f/g\\h ?&=ü"""
 # A restore looks for a backup first; the doctor tells in its report.
 VERBS = ("inspect", "backup", "seed", "migrate", "reset")
 
 
-@pytest.fixture(autouse=True)
-def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "hash_password", _hash)
+pytestmark = pytest.mark.usefixtures("hashed_once")
 
 
 def admin(server: Server, *statements: sql.SQL | sql.Composed | str) -> None:

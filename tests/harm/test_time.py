@@ -34,9 +34,9 @@ from pharmdb.models import Bookmark, User
 
 zones = [UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12, minutes=-30))]
 moments = [
-    datetime(1, 1, 2, tzinfo=UTC), datetime(1900, 2, 28, 23, 59, 59, 999999, UTC),
-    datetime(1969, 12, 31, 23, 59, 59, 999999, UTC), datetime(1970, 1, 1, tzinfo=UTC),
-    datetime(2038, 1, 19, 3, 14, 7, tzinfo=UTC), datetime(2038, 1, 19, 3, 14, 8, 1, UTC),
+    datetime(1, 1, 2, tzinfo=UTC), datetime(1900, 2, 28, 23, 59, 59, 999000, UTC),
+    datetime(1969, 12, 31, 23, 59, 59, 999000, UTC), datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(2038, 1, 19, 3, 14, 7, tzinfo=UTC), datetime(2038, 1, 19, 3, 14, 8, 1000, UTC),
     datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC), datetime(9999, 12, 30, 12, tzinfo=UTC),
 ]
 # Every quarter of an hour around the changes of the clock: hours that do not exist, and hours that come twice.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from support import raw
 from support.answers import AT, HEART
 from support.databases import Databases
+from support.processes import pool
 
 from pharmdb.database import bulk, targets, transactions
 from pharmdb.errors import LockedError, UnavailableError
@@ -178,10 +178,15 @@ def _record_many(url: str, number: int) -> None:
                 )
 
 
-def test_four_processes_at_once_lose_nothing(seeded: str) -> None:
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in [pool.submit(_record_many, seeded, number) for number in range(4)]:
-            future.result(120)
+@pytest.fixture(scope="module")
+def crowd() -> Iterator[ProcessPoolExecutor]:
+    with pool(8) as processes:
+        yield processes
+
+
+def test_four_processes_at_once_lose_nothing(crowd: ProcessPoolExecutor, seeded: str) -> None:
+    for future in [crowd.submit(_record_many, seeded, number) for number in range(4)]:
+        future.result(120)
     with transactions.reading(targets.target(seeded)) as connection:
         assert len(queries.attempt_history.rows(connection, user_id=1, limit=1000)) == 80
         for tag in (ASTHMA, HEART):
@@ -198,11 +203,12 @@ def _answer_well(url: str, tags: list[Tag]) -> None:
 
 
 @pytest.mark.parametrize("tags", [[HEART], []], ids=["a common tag", "no tag"])
-def test_repetitions_by_eight_processes_at_once_are_counted(seeded: str, tags: list[Tag]) -> None:
+def test_repetitions_by_eight_processes_at_once_are_counted(
+    crowd: ProcessPoolExecutor, seeded: str, tags: list[Tag]
+) -> None:
     """Where they share a tag, they wait for each other; else an answer may not see another of the same moment."""
-    with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in [pool.submit(_answer_well, seeded, tags) for _ in range(8)]:
-            future.result(120)
+    for future in [crowd.submit(_answer_well, seeded, tags) for _ in range(8)]:
+        future.result(120)
     item, valid = sm2.NEW, []
     for _ in range(40):
         item = sm2.review(item, 5)
@@ -291,10 +297,9 @@ def _count_many(url: str) -> None:
             count(1, HEART, correct=turn % 2 == 1, at=AT + turn * DAY)
 
 
-def test_four_processes_that_count_at_once_lose_nothing(seeded: str) -> None:
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in [pool.submit(_count_many, seeded) for _ in range(4)]:
-            future.result(120)
+def test_four_processes_that_count_at_once_lose_nothing(crowd: ProcessPoolExecutor, seeded: str) -> None:
+    for future in [crowd.submit(_count_many, seeded) for _ in range(4)]:
+        future.result(120)
     with transactions.reading(targets.target(seeded)) as connection:
         progress = progress_of(connection, HEART)
     correct, wrong = KNOWN[HEART.tag]

@@ -66,7 +66,7 @@ def test_an_attempt_counts_for_each_tag_on_its_day_in_utc(seeded: str) -> None:
     fill(
         seeded,
         [
-            attempt(TWO_TAGS.kind, TWO_TAGS.id, 50, midnight - timedelta(microseconds=1)),
+            attempt(TWO_TAGS.kind, TWO_TAGS.id, 50, midnight - timedelta(milliseconds=1)),
             attempt(TWO_TAGS.kind, TWO_TAGS.id, 49.999, midnight),
             attempt(TWO_TAGS.kind, TWO_TAGS.id, 100, NOON, user_id=2),
         ],

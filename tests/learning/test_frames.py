@@ -37,7 +37,7 @@ def filled(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
                     "answers": [n, TEXTS[n % len(TEXTS)], 0.1],
                     "score": (33.333333333333336, 0.0, 100.0, 1e-300, 49.99999999999999)[n % 5],
                     "feedback": {"n": n} if n % 3 else None,
-                    "created_at": START + timedelta(days=400 * n, microseconds=n),
+                    "created_at": START + timedelta(days=400 * n, milliseconds=n),
                 }
                 for n in range(40)
             ],

@@ -170,7 +170,7 @@ def test_due_reviews_are_longest_due_first_and_none_of_the_future(connection: Co
     assert rows == sorted((i for i in items if i.next_review_at <= at), key=lambda i: (i.next_review_at, i.id))
     assert rows[-1].next_review_at == at
     assert queries.due_reviews.rows(connection, user_id=7, at=at, limit=3) == rows[:3]
-    assert queries.due_reviews.rows(connection, user_id=7, at=NOON - timedelta(microseconds=1)) == []
+    assert queries.due_reviews.rows(connection, user_id=7, at=NOON - timedelta(milliseconds=1)) == []
 
 
 NAIVE = datetime(2026, 3, 1)  # noqa: DTZ001

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.project import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 UV = Path(sys.executable).with_name("uv")
 WORKING = f'#!/bin/sh\nexec "{UV}" "$@"\n'
 FAILING = "#!/bin/sh\nexit 3\n"

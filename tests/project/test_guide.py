@@ -40,7 +40,7 @@ def test_composite_unique_constraint_on_progress(seeded: str, column: str) -> No
 
 def test_index_query_of_attempts(seeded: str) -> None:
     """findMany({ where: { userId }, orderBy: { createdAt: "desc" } })"""
-    times = ["2026-01-02 00:00:00.000000", "2026-01-03 00:00:00.000000", "2026-01-01 00:00:00.000000"]
+    times = ["2026-01-02T00:00:00.000+00:00", "2026-01-03T00:00:00.000+00:00", "2026-01-01T00:00:00.000+00:00"]
     with raw.session(seeded) as session:
         for time in times:
             session.execute(raw.insert("attempts", user_id=DEMO, created_at=f"'{time}'"))

@@ -14,22 +14,20 @@ import psycopg
 import pytest
 from support import raw
 from support.databases import Databases
-from support.faults import HARM, ends, holding, run, truncated
+from support.faults import HARM, ends, holding, truncated
+from support.findings import found
 from support.postgres import Server
 from support.project import ROOT, tracked
+from support.raw import run
 
 import pharmdb
 from pharmdb import settings
-from pharmdb.doctor.results import FAIL, OK, WARN, Finding
+from pharmdb.doctor.results import FAIL, OK, WARN
 from pharmdb.errors import LockedError, PharmdbError, RevisionError, SeedError
 from pharmdb.seeding import seeding
 from pharmdb.seeding.seeding import KNOWN_GOOD
 
-HEAD = "2d7e9b05c3f4"
-
-
-def found() -> dict[str, Finding]:
-    return {finding.check: finding for finding in pharmdb.check().findings}
+HEAD = "7b1f4e90d2a6"
 
 
 @pytest.fixture

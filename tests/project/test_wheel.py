@@ -10,8 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support import legacy, project, raw
+from support.project import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 # Where a folder of the checkout lies in the wheel.
 BUNDLED = {
     "pharmdb": "pharmdb",
@@ -23,10 +24,8 @@ BUNDLED = {
 
 
 def tracked(folder: str) -> set[str]:
-    names = subprocess.run(
-        ["git", "ls-files", "-z", folder], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    return {name for name in names.split("\0") if name and (ROOT / name).exists()}
+    """The names of the tracked files below a folder."""
+    return {path.relative_to(ROOT).as_posix() for path in project.tracked() if path.is_relative_to(ROOT / folder)}
 
 
 def build(what: str, source: Path, folder: Path) -> Path:
@@ -122,6 +121,11 @@ def test_the_commands_of_the_wheel_work_in_an_empty_folder(installed: Path, tmp_
     assert "pharmdb reset" in run("--help") or " reset " in run("--help")
     for command in ("reset", "inspect", "doctor"):
         run(command)
+    (folder / "prisma").mkdir()
+    legacy.sample(folder).rename(folder / "prisma" / "dev.db")
+    assert "rejected" in run("upgrade", "--source", "prisma/dev.db")
+    with raw.session(f"sqlite:///{folder / 'data' / 'pharm.db'}") as session:
+        assert session.execute("SELECT count(*) FROM attempts").fetchall() == [(6,)]
     assert (folder / "data" / "pharm.db").is_file()
     assert (folder / "runs").is_dir()
     assert {path: path.stat().st_mtime_ns for path in installed.rglob("*")} == before

@@ -7,14 +7,9 @@ from typing import Any
 import pytest
 from support import raw
 from support.drifts import DRIFT, rebuild
+from support.revisions import differences
 
 import pharmdb
-from pharmdb.schema import drift
-
-
-def differences(url: str) -> list[tuple[str, ...]]:
-    with pharmdb.reading(pharmdb.target(url)) as connection:
-        return [tuple(difference) for difference in drift.differences(connection)]
 
 
 @pytest.mark.parametrize("state", ["migrated", "seeded"])

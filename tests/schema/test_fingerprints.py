@@ -21,7 +21,7 @@ from pharmdb.database import targets, transactions
 from pharmdb.models import MODELS, Attempt, Base, Bookmark, DatasetOverride, ProgressByTag, User
 from pharmdb.schema.canonical import canonical_json
 
-NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+NOON = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 ANN, BOB = "ann@example.org", "bob@example.org"
 
 # The rows of each table; "owner" is an e-mail address, which becomes an id.
@@ -67,7 +67,7 @@ for row in CONTENT["dataset_overrides"]:
 
 # Another value for each column of the first row.
 CHANGES: dict[str, dict[str, Any]] = {
-    "users": {"email": "anna@example.org", "role": "ADMIN", "created_at": NOON + timedelta(microseconds=1)},
+    "users": {"email": "anna@example.org", "role": "ADMIN", "created_at": NOON + timedelta(milliseconds=1)},
     "user_settings": {
         "user_id": BOB,
         "language": "cs",
@@ -82,7 +82,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "answers": {"a": 1, "b": ["2"]},
         "score": math.nextafter(50.5, 51),
         "feedback": {},
-        "created_at": NOON - timedelta(microseconds=1),
+        "created_at": NOON - timedelta(milliseconds=1),
     },
     "progress_by_tag": {
         "user_id": BOB,
@@ -161,8 +161,8 @@ def filled(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Con
 @pytest.fixture(scope="module")
 def both(databases: Databases) -> Iterator[list[Connection]]:
     """A transaction on an empty database of each kind."""
-    targets = [targets.target(databases.migrated(dialect)) for dialect in DIALECTS]
-    with transactions.writing(targets[0]) as first, transactions.writing(targets[1]) as second:
+    one, other = (targets.target(databases.migrated(dialect)) for dialect in DIALECTS)
+    with transactions.writing(one) as first, transactions.writing(other) as second:
         yield [first, second]
 
 

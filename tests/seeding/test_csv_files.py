@@ -45,7 +45,7 @@ def test_a_key_is_found_again_over_any_distance(tmp_path: Path) -> None:
     rows = lines(range(20_000)) + lines(range(5, 6)) + lines(range(20_000, 30_000)) + lines(range(5, 6), count="7")
     with pytest.raises(SeedError) as caught:
         seeding.read(folder(tmp_path, USERS, f"{PROGRESS_HEADER}\n{rows}"))
-    value, reason = "own@example.org, questions, renal, tag 5", "the key of line 7 again"
+    value, reason = "own@example.org, questions, renal, tag 5", "duplicate key, first in line 7"
     assert caught.value.problems == [(P, 20_002, "tag", value, reason), (P, 30_003, "tag", value, reason)]
 
 
@@ -63,7 +63,11 @@ def test_the_first_of_very_many_faults_are_told_and_the_others_counted(seeded: s
     found = caught.value.problems
     assert [p[1] for p in found if p[0] == P] == list(range(3, 3 + csv_faults.MOST_FAULTS))
     assert found[-1] == (U, 3, "", "***", "1 values for 4 columns")
-    assert {p[4] for p in found[:3]} == {"not a whole number", "the key of line 2 again", "no such user in users.csv"}
+    assert {p[4] for p in found[:3]} == {
+        "not a whole number",
+        "duplicate key, first in line 2",
+        "no such user in users.csv",
+    }
     assert caught.value.more == 3000 - csv_faults.MOST_FAULTS
     assert "3001 problem(s)" in str(caught.value)
     assert "and 2801 more, the first 801 of them in the error's .problems" in str(caught.value)
@@ -86,7 +90,7 @@ def test_a_file_that_breaks_off_is_told_with_the_faults_before(tmp_path: Path) -
     with pytest.raises(SeedError) as caught:
         seeding.read(folder(tmp_path, USERS, f"{PROGRESS_HEADER}\n{rows}"))
     assert [(p[1], p[4]) for p in caught.value.problems] == [
-        (4, "the key of line 2 again"),
+        (4, "duplicate key, first in line 2"),
         (6, "not CSV: unexpected end of data"),
     ]
 

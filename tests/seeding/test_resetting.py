@@ -20,7 +20,9 @@ import pytest
 from sqlalchemy import Engine, event
 from support import raw
 from support.databases import DIALECTS, Databases
+from support.hashing import hash_once
 from support.raw import ask, run
+from support.seeds import KNOWN_GOOD
 
 import pharmdb
 from pharmdb import settings
@@ -30,17 +32,15 @@ from pharmdb.models import MODELS
 from pharmdb.schema import drift, dropping, revisions
 from pharmdb.seeding import passwords, seeding
 
-KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
 OURS = {model.__tablename__ for model in MODELS} | {"alembic_version", "pharmdb_environment", "pharmdb_revisions"}
 
 
 @pytest.fixture(autouse=True)
 def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashing is slow on purpose, and not what these tests are about."""
-    monkeypatch.setattr(passwords, "hash_password", _hash)
+    monkeypatch.setattr(passwords, "hash_password", hash_once)
 
 
-_hash = cache(passwords.hash_password)
 _verify = cache(passwords.verify_password)
 
 
@@ -518,7 +518,7 @@ def test_another_programs_database_is_refused_and_untouched(empty: str, foreign:
         pharmdb.reset(empty)
     assert (file_of(empty), schema_and_rows(empty)) == before
     name = name_of(empty)
-    assert caught.value.expected == f"confirm={name}, to destroy all of it"
+    assert caught.value.expected == f"confirm={name}, to destroy everything in it"
     assert "another program's tables" in caught.value.found
     assert f"pharmdb reset --confirm {name}" in caught.value.command
     assert caught.value.unchanged == "nothing was written"

@@ -19,6 +19,7 @@ from passlib.hash import argon2
 from sqlalchemy import Engine, delete, event, insert, select, update
 from support import raw
 from support.databases import DIALECTS, Databases
+from support.processes import warm
 from support.seeds import (
     KNOWN_GOOD,
     PROGRESS_HEADER,
@@ -276,7 +277,7 @@ def test_a_bcrypt_hash_that_verifies_is_renewed_as_argon2id(seeded: str) -> None
     assert renewed.startswith("$argon2id$")
     assert passwords.verify_password(PASSWORDS[DEMO], renewed)
     assert counts(report)["users"] == (0, 1, 1)
-    assert detail(report) == ("updated", "bcrypt hash renewed as argon2id")
+    assert detail(report) == ("updated", "bcrypt hash replaced by argon2id")
     assert counts(pharmdb.seed(seeded))["users"] == (0, 0, 2)
 
 
@@ -297,7 +298,7 @@ def test_a_hash_that_does_not_verify_is_set_back_and_the_report_says_so(seeded: 
     report = pharmdb.seed(seeded)
     assert passwords.verify_password(PASSWORDS[DEMO], users(seeded)[DEMO].password_hash)
     assert counts(report)["users"] == (0, 1, 1)
-    assert detail(report) == ("updated", "password set back to the documented one")
+    assert detail(report) == ("updated", "password reset to the documented one")
     assert report.fingerprint == KNOWN_GOOD
 
 
@@ -401,7 +402,7 @@ FAULTS: dict[str, tuple[str | bytes | None, str | bytes | None, Problems]] = {
     "column given twice": (
         USERS.replace("role,language", "role,role,language"),
         USER_PROGRESS,
-        [(U, 1, "role", "role", "column given twice")],
+        [(U, 1, "role", "role", "duplicate column")],
     ),
     "no header": (
         "own@example.org,Secret-of-mine-1,USER,en\n",
@@ -415,7 +416,7 @@ FAULTS: dict[str, tuple[str | bytes | None, str | bytes | None, Problems]] = {
     "password with white space": (
         user(password=" Secret-of-mine-1"),
         USER_PROGRESS,
-        [(U, 2, "password", "***", "white space around it")],
+        [(U, 2, "password", "***", "leading or trailing white space")],
     ),
     "password too long": (
         user(password="é" * 2049),
@@ -429,12 +430,12 @@ FAULTS: dict[str, tuple[str | bytes | None, str | bytes | None, Problems]] = {
     "the same user twice": (
         USERS + "other@example.org,Secret-of-mine-1,USER,en\n" + "own@example.org,Secret-of-mine-2,ADMIN,cs\n",
         USER_PROGRESS,
-        [(U, 4, "email", "own@example.org", "the key of line 2 again")],
+        [(U, 4, "email", "own@example.org", "duplicate key, first in line 2")],
     ),
     "the same progress twice": (
         USERS,
         USER_PROGRESS + "own@example.org,questions,renal,diuretics,5,5\n",
-        [(P, 3, "tag", "own@example.org, questions, renal, diuretics", "the key of line 2 again")],
+        [(P, 3, "tag", "own@example.org, questions, renal, diuretics", "duplicate key, first in line 2")],
     ),
     "negative count": (USERS, learned(correct_count="-1"), [(P, 2, "correct_count", "-1", "negative")]),
     "count one too large": (
@@ -460,11 +461,19 @@ FAULTS: dict[str, tuple[str | bytes | None, str | bytes | None, Problems]] = {
         learned(user_email="nobody@example.org"),
         [(P, 2, "user_email", "nobody@example.org", "no such user in users.csv")],
     ),
-    "white space around": (USERS, learned(tag="diuretics "), [(P, 2, "tag", "diuretics ", "white space around it")]),
+    "white space around": (
+        USERS,
+        learned(tag="diuretics "),
+        [(P, 2, "tag", "diuretics ", "leading or trailing white space")],
+    ),
     "white space only": (USERS, learned(module="\t"), [(P, 2, "module", "\t", "empty")]),
     "empty text": (USERS, learned(course_block=""), [(P, 2, "course_block", "", "empty")]),
-    "NUL": (USERS, learned(tag="a\0b"), [(P, 2, "tag", "a\0b", "holds a NUL character")]),
-    "NUL in a password": (user(password="a\0b"), USER_PROGRESS, [(U, 2, "password", "***", "holds a NUL character")]),
+    "NUL": (USERS, learned(tag="a\0b"), [(P, 2, "tag", "a\0b", "contains a NUL character")]),
+    "NUL in a password": (
+        user(password="a\0b"),
+        USER_PROGRESS,
+        [(U, 2, "password", "***", "contains a NUL character")],
+    ),
     "empty file": ("", USER_PROGRESS, [(U, 1, "", "", "the file is empty")]),
     "empty progress": (USERS, "", [(P, 1, "", "", "the file is empty")]),
     "byte order mark only": (USERS, "\ufeff", [(P, 1, "", "", "the file is empty")]),
@@ -513,12 +522,12 @@ FAULTS: dict[str, tuple[str | bytes | None, str | bytes | None, Problems]] = {
     "e-mail in upper case": (
         user(email="Own@example.org"),
         f"{PROGRESS_HEADER}\n",
-        [(U, 2, "email", "Own@example.org", "an e-mail address is lower case")],
+        [(U, 2, "email", "Own@example.org", "not lower case")],
     ),
     "e-mail of progress in upper case": (
         USERS,
         learned(user_email="OWN@example.org"),
-        [(P, 2, "user_email", "OWN@example.org", "an e-mail address is lower case")],
+        [(P, 2, "user_email", "OWN@example.org", "not lower case")],
     ),
 }
 
@@ -742,7 +751,7 @@ def test_several_seeds_at_once(databases: Databases) -> None:
     """Four processes, on an empty and on a full database of each kind."""
     was_empty = [databases.migrated(dialect) for dialect in DIALECTS]
     urls = was_empty + [databases.seeded(dialect) for dialect in DIALECTS]
-    context = multiprocessing.get_context("spawn")
+    context = warm()
     barrier, results = context.Barrier(4), context.Queue()
     processes = [context.Process(target=_seed_when_all_are_there, args=(urls, barrier, results)) for _ in range(4)]
     for process in processes:

@@ -215,7 +215,7 @@ def test_a_filter_that_does_not_fit_says_so(opened: tuple[Session, Catalogue], e
 @pytest.mark.parametrize("place", [("x",), ("i:1", "i:2"), ("q:1",), ("i:x",)])
 def test_a_place_that_can_not_be_read_says_so(opened: tuple[Session, Catalogue], place: tuple[str, ...]) -> None:
     session, tables = opened
-    with pytest.raises(values.UnfitError, match="place"):
+    with pytest.raises(values.UnfitError, match="position"):
         browsing.page(session, tables["odd"], View(place=place))
 
 

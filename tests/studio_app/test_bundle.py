@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.project import ROOT
 
 from pharmdb.studio_app.bundle import BundleError, bundle, ordered
 from pharmdb.studio_app.searching import Searchable
@@ -20,7 +21,6 @@ from pharmdb.studio_app.widget import STATIC, Studio
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = [STATIC / "studio.js", STATIC / "searching.js"]
 NODE = shutil.which("node")
 

@@ -223,7 +223,7 @@ def test_rows_that_an_upgrade_rejected_are_not_shown(run: Console, sql: str) -> 
 
 
 WRITES_SECRETS = [
-    "INSERT INTO users VALUES (77, 'x@y.z', 'plaintext', 'ADMIN', '2026-01-01 00:00:00.000000')",
+    "INSERT INTO users VALUES (77, 'x@y.z', 'plaintext', 'ADMIN', '2026-01-01T00:00:00.000+00:00')",
     "INSERT INTO users SELECT 78, 'x@y.zz', 'plaintext', 'ADMIN', created_at FROM users WHERE id = 1",
     "REPLACE INTO users SELECT 1, 'x@y.z', 'plaintext', 'ADMIN', created_at FROM users WHERE id = 1",
     "MERGE INTO users u USING (SELECT 1 AS i) s ON u.id = 88 WHEN NOT MATCHED THEN INSERT "

@@ -107,6 +107,21 @@ def test_what_is_refused_is_a_sentence_at_its_column(
     assert not editor.log.exists()
 
 
+def override(id: int, **new: Any) -> Change:
+    values = {"name": f"o{id}", "json_text": "{", "is_active": "false", "created_by_id": "1"}
+    return Change(id, "insert", "dataset_overrides", values={**values, **new})
+
+
+def test_a_draft_is_any_text_and_an_active_override_is_json(editor: Editor) -> None:
+    problems = editor.save(override(1), override(2, is_active="true")).problems
+    assert {(p.change, p.kind) for p in problems} == {(2, "violation")}
+    assert "json_text" in {p.column for p in problems}
+    saved = editor.save(override(3), override(4, is_active="true", json_text="[]"))
+    assert not saved.problems
+    found = rows(editor, "SELECT name, json_text FROM dataset_overrides ORDER BY name")
+    assert [tuple(row) for row in found] == [("o3", "{"), ("o4", "[]")]
+
+
 def test_a_column_that_must_be_given_says_so(editor: Editor) -> None:
     (problem,) = editor.save(Change(1, "insert", "attempts", values={"user_id": "1"})).problems
     assert (problem.kind, problem.sentence) == ("violation", f"{problem.column} can't be empty")
@@ -224,9 +239,9 @@ def test_a_new_password_is_hashed_and_never_written_as_text(editor: Editor) -> N
 
 
 def test_what_the_models_keep_up_to_date_is_kept(editor: Editor) -> None:
-    execute(editor, "UPDATE user_settings SET updated_at = '2026-01-01 00:00:00.000000'")
+    execute(editor, "UPDATE user_settings SET updated_at = '2026-01-01T00:00:00.000+00:00'")
     assert editor.save(editor.update("user_settings", language="de")).problems == []
-    ((count,),) = rows(editor, "SELECT count(*) FROM user_settings WHERE updated_at > '2026-01-02 00:00:00.000000'")
+    ((count,),) = rows(editor, "SELECT count(*) FROM user_settings WHERE updated_at > '2026-01-02T00:00:00.000+00:00'")
     assert count == 1
 
 
@@ -299,7 +314,7 @@ def test_a_save_that_is_committed_is_saved_though_its_log_fails(
     monkeypatch.setattr(os, "fsync", full)
     saved = editor.save(attempt(1))
     assert saved.problems == []
-    assert "saved, but its log does not say so" in saved.warning
+    assert "saved, but not confirmed in the log" in saved.warning
     assert rows(editor, "SELECT count(*) FROM attempts") == [(1,)]
 
 

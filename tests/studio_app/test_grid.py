@@ -486,7 +486,7 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
     for statement, sentence in [
         ("DELETE FROM users", "unlock the studio to write"),
         ("SELECT 1; DELETE FROM users", "several"),
-        ("DROP TABLE users", "revisions alone"),
+        ("DROP TABLE users", "only revisions change the schema"),
         ("SELECT password_hash FROM users", "names no secret column"),
         ("SELEKT", "SELEKT"),
     ]:

@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.chrome import READY, Tabs, watched
 from support.databases import Databases
+from support.project import ROOT
 from support.steps import column_texts, filter_by, ready
 
 import pharmdb
@@ -30,7 +31,6 @@ from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.serving import HERE
 from pharmdb.studio_app.statement_log import StatementLog
 
-ROOT = Path(__file__).resolve().parents[2]
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
 
 
@@ -287,7 +287,7 @@ def test_a_taken_port_is_said_with_a_free_one(databases: Databases, capsys: pyte
         arguments = ["studio", "--port", str(port), "--database-url", databases.seeded("sqlite")]
         assert program.main(arguments) == 1
     said = capsys.readouterr().err
-    assert f"port {port} free" in said
+    assert f"port {port} to be free" in said
     free = int(re.search(r"next: +pharmdb studio --port (\d+)", said)[1])  # type: ignore[index]
     assert free != port
 

@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from support.project import ROOT
 
 import pharmdb
 from pharmdb.command import program
@@ -17,8 +18,6 @@ from pharmdb.studio_app import exporting, messages, values
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.widget import Studio
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def tabs(browser: Browser, tmp_path: Path) -> Iterator[Tabs]:
 def fill(url: str, rows: int = ROWS) -> None:
     """Attempts of two users, made by the database itself."""
     target = targets.target(url)
-    form = "%Y-%m-%d %H:%M:%f000"
+    form = "%Y-%m-%dT%H:%M:%f+00:00"
     time = (
         "to_timestamp(1780000000 + n)" if not target.is_sqlite else f"strftime('{form}', 1780000000 + n, 'unixepoch')"
     )

@@ -62,8 +62,12 @@ class Databases:
             statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
             if template:
                 source = sql.Identifier(name_of(template))
-                statement += sql.SQL(" TEMPLATE {}").format(source)
+                # Of the two ways to copy, the one that takes less than half the time, as no disk is waited for.
+                statement += sql.SQL(" TEMPLATE {} STRATEGY FILE_COPY").format(source)
             connection.execute(statement)
+            if template:
+                # A copy has the tables, and none of the settings, of its template.
+                connection.execute(sql.SQL("ALTER DATABASE {} SET timezone TO 'UTC'").format(sql.Identifier(name)))
         return server.uri(name)
 
 

@@ -135,13 +135,13 @@ DRIFT: list[tuple[str, Any, str, tuple[str, str, str]]] = [
     ),
     (
         "a dropped default of a time",
-        ("bookmarks", ("DEFAULT (strftime('%Y-%m-%d %H:%M:%f000', 'now'))", "")),
+        ("bookmarks", ("DEFAULT (strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))", "")),
         "ALTER TABLE bookmarks ALTER COLUMN created_at DROP DEFAULT",
         ("default", "bookmarks", "created_at"),
     ),
     (
         "another default of a time",
-        ("bookmarks", ("%f000", "%f")),
+        ("bookmarks", ("%f+00:00", "%fZ")),
         "ALTER TABLE bookmarks ALTER COLUMN created_at SET DEFAULT '2026-01-01'",
         ("default", "bookmarks", "created_at"),
     ),
@@ -184,4 +184,11 @@ DRIFT: list[tuple[str, Any, str, tuple[str, str, str]]] = [
         ("fk", "bookmarks", "fk_bookmarks_user_id_users"),
     ),
     ("a table that is not strict", ("bookmarks", (") STRICT", ")")), "", ("option", "bookmarks", "STRICT")),
+    ("a table that counts no ids", ("bookmarks", (" AUTOINCREMENT", "")), "", ("option", "bookmarks", "AUTOINCREMENT")),
+    (
+        "a time of more digits",
+        "",
+        "ALTER TABLE bookmarks ALTER COLUMN created_at TYPE TIMESTAMPTZ",
+        ("type", "bookmarks", "created_at"),
+    ),
 ]

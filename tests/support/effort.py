@@ -10,21 +10,9 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-import pharmdb
-from pharmdb.doctor.results import Finding
 from support import raw
 
 LARGE_TABLES = ("attempts", "progress_by_tag", "spaced_repetition_items")
-
-
-def found(*, thorough: bool = False) -> dict[str, Finding]:
-    return {finding.check: finding for finding in pharmdb.check(thorough=thorough).findings}
-
-
-def run(url: str, script: str) -> None:
-    for part in script.split("-- again"):
-        with raw.session(url) as session:
-            session.executescript(part) if url.startswith("sqlite") else session.execute(part)
 
 
 MULTIPLY = (
@@ -75,8 +63,8 @@ def work(url: str, verb: Callable[[], object]) -> int:
 def double(url: str, times: int, mark: str) -> None:
     """The same users have twice as many rows, so many times."""
     for n in range(times):
-        run(url, MULTIPLY.format(f"{mark}{n}"))
-    run(url, "ANALYZE")
+        raw.run(url, MULTIPLY.format(f"{mark}{n}"))
+    raw.run(url, "ANALYZE")
 
 
 SCAN = re.compile(rf"SCAN ({'|'.join(LARGE_TABLES)})\b")

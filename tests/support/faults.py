@@ -16,14 +16,6 @@ import pharmdb
 from pharmdb.doctor.results import FAIL, OK, WARN
 from support import raw
 
-
-def run(url: str, script: str) -> None:
-    """Runs a script; what stands behind `-- again` in a session of its own."""
-    for part in script.split("-- again"):
-        with raw.session(url) as session:
-            session.executescript(part) if url.startswith("sqlite") else session.execute(part)
-
-
 INSERT_ATTEMPTS = "; ".join(
     f"INSERT INTO attempts (user_id, entity_type, entity_id, answers, score) "
     f"SELECT min(id), 'question', 'q{n}', '[]', 101 FROM users"
@@ -86,7 +78,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "ADD CONSTRAINT ck_attempts_score CHECK (score >= 0 AND score <= 100) NOT VALID",
         "constraints",
         FAIL,
-        "ck_attempts_score: 4 rows of attempts, as id 1, 2, 3",
+        "ck_attempts_score: 4 rows of attempts, such as id 1, 2, 3",
         "pharmdb reset",
     ),
     (
@@ -133,7 +125,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "DROP TABLE alembic_version",
         "revision",
         FAIL,
-        "7 table(s) that no revision made: attempts",
+        "7 table(s) that no revision created: attempts",
         "pharmdb reset",
     ),
     (
@@ -142,7 +134,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "UPDATE pharmdb_revisions SET sha256 = 'x' WHERE revision = '8f1c2a6d4b10'",
         "revision files",
         FAIL,
-        "applied, and edited since: 20260127_before_hardening.py",
+        "edited after they were applied: 20260127_before_hardening.py",
         "pharmdb reset",
     ),
     (
@@ -178,7 +170,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "UPDATE user_settings SET language = 'de'",
         "seed",
         OK,
-        "present, changed since",
+        "complete, with changed values",
         "",
     ),
     (
@@ -187,7 +179,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         BESIDE_SEED,
         "seed",
         OK,
-        "present, with other rows beside it",
+        "complete, with additional rows",
         "",
     ),
     (
@@ -223,7 +215,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "DROP TABLE pharmdb_environment",
         "environment",
         WARN,
-        "the database remembers none",
+        "not recorded in the database",
         "pharmdb migrate",
     ),
     (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import secrets
@@ -14,30 +13,13 @@ from typing import Any
 
 from pharmdb.database import locks
 from support import raw
+from support.processes import warm
 
 ROUNDS = int(os.environ.get("PHARMDB_HARM_ROUNDS") or 3)
 SEED = int(os.environ.get("PHARMDB_HARM_SEED") or secrets.randbelow(10**9))
 # `make harm`: everything in full; else a part that a run of all tests can wait for.
 THOROUGH = ROUNDS >= 20
 PATIENCE = 120
-
-# What a verb would otherwise import in the middle of its work.
-_PRELOADED = [
-    "alembic.command",
-    "argon2",
-    "numpy.random",
-    "pharmdb.backups.restoring",
-    "pharmdb.cohorts.building",
-    "pharmdb.schema.drift",
-    "pharmdb.migration.migrating",
-    "pharmdb.models",
-    "pharmdb.seeding.resetting",
-    "pharmdb.legacy.upgrading",
-    "psutil",
-    "psycopg",
-    "sqlalchemy.dialects.postgresql.psycopg",
-    "sqlalchemy.dialects.sqlite",
-]
 
 
 def dice(*case: object) -> random.Random:
@@ -53,8 +35,7 @@ class Stable:
     """Starts children that have all imports done and work alone; `hashes` spares them the slow hashing."""
 
     def __init__(self, hashes: dict[str, str]) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(_PRELOADED)
+        self._context = warm()
         self._hashes = hashes
 
     def start(self, verb: str, url: str, options: dict[str, Any]) -> tuple[Any, Any]:

@@ -109,7 +109,7 @@ def is_json(text: str) -> bool:
     try:
         # Python's int() refuses numbers of thousands of digits; JSON does not.
         json.loads(text, parse_int=str, parse_constant=_refuse)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -288,12 +288,27 @@ def fates(rows: Iterable[Row], stage: int, target: str) -> dict[tuple[str, int],
     return found
 
 
+def nearest(moment: datetime) -> datetime:
+    """To the millisecond; a half goes away from the year 2000, and nothing into the year 10000."""
+    middle, step = datetime(2000, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+    down, rest = divmod(moment - middle, step)
+    up = rest * 2 > step or (rest * 2 == step and down >= 0)
+    return min(middle + down * step + (step if up and moment < LAST else 0 * step), LAST)
+
+
 def _own_fate(each: Row, stage: int, target: str) -> Fate:
     present = {name: each.cells[name] for name in columns(each.table, stage)}
     reasons = [cell.bad for cell in present.values() if cell.bad and cell.only in ("", target)]
-    values = {name: cell.value for name, cell in present.items()}
+    values = {name: nearest(c.value) if isinstance(c.value, datetime) else c.value for name, c in present.items()}
     if each.table == "users" and stage == 1:
         values["role"] = "USER"
+    if each.table == "dataset_overrides" and not reasons:
+        bare = str(values["json_text"]).removeprefix("\ufeff")
+        if is_json(bare):
+            values["json_text"] = bare
+        else:
+            # Any text is a draft.
+            values["is_active"] = False
     if each.table == "spaced_repetition_items" and not reasons:
         last = values["last_reviewed_at"]
         if last is not None and values["next_review_at"] < last:
@@ -651,9 +666,13 @@ def _dirty_children(dialect: str) -> list[Row]:
     add("spaced_repetition_items", next_review_at=time(10, dialect), last_reviewed_at=time(11, dialect))
     add("spaced_repetition_items", next_review_at=time(10, dialect), last_reviewed_at=time(10, dialect))
     for text in ("{", "", "NaN", "[Infinity]", "{'a': 1}", "1 2"):
-        add("dataset_overrides", json_text=bad(text, "json_text"))
-    # The one whose document is broken takes no name away.
-    add("dataset_overrides", name="y", json_text=bad("{", "json_text"))
+        add("dataset_overrides", json_text=text)
+        add("dataset_overrides", json_text=text, is_active=True)
+    for text in ('\ufeff{"a": 1}', "\ufeff", "\ufeff\ufeff{}", "\ufeffnot yet", "[" * 9000 + "]" * 8999):
+        add("dataset_overrides", json_text=text)
+        add("dataset_overrides", json_text=text, is_active=True)
+    # The one whose owner is nobody takes no name away.
+    add("dataset_overrides", name="y", created_by_id=999_999)
     for name in ("x", "x (2)", "x", "x", "y", "x (2)", "X", "z", "z", "z (2)"):
         add("dataset_overrides", name=name)
     if not sqlite:
@@ -676,8 +695,11 @@ def _dirty_children(dialect: str) -> list[Row]:
         ("progress_by_tag", "tag"),
         ("spaced_repetition_items", "entity_type"),
         ("dataset_overrides", "description"),
+        ("dataset_overrides", "json_text"),
     ):
-        add(table, **{column: Cell("a\0b", "a\0b", bad=column, only="postgresql")})
+        # No document holds a NUL, on either database.
+        only = "" if column == "json_text" else "postgresql"
+        add(table, **{column: Cell("a\0b", "a\0b", bad=column, only=only)})
         add(table, **{column: bad(b"\x00\xff", column)})
         add(table, **{column: bad(Text(b"caf\xe9"), column)})
         add(table, **{column: bad(Text(b"\xed\xa0\x80"), column)})
@@ -695,6 +717,8 @@ def _dirty_children(dialect: str) -> list[Row]:
         add("dataset_overrides", is_active=bad(active, "is_active"))
     rows.append(row("attempts", 2**53 + 1))
     rows.append(row("bookmarks", 2**62))
+    # After these nobody can count on.
+    rows += [row("bookmarks", id_, entity_type=bad("drug", "id is too large")) for id_ in (2**62 + 1, 2**63 - 1)]
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +19,8 @@ REFUSED = (
     psycopg.errors.DatatypeMismatch,
 )
 
-TIME = "'2026-01-02 03:04:05.000006'"
-LATER = "'2026-02-03 04:05:06.000007'"
+TIME = "'2026-01-02T03:04:05.006+00:00'"
+LATER = "'2026-02-03T04:05:06.007+00:00'"
 ANN = "(SELECT id FROM users WHERE email = 'ann@example.test')"
 BEN = "(SELECT id FROM users WHERE email = 'ben@example.test')"
 
@@ -99,10 +100,11 @@ def session(url: str) -> Iterator[Any]:
         connection.close()
 
 
-def run(url: str, *statements: str) -> None:
-    with session(url) as connection:
-        for statement in statements:
-            connection.execute(statement)
+def run(url: str, *scripts: str) -> None:
+    """Runs scripts of one or more statements in one session; what stands behind `-- again` in another one."""
+    for part in "\n;".join(scripts).split("-- again"):
+        with session(url) as connection:
+            connection.executescript(part) if url.startswith("sqlite") else connection.execute(part)
 
 
 def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
@@ -127,19 +129,31 @@ def insert(table: str, **changes: str) -> str:
     return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(row.values())})"
 
 
+def put(connection: Any, table: str, **changes: str) -> None:
+    """Inserts a valid row with these changes, its times in the form of the database's revision."""
+    sql = insert(table, **changes)
+    if isinstance(connection, sqlite3.Connection) and not _has_new_times(connection):
+        sql = re.sub(r"'(\d{4}-\d\d-\d\d)T([\d:.]{12})\+00:00'", r"'\1 \g<2>000'", sql)
+    connection.execute(sql)
+
+
+def _has_new_times(connection: sqlite3.Connection) -> bool:
+    (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'bookmarks'").fetchone()
+    return "T%H" in sql
+
+
 def fill(connection: Any) -> None:
     """Two users; ann has a row in every table, with values that a careless conversion would change."""
-    connection.execute(insert("users", email="'ann@example.test'", role="'ADMIN'"))
-    connection.execute(insert("users", email="'ben@example.test'"))
+    put(connection, "users", email="'ann@example.test'", role="'ADMIN'")
+    put(connection, "users", email="'ben@example.test'")
     for table, owner in OWNERS.items():
-        changes = {owner: ANN} | ({"name": "'ann''s override'"} if table == "dataset_overrides" else {})
-        connection.execute(insert(table, **changes))
-    # Documents that are a bare number, text or null; times from before 1970, after 2038, and to the microsecond.
+        put(connection, table, **{owner: ANN} | ({"name": "'ann''s override'"} if table == "dataset_overrides" else {}))
+    # Documents that are a bare number, text or null; times from before 1970, after 2038, and to the millisecond.
     for document in ("'42'", "'\"42\"'", "'null'", "'1.5'", "'[]'"):
-        connection.execute(insert("attempts", user_id=ANN, answers=document, feedback="NULL"))
-    for time in ("'0001-01-01 00:00:00.000000'", "'1969-12-31 23:59:59.999999'", "'9999-12-31 23:59:59.000001'"):
-        connection.execute(insert("bookmarks", user_id=ANN, created_at=time))
-    connection.execute(insert("spaced_repetition_items", user_id=ANN, entity_id="'new'", last_reviewed_at="NULL"))
+        put(connection, "attempts", user_id=ANN, answers=document, feedback="NULL")
+    for time in ("0001-01-01T00:00:00.000", "1969-12-31T23:59:59.999", "9999-12-31T23:59:59.999"):
+        put(connection, "bookmarks", user_id=ANN, created_at=f"'{time}+00:00'")
+    put(connection, "spaced_repetition_items", user_id=ANN, entity_id="'new'", last_reviewed_at="NULL")
 
 
 def tables(connection: Any) -> list[str]:
@@ -151,12 +165,20 @@ def tables(connection: Any) -> list[str]:
 
 
 def rows(connection: Any, table: str) -> list[tuple[Any, ...]]:
-    """All rows of a table, in one order, whichever it has in the file."""
+    """All rows of a table, in one order, whichever it has in the file; times in one form, whatever the revision."""
     found = connection.execute(f"SELECT * FROM {table}").fetchall()
+    if isinstance(connection, sqlite3.Connection):
+        found = [tuple(map(renewed, row)) for row in found]
     if table == "attempts" and isinstance(connection, sqlite3.Connection):
         # Before the hardening SQLite kept a document that is a number as a number: 42, not '42'.
         found = [tuple(str(v) if n in (4, 6) and v is not None else v for n, v in enumerate(row)) for row in found]
     return sorted(found, key=repr)
+
+
+def renewed(value: Any) -> Any:
+    """A value of SQLite; a time that an older revision stored as it is stored now."""
+    old = re.fullmatch(r"(\d{4}-\d\d-\d\d) ([\d:.]{12})000", value) if isinstance(value, str) else None
+    return f"{old[1]}T{old[2]}+00:00" if old else value
 
 
 def content(connection: Any, names: tuple[str, ...] = TABLES) -> dict[str, list[tuple[Any, ...]]]:
@@ -186,7 +208,8 @@ _POSTGRESQL_SCHEMA = """
 def schema(connection: Any) -> list[tuple[Any, ...]]:
     """Everything that the schema holds, as the database itself tells it."""
     if isinstance(connection, sqlite3.Connection):
-        sql = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+        # SQLite's own table of counters stays once it is there.
+        sql = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name <> 'sqlite_sequence'"
     else:
         sql = _POSTGRESQL_SCHEMA
     return sorted(connection.execute(sql).fetchall(), key=repr)
