@@ -9,27 +9,10 @@ from pathlib import Path
 import pytest
 from support.chrome import browser, large, tabs  # noqa: F401 - fixtures
 from support.databases import DIALECTS, Databases
+from support.durations import LONGEST
 from support.hashing import hashed_once  # noqa: F401 - a fixture
 from support.postgres import Server
 from support.revisions import scripts  # noqa: F401 - a fixture
-
-# The modules that take the most time, longest first: two workers end at nearly the same time if these are begun first.
-LONGEST = (
-    "legacy/test_upgrading.py",
-    "project/test_docs.py",
-    "studio_app/test_grid.py",
-    "studio_app/test_served.py",
-    "project/test_notebooks.py",
-    "project/test_environment.py",
-    "harm/test_kill.py",
-    "harm/test_kill_upgrade.py",
-    "harm/test_secrets.py",
-    "harm/test_postgresql.py",
-    "project/test_troubleshooting.py",
-    "backups/test_backups.py",
-    "migration/test_migrating.py",
-    "database/test_upserts.py",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -93,9 +93,9 @@ def test_an_id_too_large_to_count_on_from_is_told(source: str, databases: Databa
     raw.run(source, f'INSERT INTO "User" ("id", "email", "passwordHash") VALUES ({id_}, \'far@x.test\', \'x\')')
     url = databases.empty(to)
     report = pharmdb.upgrade(source, url)
-    assert report.rejects["reason"].tolist() == [f"id is too large to count on from it: {id_}"]
+    assert report.rejects["reason"].tolist() == [f"id is too large to continue from: {id_}"]
     notes = dict(report.recognized.itertuples(index=False, name=None))
-    assert notes["ids"].startswith(f"User has come to {id_}")
+    assert notes["ids"].startswith(f"User has reached {id_}")
     assert given(url, "users") < 100
 
 

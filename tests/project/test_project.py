@@ -15,6 +15,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+from support.durations import LONGEST
 from support.project import ROOT, tracked
 
 import pharmdb
@@ -177,3 +178,7 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'rest'"):
         pharmdb.rest  # noqa: B018
+
+
+def test_the_modules_that_are_begun_first_are_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).exists()] == []
