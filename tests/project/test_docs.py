@@ -22,6 +22,7 @@ NOT_RUN = {
     r"pipx? install": "needs a network, and an environment of its own",
     r"conda ": "needs conda",
     r"make test|-m pytest": "would run this test",
+    r"npm |npx ": "works in the application's folder, with Node.js",
     r"make harm": "takes many minutes",
     r"pharmdb studio": "serves until it is ended",
 }
