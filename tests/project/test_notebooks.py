@@ -149,7 +149,7 @@ RUNS = [
         {"user_email": "nobody@nowhere.test"},
         {"ok": "False", "user": "there is no user nobody@nowhere.test"},
     ),
-    ("postgresql", "doctor", {"thorough": True}, {"ok": "True", "checks": "18"}),
+    ("postgresql", "doctor", {"thorough": True}, {"ok": "True", "checks": "19"}),
 ]
 
 
@@ -180,5 +180,5 @@ def test_papermill_fails_where_the_verb_fails(databases: Databases, tmp_path: Pa
     assert result.returncode == 1
     assert "next:      pharmdb reset" in result.stderr
     (error,) = [o for cell in code_cells(load(out)) for o in cell["outputs"] if o["output_type"] == "error"]
-    assert error["ename"] == "UnavailableError"
+    assert error["ename"] == "MissingFileError"
     assert len(error["traceback"]) == 1, "the message, and no frames"

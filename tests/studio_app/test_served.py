@@ -405,7 +405,7 @@ def test_the_tables_of_inspect_are_plain_and_then_searchable(
     with watched(browser, served.origin) as context:
         page = context.new_page()
         page.goto(f"{served.origin}/lab/workspaces/inspect/tree/inspect.ipynb?reset&token={served.token}")
-        expect(page.get_by_role("cell", name="arrhythmias")).to_be_visible(timeout=40_000)
+        expect(page.get_by_role("cell", name="arrhythmias", exact=True)).to_be_visible(timeout=40_000)
         expect(page.get_by_label("Search the table")).to_have_count(0)
         run_all(page)
         progress = page.locator(".jp-OutputArea-output", has_text="last_attempt_at").filter(has=page.locator("input"))
