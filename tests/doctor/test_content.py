@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bcrypt
 import pytest
 from passlib.hash import argon2
-from support import raw
+from support import legacy, raw
+from support.databases import Databases
 
 import pharmdb
 from pharmdb.doctor.results import OK, WARN, Finding
@@ -50,3 +53,13 @@ def test_both_kinds_are_told_apart(seeded: str) -> None:
     store(seeded, "$2x$10$other", f"email <> '{DEMO}'")
     assert hashes(seeded).found == "2 accounts can't log in to the application: 1 argon2, 1 of an unknown form"
     assert hashes(seeded).remedy.partition(" --")[0].endswith("pharmdb seed")
+
+
+def test_an_old_database_is_not_told_to_seed_over_its_own_accounts(databases: Databases, tmp_path: Path) -> None:
+    url = databases.empty("sqlite")
+    assert pharmdb.upgrade(str(legacy.sample(tmp_path)), url).outcome["ok"].all()
+    (seed,) = [each for each in pharmdb.check(url).findings if each.check == "seed"]
+    assert (seed.state, seed.remedy) == (OK, "")
+    raw.run(url, "DELETE FROM pharmdb_upgrades")
+    (seed,) = [each for each in pharmdb.check(url).findings if each.check == "seed"]
+    assert seed.state == WARN
