@@ -5,35 +5,28 @@ Importing Alembic takes longer than a whole seed. Most commands only ask whether
 
 from __future__ import annotations
 
-import ast
-from contextlib import suppress
+import re
 from pathlib import Path
-from typing import Any
 
 from pharmdb import settings
 
+_NAME = r"""(?:"[\w-]+"|'[\w-]+')"""
+# How Alembic's template writes it: a name, None, or the names that a merge is based on.
+_STATED = re.compile(
+    rf"^(revision|down_revision)\b(?:\s*:[^=\n]*)?\s*=\s*(None|{_NAME}|\((?:\s*{_NAME}\s*,?)+\s*\))\s*(?:#.*)?$",
+    re.MULTILINE,
+)
+
 
 def heads() -> tuple[str, ...]:
-    """The revisions on which no other is based, sorted; () where a file states its place in a way of its own."""
+    """The revisions on which no other is based, sorted; () if a file computes what others state."""
     stated = [_stated(path) for path in sorted((settings.SOURCE / "migrations" / "versions").glob("*.py"))]
-    if not all("revision" in names and "down_revision" in names for names in stated):
+    if not all(names.keys() == {"revision", "down_revision"} for names in stated):
         return ()
-    based_on = {base for names in stated for base in _each(names["down_revision"])}
-    return tuple(sorted({str(names["revision"]) for names in stated} - based_on))
+    based_on = {base for names in stated for base in names["down_revision"]}
+    return tuple(sorted({name for names in stated for name in names["revision"]} - based_on))
 
 
-def _stated(path: Path) -> dict[str, Any]:
-    """The literals that a revision file assigns to `revision` and `down_revision`."""
-    found = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
-            continue
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            if isinstance(target, ast.Name) and target.id in ("revision", "down_revision"):
-                with suppress(ValueError):  # not a literal
-                    found[target.id] = ast.literal_eval(node.value)
-    return found
-
-
-def _each(bases: Any) -> tuple[str, ...]:
-    return () if bases is None else (bases,) if isinstance(bases, str) else tuple(bases)
+def _stated(path: Path) -> dict[str, list[str]]:
+    text = path.read_text(encoding="utf-8")
+    return {name: re.findall(r"[\w-]+", value) if value != "None" else [] for name, value in _STATED.findall(text)}

@@ -605,7 +605,7 @@ def test_the_command_prints_every_check_and_its_status_tells_a_failure(
     assert result.returncode == (1 if harmed else 0), result.stdout + result.stderr
     lines = result.stdout.splitlines()
     for check in CHECKS:
-        assert any(f" {check} " in line for line in lines), check
+        assert any(line.startswith(f"{check} ") for line in lines), check
     assert "missing: progress_by_tag demo@pharmtrainer.test cases/pulmonary/asthma" in result.stdout
     assert "pharmdb seed" in result.stdout
     if harmed:
