@@ -128,6 +128,12 @@ def migrate(database_url: str = "", *, revision: str = "head", message: str = ""
             found=f"revision={revision!r}",
             command=f'pharmdb migrate --message "{message}"',
         )
+    if message and not settings.is_checkout():
+        raise ParameterError(
+            expected="a checkout of pharmdb, where a new revision belongs",
+            found=f"a message, and pharmdb installed in {settings.SOURCE}",
+            note="write the revision in a checkout and install pharmdb from it; without a message migrate works here",
+        )
     target = targets.target(database_url)
     written: list[Path] = []
     try:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -787,3 +788,15 @@ def test_a_column_that_no_revision_knows_is_never_dropped_silently(migrated: str
     with pytest.raises(RevisionError, match="note"):
         pharmdb.migrate(migrated, revision="-2")
     assert raw.everything(migrated) == before
+
+
+def test_an_installed_package_writes_no_revision(
+    migrated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(settings.SOURCE / "migrations", tmp_path / "migrations", ignore=ignored)
+    monkeypatch.setattr(settings, "SOURCE", tmp_path)
+    with pytest.raises(ParameterError) as caught:
+        pharmdb.migrate(migrated, message="add x")
+    assert str(tmp_path) in caught.value.found
+    assert pharmdb.migrate(migrated).steps == ()
