@@ -10,10 +10,9 @@ from pathlib import Path
 
 from pharmdb import settings
 
-_NAME = r"""(?:"[\w-]+"|'[\w-]+')"""
 # How Alembic's template writes it: a name, None, or the names that a merge is based on.
 _STATED = re.compile(
-    rf"^(revision|down_revision)\b(?:\s*:[^=\n]*)?\s*=\s*(None|{_NAME}|\((?:\s*{_NAME}\s*,?)+\s*\))\s*(?:#.*)?$",
+    r"""^(revision|down_revision)\b(?:\s*:[^=\n]*)?\s*=\s*(None|"[\w-]+"|'[\w-]+'|\([\s\w,"'-]*\))\s*(?:#.*)?$""",
     re.MULTILINE,
 )
 
