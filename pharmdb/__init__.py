@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # What _HOMES says, for type checkers and editors; a test compares the two.
-    from pharmdb.application.writing import prisma_schema as prisma_schema
+    from pharmdb.application.schema_file import prisma_schema as prisma_schema
     from pharmdb.backups.manifests import list_backups as list_backups
     from pharmdb.backups.restoring import restore as restore
     from pharmdb.backups.taking import backup as backup
@@ -52,7 +52,7 @@ _HOMES = {
     "list_backups": "backups.manifests",
     "migrate": "migration.migrating",
     "notebooks": "command.listing",
-    "prisma_schema": "application.writing",
+    "prisma_schema": "application.schema_file",
     "progress_frame": "learning.frames",
     "reading": "database.transactions",
     "record_attempt": "learning.attempts",

@@ -61,8 +61,8 @@ def test_the_temporary_files_are_gone_with_the_process(seed_dir: str, tmp_path: 
     import sys
 
     code = (
-        "import sys, os, time; from pharmdb import seed_files\n"
-        "progress = seed_files.Progress()\n"
+        "import sys, os, time; from pharmdb.seeding import progress_rows\n"
+        "progress = progress_rows.Progress()\n"
         "progress.fill((n, 'x' * 1000, 'b', 'c', n, 0, 0) for n in range(20000))\n"
         "opened = [os.readlink(f'/proc/self/fd/{f}') for f in os.listdir('/proc/self/fd') if int(f) > 2 "
         "and os.path.lexists(f'/proc/self/fd/{f}')]\n"

@@ -29,7 +29,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 import pharmdb
-from pharmdb import backups, database, seeding
 from pharmdb.models import Bookmark, User
 
 zones = [UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12, minutes=-30))]
@@ -61,7 +60,7 @@ for url in sys.argv[1:]:
         back = dict(session.execute(select(Bookmark.entity_id, Bookmark.created_at)).all())
         assert all(back[str(n)] == moment for n, moment in enumerate(moments))
         mark = pharmdb.fingerprint(connection)
-    taken = backed_up(url)
+    taken = pharmdb.backup(url).backup
     age = datetime.now(UTC) - datetime.strptime(taken.id, "%Y%m%dT%H%M%S.%f%z")
     seed = pharmdb.seed(url).fingerprint
     pharmdb.restore(url, backup=taken.id)

@@ -223,6 +223,6 @@ def test_figures_without_a_place_on_the_page_are_an_error(tmp_path: Path, monkey
     monkeypatch.setattr(results, "FILE", tmp_path / "results.md")
     monkeypatch.setattr(results, "DOCUMENT", page)
     page.write_text(f"{results.BEGIN}\nonly the first mark\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="no place for the figures"):
+    with pytest.raises(ValueError, match="no markers for the figures"):
         results.write({"queries": ["| a | 1 s | b | 2 s | 0.50 | ≤ 1 | met |"]}, "machine")
     assert "only the first mark" in page.read_text(encoding="utf-8")

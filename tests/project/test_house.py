@@ -24,7 +24,7 @@ ORDER = (
     ("database",),
     ("schema",),
     ("backups", "learning"),
-    ("migration", "seeding", "cohorts"),
+    ("migration", "seeding", "cohorts", "application"),
     ("doctor", "studio_app"),
     ("legacy",),
     ("command",),

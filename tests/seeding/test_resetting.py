@@ -438,7 +438,7 @@ def test_the_report_lists_what_was_destroyed_with_its_rows(seeded: str) -> None:
         ("table", "dataset_overrides"): 0,
         ("table", "extra"): 3,
         ("table", "pharmdb_environment"): 1,
-        ("table", "pharmdb_revisions"): 3,
+        ("table", "pharmdb_revisions"): 4,
         ("table", "progress_by_tag"): 4,
         ("table", "spaced_repetition_items"): 0,
         ("table", "user_settings"): 2,

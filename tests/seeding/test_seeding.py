@@ -851,10 +851,10 @@ def test_any_rows_in_any_state_give_the_same_result(
         before = states.get(email)
         assert found[email].role == (before["role"] if before else ROLES[email])
         if before:
-            assert found[email].created_at == state["created_at"]
-            if state["hash"] in ("current", "weak argon2id", "bcrypt"):
+            assert found[email].created_at == before["created_at"]
+            if before["hash"] in ("current", "weak argon2id", "bcrypt"):
                 assert found[email].password_hash == hashes[email]
-        kept = state["settings"] if state and state["settings"] else None
+        kept = before["settings"] if before else None
         row = languages[found[email].id]
         assert row.language == (kept[0] if kept else "en")
         if kept:
