@@ -431,11 +431,11 @@ def test_a_copy_that_differs_is_no_backup_and_nothing_is_destroyed(
             run(filled, "DROP TABLE later")
 
         monkeypatch.setattr(postgresql_dumps, "dumping", lossy_dump)
-    refuses(lambda: pharmdb.backup(filled), filled, BackupError, "differs")
+    refuses(lambda: pharmdb.backup(filled), filled, BackupError, "differs|with other rows")
     if filled.startswith("sqlite"):
-        refuses(lambda: pharmdb.reset(filled), filled, BackupError, "differs")
-        refuses(lambda: pharmdb.restore(filled), filled, BackupError, "differs")
-        refuses(lambda: pharmdb.migrate(filled, revision="base"), filled, BackupError, "differs")
+        refuses(lambda: pharmdb.reset(filled), filled, BackupError, "differs|with other rows")
+        refuses(lambda: pharmdb.restore(filled), filled, BackupError, "differs|with other rows")
+        refuses(lambda: pharmdb.migrate(filled, revision="base"), filled, BackupError, "differs|with other rows")
 
 
 def test_a_copy_that_is_not_sound_is_no_backup(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:

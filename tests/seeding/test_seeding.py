@@ -39,6 +39,7 @@ from pharmdb.database import targets, transactions, upserts
 from pharmdb.errors import ProtectedError, RevisionError, SeedError, UnavailableError
 from pharmdb.models import MODELS, ProgressByTag, User, UserSettings
 from pharmdb.seeding import passwords, seeding
+from pharmdb.types import milliseconds
 
 DEMO, ADMIN = "demo@pharmtrainer.test", "admin@pharmtrainer.test"
 PASSWORDS = {DEMO: "Password123!", ADMIN: "AdminPassword123!"}
@@ -789,7 +790,8 @@ HASHES: dict[str, Callable[[str], str]] = {
     "garbage": lambda password: password[::-1],
     "empty": lambda password: "",
 }
-TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
+_ANY_TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
+TIMES = _ANY_TIMES.map(milliseconds)
 USER_STATES = st.fixed_dictionaries(
     {
         "hash": st.sampled_from(sorted(HASHES)),
