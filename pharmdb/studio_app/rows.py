@@ -12,11 +12,6 @@ from pharmdb.studio_app.catalogue import Table
 from pharmdb.studio_app.statement_log import Session
 
 
-def read_rows(session: Session, table: Table, keys: Sequence[Sequence[str | None]], *, lock: bool = False) -> list[Any]:
-    """For each key, the row as the driver returns it, or None."""
-    return [read_row(session, table, key, lock=lock) for key in keys]
-
-
 def read_row(session: Session, table: Table, key: Sequence[str | None], *, lock: bool = False) -> Any:
     """One row, in the order of the table's columns, or None. `lock` prevents others from changing it."""
     columns = [c.read for c in table.columns.values()]

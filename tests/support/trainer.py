@@ -19,7 +19,6 @@ import pharmdb
 from support.project import ROOT
 
 SOURCES = ROOT / "tests" / "application"
-PRISMA = SOURCES / "prisma.config.mjs"
 # The client needs no engine of its own, and the command line has one as WebAssembly. Unless these name something, it
 # downloads native ones before it does anything.
 NO_DOWNLOADS = {
