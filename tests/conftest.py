@@ -10,7 +10,8 @@ import pytest
 from support.chrome import browser, large, tabs  # noqa: F401 - fixtures
 from support.databases import DIALECTS, Databases
 from support.durations import LONGEST
-from support.hashing import hashed_once  # noqa: F401 - a fixture
+from support.folders import memory_folder
+from support.hashing import _hashed_once  # noqa: F401 - a fixture
 from support.postgres import Server
 from support.revisions import scripts  # noqa: F401 - a fixture
 
@@ -48,9 +49,17 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Databases:
-    # The server is started by the first test that needs it.
-    return Databases(lambda: request.getfixturevalue("server"), tmp_path_factory.mktemp("databases"))
+def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    with memory_folder("databases-") as folder:
+        # The server is started by the first test that needs it.
+        yield Databases(lambda: request.getfixturevalue("server"), folder)
+
+
+@pytest.fixture(autouse=True)
+def _dropped(databases: Databases) -> Iterator[None]:
+    """The databases that a test made end with it: thousands of them would fill the memory."""
+    with databases.dropped():
+        yield
 
 
 @pytest.fixture(params=DIALECTS)

@@ -32,9 +32,6 @@ from pharmdb.schema import drift, revisions
 OLD = "8f1c2a6d4b10"
 
 
-pytestmark = pytest.mark.usefixtures("hashed_once")
-
-
 @pytest.fixture
 def filled(seeded: str) -> str:
     """The URL of a database with the seed and rows in every table."""

@@ -22,9 +22,6 @@ READING = ("inspect", "check", "backup")
 VERBS = (*READING, "seed", "migrate", "reset", "restore")
 
 
-pytestmark = pytest.mark.usefixtures("hashed_once")
-
-
 @pytest.fixture
 def sound(databases: Databases, tmp_path: Path) -> bytes:
     """The bytes of a good database that no -wal belongs to."""

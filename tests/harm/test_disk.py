@@ -24,8 +24,6 @@ from pharmdb.backups import manifests, restoring
 from pharmdb.database import bulk
 from pharmdb.errors import BackupError, NoRoomError, PharmdbError
 
-pytestmark = pytest.mark.usefixtures("hashed_once")
-
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:

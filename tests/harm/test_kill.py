@@ -28,9 +28,6 @@ from pharmdb.schema import revisions
 OLD = "8f1c2a6d4b10"
 
 
-pytestmark = pytest.mark.usefixtures("hashed_once")
-
-
 @pytest.fixture(scope="module")
 def stable(tmp_path_factory: pytest.TempPathFactory) -> killing.Stable:
     made = killing.Stable({p: hash_once(p) for p in ("Password123!", "AdminPassword123!")})

@@ -25,9 +25,6 @@ from pharmdb.schema import revisions
 ATTEMPTS = 20_000 if killing.THOROUGH else 3_000
 
 
-pytestmark = pytest.mark.usefixtures("hashed_once")
-
-
 @pytest.fixture(scope="module")
 def stable(tmp_path_factory: pytest.TempPathFactory) -> killing.Stable:
     made = killing.Stable({p: hash_once(p) for p in ("Password123!", "AdminPassword123!")})

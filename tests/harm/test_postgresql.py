@@ -30,9 +30,6 @@ HOSTILE = """a'b"c %d@e:f/g\\h ?&=ü"""
 VERBS = ("inspect", "backup", "seed", "migrate", "reset")
 
 
-pytestmark = pytest.mark.usefixtures("hashed_once")
-
-
 def admin(server: Server, *statements: sql.SQL | sql.Composed | str) -> None:
     with psycopg.connect(dsn(server.uri()), autocommit=True) as connection:
         for statement in statements:

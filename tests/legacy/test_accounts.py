@@ -14,8 +14,6 @@ import pharmdb
 from pharmdb.errors import PharmdbError
 from pharmdb.seeding import passwords
 
-pytestmark = pytest.mark.usefixtures("hashed_once")
-
 DEMO, ADMIN = "demo@pharmtrainer.test", "admin@pharmtrainer.test"
 OWN = legacy.bcrypt_hash("my own password")
 BEFORE = datetime(2021, 5, 4, 3, 2, 1, tzinfo=UTC)

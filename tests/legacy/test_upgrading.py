@@ -44,8 +44,6 @@ from pharmdb.legacy import upgrading
 from pharmdb.legacy.sources import source_target
 from pharmdb.seeding import passwords, seeding
 
-pytestmark = pytest.mark.usefixtures("hashed_once")
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _far_from_utc() -> Iterator[None]:

@@ -16,6 +16,8 @@ from pharmdb.seeding import passwords
 # In the form of the old system: prefix 2a, cost 10.
 OLD_HASH = "$2a$10$nxSwXylqQ0137.bA7XuZZersLkihgHOOowZ2Te9AFbOUr02.upIyy"
 
+pytestmark = pytest.mark.real_hashing
+
 
 def bcrypt_hash(password: str) -> str:
     """As the old system made it: what is beyond 72 bytes is dropped."""

