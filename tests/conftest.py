@@ -55,31 +55,27 @@ def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
         yield Databases(lambda: request.getfixturevalue("server"), folder)
 
 
-@pytest.fixture(autouse=True)
-def _dropped(databases: Databases) -> Iterator[None]:
-    """The databases that a test made end with it: thousands of them would fill the memory."""
-    with databases.dropped():
-        yield
-
-
 @pytest.fixture(params=DIALECTS)
 def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def empty(databases: Databases, dialect: str) -> str:
+def empty(databases: Databases, dialect: str) -> Iterator[str]:
     """The URL of a database without a table; on SQLite there is no file yet."""
-    return databases.empty(dialect)
+    with databases.dropped(databases.empty(dialect)) as url:
+        yield url
 
 
 @pytest.fixture
-def migrated(databases: Databases, dialect: str) -> str:
+def migrated(databases: Databases, dialect: str) -> Iterator[str]:
     """The URL of a database at head, without a row."""
-    return databases.migrated(dialect)
+    with databases.dropped(databases.migrated(dialect)) as url:
+        yield url
 
 
 @pytest.fixture
-def seeded(databases: Databases, dialect: str) -> str:
+def seeded(databases: Databases, dialect: str) -> Iterator[str]:
     """The URL of a known-good database."""
-    return databases.seeded(dialect)
+    with databases.dropped(databases.seeded(dialect)) as url:
+        yield url

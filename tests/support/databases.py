@@ -29,17 +29,19 @@ class Databases:
         self._folder = folder
         self._numbers = count()
         self._templates: dict[tuple[str, str], str] = {}
-        self._made: list[str] = []
 
     @contextmanager
-    def dropped(self) -> Iterator[None]:
-        """Drops what was made in the block, but no template."""
-        before = len(self._made)
-        yield
-        for url in self._made[before:]:
-            if url not in self._templates.values():
-                self._drop(url)
-        del self._made[before:]
+    def dropped(self, url: str) -> Iterator[str]:
+        """Drops this database after the block: a thousand of them would fill the memory."""
+        yield url
+        if url.startswith("sqlite:"):
+            shutil.rmtree(Path(url.removeprefix("sqlite:///")).parent)
+            return
+        with psycopg.connect(dsn(self._server().uri()), autocommit=True) as connection:
+            statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name_of(url)))
+            # A transaction that a test prepared, and left, keeps its database.
+            with suppress(psycopg.errors.ObjectInUse):
+                connection.execute(statement)
 
     def empty(self, dialect: str) -> str:
         name = f"test_{next(self._numbers)}"
@@ -47,10 +49,8 @@ class Databases:
             # A folder of its own: what lies beside a database belongs to it.
             folder = self._folder / name
             folder.mkdir()
-            self._made.append(f"sqlite:///{folder / name}.db")
-        else:
-            self._create(name)
-        return self._made[-1]
+            return f"sqlite:///{folder / name}.db"
+        return self._create(name)
 
     def migrated(self, dialect: str) -> str:
         return self._copy(dialect, "migrated", pharmdb.migrate)
@@ -82,18 +82,7 @@ class Databases:
             if template:
                 # A copy has the tables, and none of the settings, of its template.
                 connection.execute(sql.SQL("ALTER DATABASE {} SET timezone TO 'UTC'").format(sql.Identifier(name)))
-        self._made.append(server.uri(name))
-        return self._made[-1]
-
-    def _drop(self, url: str) -> None:
-        if url.startswith("sqlite:"):
-            shutil.rmtree(Path(url.removeprefix("sqlite:///")).parent, ignore_errors=True)
-            return
-        with psycopg.connect(dsn(self._server().uri()), autocommit=True) as connection:
-            statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name_of(url)))
-            # A transaction that a test prepared, and left, keeps its database.
-            with suppress(psycopg.errors.ObjectInUse):
-                connection.execute(statement)
+        return server.uri(name)
 
 
 def name_of(url: str) -> str:
