@@ -11,6 +11,7 @@ from sqlalchemy.types import NullType, String, Text, UserDefinedType
 
 from pharmdb.errors import ParameterError
 from pharmdb.models import MODELS, User
+from pharmdb.schema import cascades
 from pharmdb.schema.bookkeeping import BOOKKEEPING_TABLES
 from pharmdb.studio_app import reflection, values
 from pharmdb.studio_app.statement_log import Session, is_secret
@@ -99,16 +100,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Child:
-    """A foreign key of another table that refers to this one."""
-
-    table: str
-    column: str
-    refers_to: str
-    on_delete: str
-
-
-@dataclass(frozen=True)
 class Table:
     """One table. `key` is the tie-breaker when sorting; without `has_key` it is SQLite's rowid or PostgreSQL's ctid."""
 
@@ -118,7 +109,7 @@ class Table:
     key: tuple[str, ...]
     has_key: bool
     checks: dict[str, str]
-    children: tuple[Child, ...]
+    children: tuple[cascades.Child, ...]
     foreign: dict[str, tuple[str, str]] = field(default_factory=dict)
     sqlite: bool = True
 
@@ -155,21 +146,15 @@ def catalogue(session: Session) -> Catalogue:
     """All tables of the database; those of the models come first, in the models' order."""
     view = inspect(session.connection)
     reflected = reflection.reflect(session)
-    columns, foreign_keys, sqlite = reflected.columns, reflected.foreign_keys, reflected.sqlite
+    columns, sqlite = reflected.columns, reflected.sqlite
     keys = reflection.by_table(view.get_multi_pk_constraint())
     uniques = reflection.by_table(view.get_multi_unique_constraints())
     checks = reflection.by_table(view.get_multi_check_constraints())
-    children: dict[str, list[Child]] = {}
+    children = cascades.children(session.connection)
     references: dict[str, dict[str, tuple[str, str]]] = {}
-    for name in columns:
-        for key in foreign_keys.get(name, []):
-            # A composite foreign key can't be followed from one cell.
-            if len(key["constrained_columns"]) == 1 and key["referred_table"] in columns:
-                (own,), parent = key["constrained_columns"], key["referred_table"]
-                (referred,) = key["referred_columns"] or keys[parent]["constrained_columns"]
-                references.setdefault(name, {})[own] = (parent, referred)
-                on_delete = (key.get("options", {}).get("ondelete") or "NO ACTION").upper()
-                children.setdefault(parent, []).append(Child(name, own, referred, on_delete))
+    for parent, each in children.items():
+        for key in each:
+            references.setdefault(key.table, {})[key.column] = (parent, key.refers_to)
     order = [name for name in _MODELS if name in columns] + sorted(set(columns) - set(_MODELS))
     found = {}
     for name in order:

@@ -1,4 +1,4 @@
-"""Columns and foreign keys from each database's own catalogue, with details that SQLAlchemy's inspector leaves out."""
+"""Columns from each database's own catalogue, with details that SQLAlchemy's inspector leaves out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from sqlalchemy import inspect, text
 
 from pharmdb.studio_app.statement_log import Session
 
-# table → its columns or keys
+# table → its columns
 Described = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Reflected:
-    """Columns (name, type, nullable, default, generated, doc, labels) and foreign keys (in the inspector's format).
+    """Columns: name, type, nullable, default, generated, doc, labels.
 
     `row_name` is the column that identifies a row of a table without a primary key.
     """
 
     columns: Described
-    foreign_keys: Described
     row_name: str
     sqlite: bool
 
@@ -40,7 +39,7 @@ def by_table(found: Mapping[tuple[str | None, str], Any]) -> dict[str, Any]:
 
 def _reflect_sqlite(session: Session) -> Reflected:
     names = inspect(session.connection).get_table_names()
-    return Reflected(_sqlite_columns(session, names), _sqlite_foreign_keys(session, names), "rowid", True)
+    return Reflected(_sqlite_columns(session, names), "rowid", True)
 
 
 def _sqlite_columns(session: Session, names: list[str]) -> Described:
@@ -66,30 +65,6 @@ def _sqlite_columns(session: Session, names: list[str]) -> Described:
     return found
 
 
-def _sqlite_foreign_keys(session: Session, names: list[str]) -> Described:
-    """Foreign keys in the inspector's format; the inspector misses ON DELETE of references declared with a column."""
-    statement = text('SELECT id, "table", "from", "to", on_delete FROM pragma_foreign_key_list(:name) ORDER BY id, seq')
-    found: Described = {}
-    for name in names:
-        keys: dict[int, dict[str, Any]] = {}
-        for row in session.rows(statement.bindparams(name=name)):
-            number, parent, own, referred, on_delete = tuple(row)
-            key = keys.setdefault(
-                number,
-                {
-                    "referred_table": parent,
-                    "constrained_columns": [],
-                    "referred_columns": [],
-                    "options": {"ondelete": on_delete},
-                },
-            )
-            key["constrained_columns"].append(own)
-            # The column is omitted if the reference is to the parent's primary key.
-            key["referred_columns"] += [referred] if referred else []
-        found[name] = list(keys.values())
-    return found
-
-
 _COLUMNS = text("""
     SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attgenerated,
         a.attidentity, pg_get_expr(d.adbin, d.adrelid) AS expression, col_description(c.oid, a.attnum) AS doc,
@@ -104,8 +79,7 @@ _COLUMNS = text("""
 
 
 def _reflect_postgresql(session: Session) -> Reflected:
-    foreign_keys = by_table(inspect(session.connection).get_multi_foreign_keys())
-    return Reflected(_postgresql_columns(session), foreign_keys, "ctid", False)
+    return Reflected(_postgresql_columns(session), "ctid", False)
 
 
 def _postgresql_columns(session: Session) -> Described:
