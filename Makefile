@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort prisma studio lab chromium test harm lint bench notebooks lock lint-js
+.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort account prisma studio lab chromium test harm lint bench notebooks lock lint-js
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ restore: .venv/done ## restore the newest backup
 
 cohort: .venv/done ## add a thousand synthetic learners; safe to repeat
 	@$(BIN)/pharmdb cohort
+
+account: .venv/done ## list the accounts, administrators first
+	@$(BIN)/pharmdb account
 
 prisma: .venv/done ## the application's schema.prisma, and what goes with it
 	@$(BIN)/pharmdb prisma

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # What _HOMES says, for type checkers and editors; a test compares the two.
+    from pharmdb.accounts.managing import manage_account as manage_account
     from pharmdb.application.schema_file import prisma_schema as prisma_schema
     from pharmdb.backups.manifests import list_backups as list_backups
     from pharmdb.backups.restoring import restore as restore
@@ -50,6 +51,7 @@ _HOMES = {
     "frame": "learning.framing",
     "inspect": "learning.inspecting",
     "list_backups": "backups.manifests",
+    "manage_account": "accounts.managing",
     "migrate": "migration.migrating",
     "notebooks": "command.listing",
     "prisma_schema": "application.schema_file",

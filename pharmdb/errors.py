@@ -11,7 +11,7 @@ from typing import Any
 _SECRETS = (
     # Greedy to the last @ of the word: a user name or a password may contain one.
     (re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/]*:)\S+(?=@)", re.IGNORECASE), r"\g<keep>***"),
-    (re.compile(r"(?P<keep>\w*(password|secret)\w*\s*=\s*)('[^']*'|[^\s&;]+)", re.IGNORECASE), r"\g<keep>***"),
+    (re.compile(r"""(?P<keep>\w*(password|secret)\w*\s*=\s*)('[^']*'|"[^"]*"|[^\s&;]+)""", re.I), r"\g<keep>***"),
     (re.compile(r"(?P<keep>\bpassword\s+)'[^']*'", re.IGNORECASE), r"\g<keep>***"),
 )
 

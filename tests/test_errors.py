@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pharmdb import errors
-from pharmdb.errors import PharmdbError, SeedError
+from pharmdb.errors import PharmdbError, SeedError, mask
 
 FIELDS = ("expected", "found", "unchanged", "command", "note")
 TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
@@ -59,6 +59,11 @@ def test_no_field_holds_a_password(field: str) -> None:
     error = PharmdbError(**parts)
     assert getattr(error, field) == "postgresql://ann:***@host/db"
     assert "canary" not in str(error) + repr(vars(error))
+
+
+@pytest.mark.parametrize("value", ["canary", "'a canary'", '"a canary"'])
+def test_a_password_in_the_environment_is_masked_however_it_is_quoted(value: str) -> None:
+    assert mask(f"export PHARMDB_NEW_PASSWORD={value} CI=1") == "export PHARMDB_NEW_PASSWORD=*** CI=1"
 
 
 def test_there_is_no_field_for_both_command_and_remark() -> None:

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from sqlalchemy import Connection, func, inspect, select
 
-from pharmdb.database import upserts
+from pharmdb.accounts import lookup as accounts
+from pharmdb.database import servers, targets, upserts
 from pharmdb.doctor import remedies, results
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
@@ -71,9 +72,10 @@ def check_default_passwords(context: Context) -> Iterator[Finding]:
 
 def _hashes(context: Context, seeded: list[str]) -> Finding:
     """Whether the application, which has bcrypt only, can verify every hash; "!" bars an account on purpose."""
-    bcrypt = func.substr(User.password_hash, 1, 4).in_(("$2a$", "$2b$", "$2y$"))
+    bcrypt = func.substr(User.password_hash, 1, 4).in_(passwords.BCRYPT)
     argon2 = User.password_hash.startswith("$argon2", autoescape=True)
-    barred = select(func.count()).select_from(User).where(~bcrypt, User.password_hash != "!")
+    unverified = (~bcrypt, User.password_hash != passwords.BARRED)
+    barred = select(func.count()).select_from(User).where(*unverified)
     unknown = barred.where(~argon2)
     count, others = context.connection.scalar(barred) or 0, context.connection.scalar(unknown) or 0
     if not count:
@@ -84,7 +86,11 @@ def _hashes(context: Context, seeded: list[str]) -> Finding:
     ours = others and any(context.connection.scalar(unknown.where(User.email.in_(s))) for s in upserts.chunks(seeded))
     if ours:
         return Finding("password hashes", results.WARN, found, context.command("seed"))
-    return Finding("password hashes", results.WARN, found, note="set new passwords in the studio")
+    first = context.connection.scalars(select(User.email).where(*unverified).order_by(User.email).limit(1)).one()
+    name = servers.server_name(context.connection, context.target) if context.environment == "production" else ""
+    remedy = targets.command(context.target, accounts.command(first, "set-password", name))
+    note = f"the first is {first}; pharmdb account lists them" if count > 1 else ""
+    return Finding("password hashes", results.WARN, found, remedy, note)
 
 
 def _known_passwords(context: Context, known: dict[str, str]) -> Finding:

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
 
 # The most bytes of a password, in UTF-8, that bcrypt reads.
 LONGEST = 72
+# The fewest characters of a password that somebody chooses.
+SHORTEST = 8
+# What the hashes begin with that the application can verify.
+BCRYPT = ("$2a$", "$2b$", "$2y$")
+# In place of a hash: nobody can log in to the account.
+BARRED = "!"
 
 
 @cache
@@ -56,3 +62,12 @@ def verify_password(password: str, password_hash: str) -> bool:
 def scheme(password_hash: str) -> str:
     """ "argon2", "bcrypt" or "unknown"."""
     return _context().identify(password_hash) or "unknown"
+
+
+def kind(password_hash: str) -> str:
+    """What the application makes of a hash: it verifies "bcrypt", and nothing with "argon2", "barred" or "unknown"."""
+    if password_hash.startswith(BCRYPT):
+        return "bcrypt"
+    if password_hash == BARRED:
+        return "barred"
+    return "argon2" if password_hash.startswith("$argon2") else "unknown"

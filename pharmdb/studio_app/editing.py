@@ -19,15 +19,13 @@ from pharmdb import settings
 from pharmdb.database import environments, servers, targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
 from pharmdb.models import MODELS
-from pharmdb.seeding.passwords import hash_password, unfit
+from pharmdb.seeding.passwords import SHORTEST, hash_password, unfit
 from pharmdb.studio_app import cells, rows, save_log, sessions, values, violations
 from pharmdb.studio_app.cascading import cascades
 from pharmdb.studio_app.catalogue import Catalogue, Table
 from pharmdb.studio_app.changes import Change, Problem, Saved
 from pharmdb.studio_app.statement_log import Session, StatementLog
 from pharmdb.types import utcnow
-
-SHORTEST_PASSWORD = 8
 
 
 class _NothingSavedError(Exception):
@@ -183,8 +181,8 @@ def _prepared(tables: Catalogue, change: Change, problems: list[Problem]) -> dic
             problems.append(Problem(change.id, name, "unfit", str(error)))
     password = next((c for c in table.columns.values() if c.is_password), None)
     if password is not None and change.password is not None:
-        if len(change.password) < SHORTEST_PASSWORD:
-            sentence = f"a password must have at least {SHORTEST_PASSWORD} characters"
+        if len(change.password) < SHORTEST:
+            sentence = f"a password must have at least {SHORTEST} characters"
             problems.append(Problem(change.id, password.name, "unfit", sentence))
         elif reason := unfit(change.password):
             problems.append(Problem(change.id, password.name, "unfit", f"unfit as a password: {reason}"))

@@ -137,6 +137,17 @@ def test_the_users_of_the_seed_log_in(seeded: str, dialect: str, trainers: Train
     assert [session and session["role"] for session in sessions] == ["USER", "ADMIN", None]
 
 
+def test_a_password_that_pharmdb_sets_is_the_one_to_log_in_with(
+    seeded: str, dialect: str, trainers: Trainers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email, longest = "demo@pharmtrainer.test", "ž" * 35 + "8!"
+    monkeypatch.setenv("PHARMDB_NEW_PASSWORD", longest)
+    pharmdb.manage_account(seeded, user_email=email, action="set-password")
+    pharmdb.manage_account(seeded, user_email=email, action="promote")
+    pairs = [[email, longest], [email, "Password123!"], [email, longest[:-1]]]
+    assert trainers(dialect).run("log_in", seeded, pairs) == [{"id": 1, "role": "ADMIN"}, None, None]
+
+
 def test_after_an_upgrade_everybody_logs_in_as_before(
     migrated: str, dialect: str, trainers: Trainers, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ NOT_RUN = {
     r"npm |npx ": "works in the application's folder, with Node.js",
     r"make harm": "takes many minutes",
     r"pharmdb studio": "serves until it is ended",
+    r"--action set-password": "asks for the password at a terminal",
 }
 # What documents name and a clean clone does not have.
 NOT_CLONED = ("data/pharm.db", "data/backups")

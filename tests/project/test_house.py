@@ -25,6 +25,7 @@ ORDER = (
     ("schema",),
     ("backups", "learning"),
     ("migration", "seeding", "cohorts", "application"),
+    ("accounts",),
     ("doctor", "studio_app"),
     ("legacy",),
     ("command",),

@@ -124,7 +124,7 @@ def test_the_index_links_every_other_notebook_and_says_which_destroy() -> None:
     assert sorted(re.findall(r"\]\((\w+)\.ipynb\)", text)) == sorted(p.stem for p in NOTEBOOKS if p.stem != "index")
     table = pharmdb.notebooks().set_index("command")["destroys"]
     destroying = {"reset", "restore", "upgrade"}
-    assert {name.split()[1] for name in table.index[table != ""]} == destroying | {"studio"}
+    assert {name.split()[1] for name in table.index[table != ""]} == destroying | {"studio", "account"}
     for path in NOTEBOOKS:
         warns = "WARNING" in "".join(load(path)["cells"][0]["source"])
         assert warns == (path.stem in destroying), path

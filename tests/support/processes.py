@@ -15,6 +15,7 @@ _PRELOADED = [
     "argon2",
     "bcrypt",
     "numpy.random",
+    "pharmdb.accounts.managing",
     "pharmdb.backups.restoring",
     "pharmdb.cohorts.building",
     "pharmdb.schema.drift",

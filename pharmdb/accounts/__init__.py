@@ -1,0 +1,1 @@
+"""Single accounts: looking one up, its role, its password, and deleting it."""
