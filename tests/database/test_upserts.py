@@ -26,6 +26,9 @@ from pharmdb.models import ProgressByTag, User
 from pharmdb.schema import drift
 from pharmdb.seeding import passwords, seeding
 
+# This module has ways of its own to hash quickly.
+pytestmark = pytest.mark.real_hashing
+
 
 @pytest.fixture
 def all_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import papermill
 import pytest
 from support import legacy
 from support.databases import Databases
+from support.kernels import warm_kernels
 from support.outcome import outcome_row
 from support.project import ROOT
 from support.seeds import KNOWN_GOOD
@@ -34,11 +37,17 @@ def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def run(*command: object, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with warm_kernels(tmp_path_factory.mktemp("k")) as variables:
+        yield variables
+
+
+def run(*command: object, url: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=os.environ | {"PHARMDB_URL": url},
+        env=os.environ | {"PHARMDB_URL": url} | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -46,7 +55,7 @@ def run(*command: object, url: str, cwd: Path) -> subprocess.CompletedProcess[st
     )
 
 
-def nbval(*notebooks: Path, url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def nbval(*notebooks: Path, url: str, cwd: Path, kernels: dict[str, str]) -> subprocess.CompletedProcess[str]:
     options = (
         "-o",
         "addopts=-q",
@@ -56,7 +65,7 @@ def nbval(*notebooks: Path, url: str, cwd: Path) -> subprocess.CompletedProcess[
         "-p",
         "no:cacheprovider",
     )
-    return run(sys.executable, "-m", "pytest", "--rootdir", cwd, *options, *notebooks, url=url, cwd=cwd)
+    return run(sys.executable, "-m", "pytest", "--rootdir", cwd, *options, *notebooks, url=url, cwd=cwd, **kernels)
 
 
 def test_every_notebook_is_in_the_order_of_the_tests() -> None:
@@ -64,18 +73,20 @@ def test_every_notebook_is_in_the_order_of_the_tests() -> None:
 
 
 def test_the_stored_outputs_come_again_on_both_databases(
-    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels: dict[str, str]
 ) -> None:
     monkeypatch.setenv("PHARMDB_SOURCE", str(legacy.sample(tmp_path)))
     study(seeded)
     notebooks = [ROOT / "notebooks" / f"{name}.ipynb" for name in ORDER]
-    result = nbval(*notebooks, url=seeded, cwd=tmp_path)
+    result = nbval(*notebooks, url=seeded, cwd=tmp_path, kernels=kernels)
     cells = sum(len(code_cells(load(path))) for path in notebooks)
     assert result.returncode == 0, result.stdout
     assert f"{cells} passed" in result.stdout
 
 
-def test_nbval_turns_red_at_each_stored_value_that_is_changed(databases: Databases, tmp_path: Path) -> None:
+def test_nbval_turns_red_at_each_stored_value_that_is_changed(
+    databases: Databases, tmp_path: Path, kernels: dict[str, str]
+) -> None:
     text = (ROOT / "notebooks" / "seed.ipynb").read_text(encoding="utf-8")
     changes = [("<td>4</td>", "<td>5</td>"), ("64e201d4a7bd7a95", "64e201d4a7bd7a96"), ("0 rows cre", "1 rows cre")]
     for stored, changed in changes:
@@ -83,7 +94,7 @@ def test_nbval_turns_red_at_each_stored_value_that_is_changed(databases: Databas
         text = text.replace(stored, changed)
     copy = tmp_path / "seed.ipynb"
     copy.write_text(text, encoding="utf-8")
-    result = nbval(copy, url=databases.seeded("sqlite"), cwd=tmp_path)
+    result = nbval(copy, url=databases.seeded("sqlite"), cwd=tmp_path, kernels=kernels)
     assert result.returncode == 1
     assert re.search(rf"{len(changes)} failed, \d+ passed", result.stdout), result.stdout
 
@@ -155,16 +166,20 @@ RUNS = [
 
 @pytest.mark.parametrize(("dialect", "name", "parameters", "expected"), RUNS)
 def test_papermill_runs_a_notebook_from_another_folder(
-    seeded: str, tmp_path: Path, name: str, parameters: dict[str, Any], expected: dict[str, str]
+    seeded: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kernels: dict[str, str],
+    name: str,
+    parameters: dict[str, Any],
+    expected: dict[str, str],
 ) -> None:
-    options = [part for key, value in parameters.items() for part in ("-p", key, value)]
+    monkeypatch.chdir(tmp_path)
+    for variable, value in kernels.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("PHARMDB_URL", seeded)
     out = tmp_path / "out.ipynb"
-    result = run(
-        *(sys.executable, "-m", "papermill", ROOT / "notebooks" / f"{name}.ipynb", out, "--no-progress-bar", *options),
-        url=seeded,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
+    papermill.execute_notebook(ROOT / "notebooks" / f"{name}.ipynb", out, parameters, progress_bar=False)
     row = outcome_row(load(out))
     assert row | expected == row
 

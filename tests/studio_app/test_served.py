@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.chrome import READY, Tabs, watched
 from support.databases import Databases
+from support.kernels import warm_kernels
 from support.project import ROOT
 from support.steps import column_texts, filter_by, ready
 
@@ -53,7 +54,7 @@ class Served:
 
     def kernels(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in children if "ipykernel_launcher" in " ".join(p.cmdline())]
+        return [p for p in children if re.search(r"-f \S+\.json\b", " ".join(p.cmdline()))]
 
     def get(self, path: str, **headers: str) -> HTTPResponse:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -62,11 +63,11 @@ class Served:
 
 
 @contextmanager
-def serve(command: list[object], url: str, pattern: str, cwd: Path) -> Iterator[Served]:
+def serve(command: list[object], url: str, pattern: str, cwd: Path, **variables: str) -> Iterator[Served]:
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
-        env=os.environ | {"PHARMDB_URL": url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PHARMDB_URL": url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)} | variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -94,10 +95,16 @@ def serve(command: list[object], url: str, pattern: str, cwd: Path) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def studio(large: str) -> Iterator[tuple[Served, str]]:
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with warm_kernels(tmp_path_factory.mktemp("k")) as variables:
+        yield variables
+
+
+@pytest.fixture(scope="module")
+def studio(large: str, kernels: dict[str, str]) -> Iterator[tuple[Served, str]]:
     """Voilà on the database with a million attempts."""
     command = [sys.executable, "-m", "pharmdb.command", "studio", "--no-browser", "--port", free_port()]
-    with serve(command, large, r"http://localhost:\d+/\?token=\S+", ROOT) as served:
+    with serve(command, large, r"http://localhost:\d+/\?token=\S+", ROOT, **kernels) as served:
         yield served, large
 
 
@@ -339,7 +346,9 @@ def test_the_studio_is_served_whatever_the_temporary_and_the_home_folder_are(
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[tuple[Served, dict[str, str]]]:
+def lab(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, kernels: dict[str, str]
+) -> Iterator[tuple[Served, dict[str, str]]]:
     """JupyterLab on copies of the notebook, one for each database."""
     folder = tmp_path_factory.mktemp("lab")
     urls = {dialect: databases.seeded(dialect) for dialect in ("sqlite", "postgresql")}
@@ -362,7 +371,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Itera
     ]
     settings = ["--LabApp.news_url=None", f"--ServerApp.root_dir={folder}", "--ServerApp.port_retries=0"]
     with serve(
-        [*command, *settings], urls["sqlite"], r"http://(127\.0\.0\.1|localhost):\d+/lab\?token=\S+", folder
+        [*command, *settings], urls["sqlite"], r"http://(127\.0\.0\.1|localhost):\d+/lab\?token=\S+", folder, **kernels
     ) as served:
         yield served, urls
 
