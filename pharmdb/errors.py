@@ -150,11 +150,13 @@ class CheckFailedError(PharmdbError):
     """At least one of the doctor's checks failed."""
 
 
-class SeedError(PharmdbError):
-    """The seed files are invalid.
+class FilesError(PharmdbError):
+    """CSV files are invalid.
 
     `problems` holds the problems as (file, line, column, value, reason); `more` is the number of further ones.
     """
+
+    what = "CSV"
 
     def __init__(self, problems: list[tuple[str, int, str, str, str]], *, directory: str, more: int = 0) -> None:
         self.problems = problems
@@ -169,7 +171,19 @@ class SeedError(PharmdbError):
         elif held:
             shown.append(f"and {held} more, in the error's .problems")
         super().__init__(
-            expected=f"valid seed files in {directory}",
+            expected=f"valid {self.what} files in {directory}",
             found=f"{total} problem(s)\n    " + "\n    ".join(shown),
             note="correct these lines, then run the same command again",
         )
+
+
+class SeedError(FilesError):
+    """The seed files are invalid."""
+
+    what = "seed"
+
+
+class CatalogueError(FilesError):
+    """The files of a catalogue are invalid."""
+
+    what = "catalogue"

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from decimal import Decimal
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from operator import add
 from typing import Any
 
 import numpy as np
 
-from pharmdb.cohorts import simulation
+from pharmdb.cohorts import overrides, simulation
 from pharmdb.cohorts.simulation import Array
-from pharmdb.learning import catalogue
+from pharmdb.learning.catalogue import Catalogue
 
 Rows = tuple[str, tuple[str, ...], int, Iterator[tuple[Any, ...]]]
 
 USER_COLUMNS = ("email", "password_hash", "role", "created_at")
-# The languages of every 256 learners.
-_LANGUAGES = ("en",) * 176 + ("de",) * 28 + ("es",) * 20 + ("fr",) * 16 + ("pt",) * 16
-# The size of a group; the first learner of each is its tutor, an ADMIN with one override.
+# The application's languages, of every 256 learners.
+_LANGUAGES = ("en",) * 176 + ("cs",) * 80
+# The size of a group; the first learner of each is its tutor, an ADMIN with one override. It is inactive: at most one
+# may be active in a database, and synthetic data must not replace what the application's users see.
 _GROUP = 500
+_OVERRIDE_COLUMNS = ("name", "description", "json_text", "is_active", "created_by_id", "created_at", "updated_at")
 
 
 def email(number: int) -> str:
@@ -39,6 +39,7 @@ class Batch:
     last: int
     days: int
     random_seed: int
+    catalogue: Catalogue
     there: frozenset[int] = frozenset()
 
     def without(self, there: set[int]) -> Batch:
@@ -53,7 +54,7 @@ class Batch:
 
     @cached_property
     def _work(self) -> simulation.Work:
-        return simulation.simulate(catalogue.read(), np.array(self.numbers), self.days, self.random_seed)
+        return simulation.simulate(self.catalogue, np.array(self.numbers), self.days, self.random_seed)
 
     def signed_up(self, numbers: list[int]) -> dict[int, str]:
         """The sign-up times of these learners, in SQLite's format."""
@@ -78,14 +79,18 @@ class Batch:
             len(places),
             zip(places.tolist(), languages, when, when, strict=True),
         )
-        yield from (_bookmarks(work, places), _attempts(work, places), _progress(work, places), _items(work, places))
-        overrides = [
-            _override(number, ids[number], when[place])
-            for place, number in enumerate(self.numbers)
-            if _is_tutor(number)
-        ]
-        columns = ("name", "description", "json_text", "is_active", "created_by_id", "created_at", "updated_at")
-        yield ("dataset_overrides", columns, len(overrides), iter(overrides))
+        texts = _documents(self.catalogue)
+        yield _bookmarks(work, places, texts)
+        yield _attempts(work, places, texts)
+        yield _progress(work, places, texts, simulation.material(self.catalogue))
+        yield _items(work, places, texts)
+        tutors = [(number, when[place]) for place, number in enumerate(self.numbers) if _is_tutor(number)]
+        # Generated one by one: each holds a whole course block.
+        rows = (
+            (*overrides.override(self.catalogue, number // _GROUP, email(number)), False, ids[number], at, at)
+            for number, at in tutors
+        )
+        yield ("dataset_overrides", _OVERRIDE_COLUMNS, len(tutors), rows)
 
 
 def _is_tutor(number: int) -> bool:
@@ -124,110 +129,60 @@ def _times(day: Array, second: Array) -> Iterator[str]:
 
 @dataclass(frozen=True, eq=False)
 class _Documents:
-    """Texts by entity; `answers`, `feedback` and `score` are indexed by (entity, right, variant) as one number."""
+    """Texts by entity, by answer, and by progress row."""
 
     kind: Array
     id: Array
-    answers: Array
     feedback: Array
+    answers: Array
     score: Array
     modules: Array
     blocks: Array
     tags: Array
 
 
-@cache
-def _documents() -> _Documents:
-    contents = catalogue.read()
-    stuff = simulation.material(contents)
-    answers, feedback, scores = [], [], []
-    for number, entity in enumerate(contents.entities):
-        for right in (0, 1):
-            for variant in range(8):
-                score = int(simulation.SCORES[stuff.kind[number], right, variant])
-                # The seconds that the answer took are appended later.
-                answers.append(json.dumps(_answer(entity, right, variant, score))[:-1] + ', "seconds": ')
-                feedback.append(json.dumps(_feedback(entity, right, score)))
-                scores.append(float(score))
-    progress = zip(*stuff.progress, strict=True)
+@lru_cache(maxsize=2)
+def _documents(catalogue: Catalogue) -> _Documents:
+    entities = catalogue.entities
+    answers = [answer for entity in entities for answer in simulation.answers_of(entity)]
+    progress = zip(*simulation.material(catalogue).progress, strict=True)
     return _Documents(
-        _texts(entity.kind for entity in contents.entities),
-        _texts(entity.id for entity in contents.entities),
-        _texts(answers),
-        _texts(feedback),
-        np.array(scores),
+        _texts(entity.kind for entity in entities),
+        _texts(entity.id for entity in entities),
+        _texts(entity.feedback for entity in entities),
+        _texts(answer.document for answer in answers),
+        np.array([answer.score for answer in answers]),
         *map(_texts, progress),
     )
 
 
-def _answer(entity: catalogue.Entity, right: int, variant: int, score: int) -> dict[str, Any]:
-    solution = int(simulation.own_words(f"answer {entity.id}", 1)[0])
-    if entity.kind == "question":
-        best = solution % 5
-        return {"choice": "ABCDE"[best if right else (best + 1 + variant % 4) % 5]}
-    if entity.kind == "case":
-        steps = [solution >> 3 * step & 3 for step in range(4)]
-        missed = 4 - score // 25
-        # The variant determines which steps are missed.
-        wrong = {(variant + n) % 4 for n in range(missed)}
-        return {"steps": ["ABCD"[(best + (n in wrong)) % 4] for n, best in enumerate(steps)]}
-    factor = {100: "1", 80: "1.05", 60: "1", 40: "10", 20: "2", 0: "7.3"}[score]
-    value = (Decimal(entity.answer) * Decimal(factor)).normalize()
-    return {"value": float(value), "unit": "" if score == 60 else entity.unit}
-
-
-def _feedback(entity: catalogue.Entity, right: int, score: int) -> dict[str, Any]:
-    if entity.kind == "question":
-        return {"correct": bool(right), "topic": entity.title}
-    if entity.kind == "case":
-        return {"correct": bool(right), "steps_right": score // 25, "topic": entity.title}
-    solution = f"{entity.answer} {entity.unit}"
-    return {"correct": bool(right), "remark": _REMARKS[score], "solution": solution, "topic": entity.title}
-
-
-_REMARKS = {
-    100: "right",
-    80: "rounded too early",
-    60: "the unit is missing",
-    40: "wrong by a power of ten",
-    20: "wrong by a factor of two",
-    0: "another formula is needed",
-}
-
-
-@cache
-def _seconds() -> Array:
-    return _texts(f"{n}}}" for n in range(300))
-
-
-def _attempts(work: simulation.Work, ids: Array) -> Rows:
+def _attempts(work: simulation.Work, ids: Array, texts: _Documents) -> Rows:
     columns = ("user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at")
-    return ("attempts", columns, len(work.attempts["learner"]), _attempt_rows(work.attempts, ids))
+    return ("attempts", columns, len(work.attempts["learner"]), _attempt_rows(work.attempts, ids, texts))
 
 
-def _attempt_rows(found: dict[str, Array], ids: Array, size: int = 10_000) -> Iterator[tuple[Any, ...]]:
+def _attempt_rows(
+    found: dict[str, Array], ids: Array, texts: _Documents, size: int = 10_000
+) -> Iterator[tuple[Any, ...]]:
     # In parts, because Python objects take ten times as much memory as the arrays.
-    texts = _documents()
     for begin in range(0, len(found["learner"]), size):
         part = {name: values[begin : begin + size] for name, values in found.items()}
-        entity = part["entity"]
-        document = (entity * 2 + part["right"]) * 8 + part["variant"]
+        entity, answer = part["entity"], part["answer"]
         yield from zip(
             ids[part["learner"]].tolist(),
             texts.kind[entity].tolist(),
             texts.id[entity].tolist(),
-            map(add, texts.answers[document].tolist(), _seconds()[part["seconds"]].tolist()),
-            texts.score[document].tolist(),
-            texts.feedback[document].tolist(),
+            texts.answers[answer].tolist(),
+            texts.score[answer].tolist(),
+            texts.feedback[entity].tolist(),
             _times(part["day"], part["second"]),
             strict=True,
         )
 
 
-def _progress(work: simulation.Work, ids: Array) -> Rows:
+def _progress(work: simulation.Work, ids: Array, texts: _Documents, stuff: simulation.Material) -> Rows:
     """The attempts' counts and latest times, by learner, module, block and tag."""
-    stuff, texts, found = simulation.material(catalogue.read()), _documents(), work.attempts
-    width = len(stuff.progress)
+    found, width = work.attempts, len(stuff.progress)
     keys = stuff.keys[found["entity"]]
     attempt, column = np.nonzero(keys >= 0)
     cell = found["learner"][attempt].astype(np.int64) * width + keys[attempt, column]
@@ -251,9 +206,9 @@ def _progress(work: simulation.Work, ids: Array) -> Rows:
     return ("progress_by_tag", columns, len(there), rows)
 
 
-def _items(work: simulation.Work, ids: Array) -> Rows:
+def _items(work: simulation.Work, ids: Array, texts: _Documents) -> Rows:
     """The review items; each is due at the time of day of its last review."""
-    texts, found = _documents(), work.items
+    found = work.items
     rows = zip(
         ids[found["learner"]].tolist(),
         texts.kind[found["entity"]].tolist(),
@@ -272,11 +227,13 @@ def _items(work: simulation.Work, ids: Array) -> Rows:
     return ("spaced_repetition_items", columns, len(found["learner"]), rows)
 
 
-def _bookmarks(work: simulation.Work, ids: Array) -> Rows:
+def _bookmarks(work: simulation.Work, ids: Array, texts: _Documents) -> Rows:
     """The bookmarks; no learner bookmarks an entity twice."""
-    texts, found = _documents(), work.attempts
+    found = work.attempts
     (noted,) = np.nonzero(found["noted"])
-    _, first = np.unique(found["learner"][noted].astype(np.int64) * 2**20 + found["entity"][noted], return_index=True)
+    _, first = np.unique(
+        found["learner"][noted].astype(np.int64) * len(texts.id) + found["entity"][noted], return_index=True
+    )
     noted = noted[np.sort(first)]
     entity = found["entity"][noted]
     rows = zip(
@@ -287,11 +244,3 @@ def _bookmarks(work: simulation.Work, ids: Array) -> Rows:
         strict=True,
     )
     return ("bookmarks", ("user_id", "entity_type", "entity_id", "created_at"), len(noted), rows)
-
-
-def _override(number: int, id_: int, when: str) -> tuple[Any, ...]:
-    group = number // _GROUP + 1
-    entities = catalogue.read().entities
-    entity = entities[group * 37 % len(entities)]
-    document = json.dumps({"entity_id": entity.id, "title": f"{entity.title} (group {group})"})
-    return (f"by {email(number)}", f"Another title for group {group}", document, group % 2 == 1, id_, when, when)

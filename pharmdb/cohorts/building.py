@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
@@ -13,6 +14,7 @@ from pharmdb.cohorts import batches, cohort_charts
 from pharmdb.database import bulk, environments, locks, targets, transactions
 from pharmdb.errors import ParameterError, ProtectedError
 from pharmdb.learning import charts
+from pharmdb.learning.catalogue import read
 from pharmdb.models import MODELS
 from pharmdb.schema import revisions
 from pharmdb.schema.fingerprints import fingerprint
@@ -54,10 +56,13 @@ class CohortReport:
 
     @cached_property
     def by_tag(self) -> pd.DataFrame:
-        """course_block, tag (str), attempts, correct (int64), accuracy (percent), from the progress rows."""
+        """course_block, tag (str), answers, correct (int64), accuracy (percent), from the progress rows.
+
+        An attempt counts once for each tag of its entity, so there are more answers than attempts.
+        """
         rows = self._ask(_BY_TAG)
-        columns = {"course_block": "str", "tag": "str", "attempts": "int64", "correct": "int64"}
-        return _with_accuracy(reports.table(sorted(map(tuple, rows)), columns))
+        columns = {"course_block": "str", "tag": "str", "answers": "int64", "correct": "int64"}
+        return _with_accuracy(reports.table(sorted(map(tuple, rows)), columns), of="answers")
 
     @cached_property
     def retention(self) -> pd.DataFrame:
@@ -100,13 +105,14 @@ class CohortReport:
 
     @property
     def outcome(self) -> pd.DataFrame:
-        """One row: ok, changed, fingerprint, next."""
+        """One row: ok, changed, fingerprint, next (to inspect the first learner with attempts)."""
+        ((active,),) = self._ask(_FIRST_ACTIVE)
         changed = f"{self.created['users']} learners with {sum(self.created.values())} rows created"
         return reports.outcome(
             ok=True,
             changed=changed,
             fingerprint=self.fingerprint,
-            next=targets.command(self.target, f"pharmdb inspect --user-email {batches.email(1)}"),
+            next=targets.command(self.target, f"pharmdb inspect --user-email {active}" if active else "pharmdb doctor"),
         )
 
     @property
@@ -123,12 +129,21 @@ class CohortReport:
         return _with_accuracy(reports.table(sorted(map(tuple, self._ask(sql))), columns))
 
 
-def _with_accuracy(data: pd.DataFrame) -> pd.DataFrame:
-    return data.assign(accuracy=(100.0 * data["correct"] / data["attempts"]).astype("Float64").round(1))
+def _with_accuracy(data: pd.DataFrame, of: str = "attempts") -> pd.DataFrame:
+    return data.assign(accuracy=(100.0 * data["correct"] / data[of]).astype("Float64").round(1))
 
 
-def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, random_seed: int = 2026) -> CohortReport:
+def cohort(
+    database_url: str = "",
+    *,
+    learners: int = 1000,
+    days: int = 90,
+    random_seed: int = 2026,
+    catalogue: str | Path = "",
+) -> CohortReport:
     """Adds the learners 1 to `learners` that don't exist yet, with their activity of `days` days from 2025-09-01 on.
+
+    `catalogue` is the folder of what they practise (default data/catalogue; relative to settings.home()).
 
     The same parameters give the same rows on every machine and database; see `simulation.simulate`. A larger cohort
     contains the smaller one, and the attempts of more days contain those of fewer. Existing learners, recognized by
@@ -136,13 +151,15 @@ def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, rand
     can log in as a synthetic learner. Each transaction adds 500 learners; after an interruption, running the same
     command again completes the cohort.
 
-    Raises ParameterError; ProtectedError in production or if learners with another `random_seed` exist; RevisionError
-    if the schema isn't at head; UnavailableError, LockedError.
+    Raises ParameterError; CatalogueError; ProtectedError in production or if learners with another `random_seed` exist,
+    or with progress in what is not in the catalogue; RevisionError if the schema isn't at head; UnavailableError,
+    LockedError.
     """
     _check("learners", learners, 1, MOST_LEARNERS)
     _check("days", days, 1, MOST_DAYS)
     _check("random_seed", random_seed, 0, 2**32 - 1)
     target = targets.target(database_url)
+    contents = read(catalogue)
     environments.refuse_production(None, _OPERATION)
     with transactions.reading(target) as connection:
         _guard(connection, target)
@@ -153,17 +170,18 @@ def cohort(database_url: str = "", *, learners: int = 1000, days: int = 90, rand
     ):
         for first in range(1, learners + 1, BATCH):
             last = min(first + BATCH - 1, learners)
-            batch = batches.Batch(first, last, days, random_seed)
+            batch = batches.Batch(first, last, days, random_seed, contents)
             with transaction() as connection:
                 locks.take_advisory_lock(connection)
                 # Another process may have reset the database since the last batch.
                 _guard(connection, target)
-                _add(connection, target, batch, created, unchanged)
+                _add(connection, batch, created, unchanged)
             advance(last - first + 1)
     return CohortReport(str(target), learners, days, random_seed, created, unchanged, target)
 
 
 _OPERATION = "fill with synthetic learners"
+_DELETE = "DELETE FROM users WHERE email LIKE 'learner%@cohort.invalid'"
 
 
 def _guard(connection: Connection, target: targets.Target) -> None:
@@ -203,15 +221,15 @@ def _there(connection: Connection, first: int, last: int) -> dict[int, tuple[int
 
 def _add(
     connection: Connection,
-    target: targets.Target,
     batch: batches.Batch,
     created: dict[str, int],
     unchanged: dict[str, int],
 ) -> None:
     there = _there(connection, batch.first, batch.last)
     if there:
-        _refuse_others(target, batch, {number: when for number, (_, when) in there.items()})
         names = _ends(batch.first, batch.last)
+        _refuse_others(batch, {number: when for number, (_, when) in there.items()})
+        _refuse_other_catalogues(connection, batch, names)
         for model in MODELS:
             table = model.__tablename__
             # The column with the owner's id: the foreign key, or for users their own id.
@@ -229,7 +247,7 @@ def _add(
         created[table] += count
 
 
-def _refuse_others(target: targets.Target, batch: batches.Batch, there: dict[int, str]) -> None:
+def _refuse_others(batch: batches.Batch, there: dict[int, str]) -> None:
     expected = batch.signed_up(sorted(there))
     for number in sorted(there):
         if there[number] != expected[number]:
@@ -237,9 +255,22 @@ def _refuse_others(target: targets.Target, batch: batches.Batch, there: dict[int
                 expected=f"the learners of random_seed={batch.random_seed}, or none",
                 found=f"{batches.email(number)}, who signed up at {there[number]} and belongs to another cohort",
                 unchanged="the existing learners",
-                note="run the command with the --random-seed of the existing learners; "
-                "or: DELETE FROM users WHERE email LIKE 'learner%@cohort.invalid'",
+                note="run the command with the --random-seed of the existing learners; or: " + _DELETE,
             )
+
+
+def _refuse_other_catalogues(connection: Connection, batch: batches.Batch, names: dict[str, str]) -> None:
+    practised = connection.execute(
+        text(f"SELECT DISTINCT module, course_block, tag FROM progress_by_tag WHERE user_id IN {_COHORT}"), names
+    )
+    unknown = {tuple(row) for row in practised} - batch.catalogue.progress_keys
+    if unknown:
+        raise ProtectedError(
+            expected="existing learners who practise what is in the catalogue",
+            found=f"progress in {' / '.join(min(unknown))}, and {len(unknown) - 1} more that are not in it",
+            unchanged="the existing learners",
+            note="run the command with the --catalogue of the existing learners; or: " + _DELETE,
+        )
 
 
 # -- learning statistics ---------------------------------------------------------------------------
@@ -268,6 +299,10 @@ _RETENTION = f"""
             ) AS before FROM attempts WHERE user_id IN :cohort
         ) AS pairs WHERE before IS NOT NULL
     ) AS known GROUP BY 1
+"""
+_FIRST_ACTIVE = """
+    SELECT min(email) FROM users
+    WHERE id IN :cohort AND EXISTS (SELECT 1 FROM attempts WHERE attempts.user_id = users.id)
 """
 _ACTIVITY = "SELECT {weekday}, {hour}, count(*) FROM attempts WHERE user_id IN :cohort GROUP BY 1, 2"
 # Expressions that differ between the databases.

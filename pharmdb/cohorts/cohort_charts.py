@@ -39,7 +39,7 @@ def retention(data: pd.DataFrame) -> Picture:
     shown = data[data["attempts"] >= _FEWEST]
 
     def draw(axes: Axes) -> None:
-        axes.set_title("Retention: accuracy by time since the last review")
+        axes.set_title("Retention: accuracy by time since the last answer")
         axes.set_xlabel("days since the last answer to the same entity")
         axes.set_ylabel("accuracy (% correct)")
         if shown.empty:
@@ -49,7 +49,7 @@ def retention(data: pd.DataFrame) -> Picture:
         _band(axes, places, shown)
         axes.set_xticks(list(places), list(shown["since"]))
 
-    return Picture(f"Retention: {_ends(shown)} of {int(data['attempts'].sum())} reviews", draw)
+    return Picture(f"Retention: {_ends(shown)} of {int(data['attempts'].sum())} repeated attempts", draw)
 
 
 def by_tag(data: pd.DataFrame) -> Picture:
@@ -61,7 +61,7 @@ def by_tag(data: pd.DataFrame) -> Picture:
     heads = [block if new else "" for block, new in zip(data["course_block"], number.diff() != 0, strict=True)]
 
     def draw(axes: Axes) -> None:
-        mean = 100 * data["correct"].sum() / max(1, data["attempts"].sum())
+        mean = 100 * data["correct"].sum() / max(1, data["answers"].sum())
         axes.set_title(f"Accuracy by tag (line: all tags, {mean:.0f} %)")
         axes.set_xlabel("accuracy (% correct)")
         axes.set_ylabel("tag")

@@ -20,17 +20,17 @@ import hashlib
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.random import Philox
 
 from pharmdb.learning import sm2
-from pharmdb.learning.catalogue import Catalogue
+from pharmdb.learning.catalogue import Answer, Catalogue, Entity
 
 # Increase it with every change that affects a row.
-VERSION = 2
+VERSION = 3
 # The Monday on which the course begins. Fixed, so that the rows don't depend on today's date.
 START = date(2025, 9, 1)
 # The most attempts in one session; a learner has at most one session a day.
@@ -86,38 +86,63 @@ def logistic() -> Array:
 @dataclass(frozen=True, eq=False)
 class Material:
     """The catalogue as arrays, with one position per entity: `kind` is an index into KINDS, `difficulty` is in 64ths of
-    a logit, `keys` are indexes of its progress rows in `progress`, padded with -1."""
+    a logit, `keys` are indexes of its progress rows in `progress`, padded with -1. (entity, 0) of `answers` and `first`
+    is about wrong answers, (entity, 1) about right ones: how many there are, and the position of the first one in
+    `grades`, the SM-2 grades of all answers."""
 
     kind: Array
     difficulty: Array
     keys: Array
     progress: tuple[tuple[str, str, str], ...]
+    answers: Array
+    first: Array
+    grades: Array
     # (order, block, position) -> entity, and the number of entities of each block.
     orders: Array
     sizes: Array
 
 
-@cache
+@lru_cache(maxsize=2)
 def material(catalogue: Catalogue) -> Material:
     """Builds the arrays. An entity's difficulty depends only on its id, so a new entity does not affect others."""
     entities = catalogue.entities
     kind = np.array([KINDS.index(entity.kind) for entity in entities])
     streams = np.stack([own_words(entity.id, 3) for entity in entities])
-    progress = sorted({(catalogue.modules[e.kind], e.block, tag) for e in entities for tag in e.tags})
+    progress = sorted(catalogue.progress_keys)
     place = {key: number for number, key in enumerate(progress)}
     keys = np.full((len(entities), max(len(e.tags) for e in entities)), -1)
     for number, entity in enumerate(entities):
         for column, tag in enumerate(entity.tags):
             keys[number, column] = place[catalogue.modules[entity.kind], entity.block, tag]
-    members = [[n for n, e in enumerate(entities) if e.block == block] for block in catalogue.blocks]
+    blocks = list(catalogue.blocks)
+    members = [[n for n, e in enumerate(entities) if e.block == block] for block in blocks]
     orders = np.zeros((_ORDERS, len(members), max(map(len, members))), dtype=np.int64)
     for block, member in enumerate(members):
         for order in range(_ORDERS):
-            draws = own_words(f"{catalogue.blocks[block]} {order}", len(member))
+            draws = own_words(f"{blocks[block]} {order}", len(member))
             orders[order, block, : len(member)] = np.array(member)[np.argsort(draws, kind="stable")]
+    scores = [answer.score for entity in entities for answer in answers_of(entity)]
+    right = np.array([sum(answer.score >= sm2.CORRECT_FROM for answer in entity.answers) for entity in entities])
+    answers = np.stack([np.array([len(entity.answers) for entity in entities]) - right, right], axis=1)
+    first = (np.cumsum(answers) - answers.ravel()).reshape(answers.shape)
     # Cases and calculations are a little harder than questions.
     difficulty = _bell(streams) * 7 // 8 + np.array([0, 20, 28])[kind]
-    return Material(kind, difficulty, keys, tuple(progress), orders, np.array([len(m) for m in members]))
+    return Material(
+        kind,
+        difficulty,
+        keys,
+        tuple(progress),
+        answers,
+        first,
+        np.array([sm2.grade(score) for score in scores]),
+        orders,
+        np.array([len(m) for m in members]),
+    )
+
+
+def answers_of(entity: Entity) -> list[Answer]:
+    """The wrong answers, then the right ones."""
+    return sorted(entity.answers, key=lambda answer: answer.score >= sm2.CORRECT_FROM)
 
 
 def own_words(name: str, count: int) -> Array:
@@ -129,8 +154,8 @@ def own_words(name: str, count: int) -> Array:
 class Work:
     """What some learners did. `learner` indexes `numbers`, `entity` indexes the catalogue, `second` is of the day.
 
-    Attempts, sorted by learner and time: learner, entity, day, second, seconds (time taken to answer), right (0 or 1),
-    variant (0 to 7, which of the right or wrong answers), noted (1: bookmarked afterwards).
+    Attempts, sorted by learner and time: learner, entity, day, second, right (0 or 1), answer (its position in
+    Material.grades), noted (1: bookmarked afterwards).
     Items, sorted by learner and entity: item_learner, item_entity, ease (hundredths), interval (days), item_day,
     item_second.
     """
@@ -164,7 +189,8 @@ def simulate(catalogue: Catalogue, numbers: Array, days: int, random_seed: int) 
     Attainment Tests", 1960): P(right) = 1 / (1 + exp(-(ability - difficulty))). Initial abilities are approximately
     normal (mean 0.2, standard deviation 1 logit) and grow with practice, by 1.5 n / (n + 60) logits after n attempts.
     An entity answered before is easier for a while, by up to 3 logits times R = 1 / (1 + t / (9 S)), the forgetting
-    curve of FSRS-4 (Ye, 2022), with t the days since the last answer and S the review interval.
+    curve of FSRS-4 (Ye, 2022), with t the days since the last answer and S the review interval. Which of the entity's
+    right or wrong answers is given is uniformly random.
 
     Each week has its own block. Up to half of a session is due reviews, longest overdue first; the rest is new entities
     of the week's block. After each day a learner drops out with an individual probability of up to 2 %.
@@ -226,8 +252,9 @@ class _State:
         memory = np.where(strength > 0, 192 * strength // np.maximum(strength + away, 1), 0)
         logit = self._ability[learner] + 96 * practised // (practised + 60) + memory - stuff.difficulty[entity]
         right = _field(drawn, 40, 24) < logistic()[np.clip(logit, -512, 512) + 512]
-        variant, slowness = _field(drawn, 37, 3), _field(drawn, 29, 8)
-        kind = stuff.kind[entity]
+        is_right = right.astype(np.int64)
+        answer = stuff.first[entity, is_right] + (_field(drawn, 0, 16) * stuff.answers[entity, is_right] >> 16)
+        slowness, kind = _field(drawn, 29, 8), stuff.kind[entity]
         seconds = _LEAST[kind] + (slowness * _MORE[kind] >> 8)
         took = np.zeros(plan.shape, dtype=np.int64)
         took[place, lane] = seconds
@@ -236,9 +263,9 @@ class _State:
         second = begin[place] + np.cumsum(took, axis=1)[place, lane]
         # About one wrong answer in twelve is bookmarked.
         noted = ~right & (_field(drawn, 16, 8) < 21)
-        self._review(learner, entity, day, second, _GRADES[kind, right.astype(np.int64), variant])
+        self._review(learner, entity, day, second, stuff.grades[answer])
         self._practised[rows] += (plan >= 0).sum(axis=1)
-        found = (learner, entity, np.full(len(entity), day), second, seconds, right, variant, noted)
+        found = (learner, entity, np.full(len(entity), day), second, right, answer, noted)
         for name, values in zip(_ATTEMPT, found, strict=True):
             self._done[name].append(values.astype(np.int32))
 
@@ -288,18 +315,5 @@ class _State:
         return dict(zip(names, found, strict=True))
 
 
-_ATTEMPT = ("learner", "entity", "day", "second", "seconds", "right", "variant", "noted")
-
-# The score of each variant, for wrong and right answers of each kind. Cases have four steps and are scored by step.
-# A calculation is wrong by a power of ten (40), by a factor of two (20) or completely (0), or right (100), rounded too
-# early (80) or without its unit (60).
-SCORES = np.array(
-    [
-        [[0] * 8, [100] * 8],
-        [[0, 0, 25, 25, 25, 25, 25, 25], [100, 100, 100, 100, 75, 75, 75, 50]],
-        [[0, 0, 20, 20, 20, 40, 40, 40], [100, 100, 100, 100, 100, 80, 80, 60]],
-    ]
-)
-# The SM-2 grades of these scores.
-_GRADES = np.vectorize(sm2.grade, otypes=[np.int64])(SCORES)
+_ATTEMPT = ("learner", "entity", "day", "second", "right", "answer", "noted")
 NUMPY = sm2.Arithmetic(np.where, np.minimum, np.maximum)

@@ -1,14 +1,16 @@
-"""Progress by tag and day, computed from the attempts: the database counts them, the catalogue maps them to tags."""
+"""Progress by tag and day, computed from the attempts: the database counts them, a catalogue maps them to tags."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
 
-from pharmdb.learning import catalogue, frames
+from pharmdb.learning import frames
+from pharmdb.learning.catalogue import Catalogue, read
 from pharmdb.learning.sm2 import CORRECT_FROM
 
 if TYPE_CHECKING:
@@ -19,14 +21,19 @@ _KEY = ["day", "module", "course_block", "tag"]
 
 
 def daily_progress(
-    connection: Connection, *, user_id: int | None = None, since: datetime | None = None
+    connection: Connection,
+    *,
+    user_id: int | None = None,
+    since: datetime | None = None,
+    catalogue: str | Path = "",
 ) -> pd.DataFrame:
     """Counts correct and wrong attempts by day (UTC) and tag; of all users or one, of all time or since a given time.
 
     Columns: day (datetime64[s]), module, course_block, tag (str), correct_count, wrong_count (Int64), sorted by the
-    first four. An attempt counts for each tag of its entity; the tag is missing if the entity is not in data/catalogue.
+    first four. An attempt counts for each tag of its entity; the tag is missing if the entity is not in the catalogue,
+    which is read from a folder (default data/catalogue; relative to settings.home()).
 
-    Raises ValueError for a `since` without a time zone.
+    Raises ValueError for a `since` without a time zone; CatalogueError.
     """
     import pandas as pd
 
@@ -39,16 +46,15 @@ def daily_progress(
     data = pd.DataFrame(map(tuple, rows), columns=["day", "entity_type", "entity_id", "correct_count", "attempts"])
     data = data.astype({"day": "datetime64[s]"} | dict.fromkeys(("entity_type", "entity_id"), "str"))
     data = data.assign(wrong_count=data["attempts"] - data["correct_count"])
-    tagged = data.merge(_tags(), how="left", on=["entity_type", "entity_id"])
+    tagged = data.merge(_tags(read(catalogue)), how="left", on=["entity_type", "entity_id"])
     found = tagged.groupby(_KEY, dropna=False, sort=True)[_COUNTS].sum()
     return found.reset_index().astype(dict.fromkeys(_KEY[1:], "str") | dict.fromkeys(_COUNTS, "Int64"))
 
 
-def _tags() -> pd.DataFrame:
+def _tags(contents: Catalogue) -> pd.DataFrame:
     """One row for each tag of each entity."""
     import pandas as pd
 
-    contents = catalogue.read()
     rows = [
         (entity.kind, entity.id, contents.modules[entity.kind], entity.block, tag)
         for entity in contents.entities

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pharmdb.csv_reading import text
 from pharmdb.models import ROLES
 from pharmdb.seeding import passwords
 
@@ -21,19 +22,10 @@ def _email(value: str) -> str:
     return value
 
 
-def _text(value: str) -> str:
-    stripped = value.strip()
-    if not stripped:
-        raise ValueError("empty")
-    if value != stripped:
-        raise ValueError("leading or trailing white space")
-    return value
-
-
 def _password(value: str) -> str:
     if reason := passwords.unfit(value):
         raise ValueError(reason)
-    return _text(value)
+    return text(value)
 
 
 def _role(value: str) -> str:
@@ -68,9 +60,9 @@ FILES: dict[str, dict[str, Callable[[str], Any]]] = {
     USERS: {"email": _email, "password": _password, "role": _role, "language": _language},
     PROGRESS: {
         "user_email": _email,
-        "module": _text,
-        "course_block": _text,
-        "tag": _text,
+        "module": text,
+        "course_block": text,
+        "tag": text,
         "correct_count": _count,
         "wrong_count": _count,
     },

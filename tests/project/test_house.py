@@ -19,8 +19,8 @@ MODULES = {
 }
 # From the ground up: a package or module imports only what stands in a line above its own.
 ORDER = (
-    ("types", "errors", "progress"),
-    ("models", "settings", "reports"),
+    ("types", "errors", "progress", "csv_faults"),
+    ("models", "settings", "reports", "csv_reading"),
     ("database",),
     ("schema",),
     ("backups", "learning"),

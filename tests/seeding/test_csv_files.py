@@ -16,9 +16,10 @@ from support import raw
 from support.seeds import PROGRESS_HEADER, USERS, counts, folder, progress
 
 import pharmdb
+from pharmdb import csv_faults, csv_reading
 from pharmdb.database import driver_errors
 from pharmdb.errors import NoRoomError, SeedError
-from pharmdb.seeding import csv_faults, csv_files, seeding
+from pharmdb.seeding import seeding
 
 P, U = "progress.csv", "users.csv"
 
@@ -33,7 +34,7 @@ def lines(rows: range, **values: str) -> str:
 @given(text=st.text("a\r\n\u2028\x85é", max_size=20), mark=st.booleans())
 def test_lines_end_where_python_says(text: str, mark: bool) -> None:
     content = text.encode("utf-8-sig" if mark else "utf-8")
-    assert list(csv_files._lines(io.BytesIO(content))) == list(io.StringIO(text, newline=""))
+    assert list(csv_reading._lines(io.BytesIO(content))) == list(io.StringIO(text, newline=""))
 
 
 def test_line_ends_of_old_macs(migrated: str, tmp_path: Path) -> None:
