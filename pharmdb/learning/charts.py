@@ -48,33 +48,36 @@ def progress(data: pd.DataFrame) -> Picture:
     correct, wrong = list(data["correct"].astype(int)), list(data["wrong"].astype(int))
 
     def draw(axes: Axes) -> None:
-        axes.set_title("Progress by tag")
-        axes.set_xlabel("attempts")
+        axes.set_title("Progress: answers by tag")
+        axes.set_xlabel("answers\n(an attempt counts once for each tag)")
         axes.set_ylabel("module / block / tag")
         rows = range(len(labels))
         axes.barh(rows, correct, color=CORRECT, label="correct")
         axes.barh(rows, wrong, left=correct, color=WRONG, hatch="//", edgecolor="white", label="wrong")
         axes.set_yticks(rows, labels, parse_math=False)
-        axes.invert_yaxis()
+        axes.set_ylim(max(len(labels), 1) - 0.4, -0.6)
         axes.set_xlim(0, max(1, *(c + w for c, w in zip(correct, wrong, strict=True)), 1) * 1.05)
         _whole_numbers(axes.xaxis)
-        axes.legend(loc="lower right")
-        if not sum(correct) + sum(wrong):
-            _note(axes, "no attempts yet")
+        if sum(correct) + sum(wrong):
+            axes.legend(loc="best")
+        else:
+            _note(axes, "no answers yet")
 
     total = sum(correct) + sum(wrong)
-    text = f"Progress by tag: {len(labels)} tags, {sum(correct)} of {total} attempts correct"
+    text = (
+        f"Progress: {len(labels)} tags, {sum(correct)} of {total} answers correct (an attempt counts once for each tag)"
+    )
     return Picture(text, draw, (8, 1.6 + 0.32 * max(len(labels), 4)))
 
 
-def activity(data: pd.DataFrame, days: int) -> Picture:
-    """`data` is Inspection.activity."""
+def activity(data: pd.DataFrame, period: str) -> Picture:
+    """`data` is Inspection.activity; `period` says in words which days it covers."""
     when = data["day"]
     attempts = list(data["attempts"].astype(int))
     accuracy = data["accuracy"].astype("float64")
 
     def draw(axes: Axes) -> None:
-        axes.set_title(f"Attempts and accuracy by day, last {days} days")
+        axes.set_title(f"Attempts and accuracy by day, {period}")
         axes.set_xlabel("day (UTC)")
         axes.set_ylabel("attempts per day")
         bars = axes.bar(when, attempts, color="#9ecae1")
@@ -90,7 +93,7 @@ def activity(data: pd.DataFrame, days: int) -> Picture:
         axes.tick_params(axis="x", rotation=30)
         right.legend([bars, line], ["attempts", "accuracy"], loc="lower left")
 
-    return Picture(f"Activity: {sum(attempts)} attempts on {len(attempts)} of the last {days} days", draw)
+    return Picture(f"Activity: {sum(attempts)} attempts on {len(attempts)} of the {period}", draw)
 
 
 def _whole_numbers(axis: Any) -> None:

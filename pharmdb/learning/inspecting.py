@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Integer, cast, func, select
+from sqlalchemy import Column, Connection, Integer, Table, cast, func, select
 
 from pharmdb import reports
 from pharmdb.database import targets, transactions
@@ -22,6 +23,29 @@ if TYPE_CHECKING:
 
 HISTORY_ROWS = 50
 DUE_ROWS = 50
+# The most rows of a table that are read to find the newest one.
+SCANNED = 200_000
+
+
+@dataclass(frozen=True)
+class Period:
+    """The days of the history and the activity: the last ones, or the ones up to the user's newest attempt."""
+
+    since: datetime
+    until: datetime
+    days: int
+    is_past: bool
+
+    def __str__(self) -> str:
+        return f"{self.days} days to {self.until:%Y-%m-%d}" if self.is_past else f"last {self.days} days"
+
+    def frame(self) -> pd.DataFrame:
+        """One row: since, until (datetime64[us, UTC]), period (str)."""
+        words = "ends at the newest attempt, which is older than that" if self.is_past else "ends now"
+        return reports.table(
+            [(self.since, self.until, f"{self.days} days, {words}")],
+            {"since": "datetime64[us, UTC]", "until": "datetime64[us, UTC]", "period": "str"},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +54,16 @@ class Inspection:
 
     `tables`: table, rows (int64, counted), size_mib (Float64, with indexes; missing if SQLite was built without
     dbstat), size_is ("measured", or "estimated" from the first pages for a large table on SQLite; "" if size_mib is
-    missing), newest (time of the row that was added last).
+    missing), newest (the latest time in the table; missing if finding it would mean to read more than 200,000 rows).
     `user`: id, email, role, language, created_at; no rows if there is no such user.
-    `progress`: module, course_block, tag, correct, wrong (Int64), accuracy (Float64, percent), last_attempt_at.
+    `progress`: module, course_block, tag, correct, wrong (Int64, answers: an attempt counts once for each of its tags),
+    accuracy (Float64, percent), last_attempt_at.
+    `period`: since, until, period (str): the `days` days that end now, or at the user's newest attempt if all attempts
+    are older than that.
     `history`: the newest 50 attempts of the period: created_at, entity_type, entity_id, score (0 to 100), correct.
     `activity`: day (datetime64), attempts, correct (Int64), accuracy (Float64, percent); days with attempts only.
-    `due`: the 50 reviews that are longest overdue: next_review_at, entity_type, entity_id, ease_factor, interval_days.
+    `due`: the 50 reviews that are longest overdue now: next_review_at, entity_type, entity_id, ease_factor,
+    interval_days.
     `roles`: role, users (Int64). `overrides`: the active ones: name, description, created_by, updated_at.
     """
 
@@ -45,12 +73,17 @@ class Inspection:
     tables: pd.DataFrame
     user: pd.DataFrame
     progress: pd.DataFrame
+    period: pd.DataFrame
     history: pd.DataFrame
     activity: pd.DataFrame
     due: pd.DataFrame
     roles: pd.DataFrame
     overrides: pd.DataFrame
     entities: list[schema_chart.Entity] = field(repr=False)
+    has_attempts: bool
+    _period: Period = field(repr=False)
+    # A user with attempts, if this one has none and there is any.
+    _other: str = field(repr=False)
 
     @property
     def schema_picture(self) -> charts.Picture:
@@ -59,27 +92,39 @@ class Inspection:
 
     @property
     def progress_picture(self) -> charts.Picture:
-        """The user's correct and wrong attempts by tag."""
+        """The user's correct and wrong answers by tag; an attempt counts once for each of its tags."""
         return charts.progress(self.progress)
 
     @property
     def activity_picture(self) -> charts.Picture:
         """The user's attempts and accuracy by day of the period."""
-        return charts.activity(self.activity, self.days)
+        return charts.activity(self.activity, str(self._period))
 
     @property
     def outcome(self) -> pd.DataFrame:
-        """One row: ok, changed, rows (int64, of all tables), user, next. Not ok if there is no such user."""
-        found = "found" if len(self.user) else f"there is no user {self.user_email}"
-        next_ = targets.command(self.target, "pharmdb seed")
+        """One row: ok, changed, rows (int64, of all tables), user, next.
+
+        Not ok if there is no such user, or if the user has no attempts.
+        """
+        next_ = "pharmdb doctor"
+        if not self.has_attempts:
+            # One word: an e-mail address may begin with a hyphen.
+            named = f"pharmdb inspect {shlex.quote(f'--user-email={self._other}')}"
+            next_ = named if self._other else "pharmdb cohort --learners 100"
+        found = "found" if self.has_attempts else f"{self.user_email} has no attempts"
+        if self.user.empty:
+            found = f"there is no user {self.user_email}"
+        rows, next_ = int(self.tables["rows"].sum()), targets.command(self.target, next_)
         return reports.table(
-            [(bool(len(self.user)), "nothing, read-only", int(self.tables["rows"].sum()), found, next_)],
+            [(self.has_attempts, "nothing, read-only", rows, found, next_)],
             {"ok": "bool", "changed": "str", "rows": "int64", "user": "str", "next": "str"},
         )
 
 
 def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test", days: int = 90) -> Inspection:
-    """Inspects a database through a read-only connection; history and activity cover the last `days` days.
+    """Inspects a database through a read-only connection.
+
+    History and activity cover `days` days, which end now, or at the user's newest attempt if that is longer ago.
 
     Raises UnavailableError, RevisionError if the schema isn't at head, ParameterError if `days` is not a whole number
     from 1 to 36,500.
@@ -92,11 +137,12 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
         )
     target = targets.target(database_url)
     now = datetime.now(UTC)
-    since = now - timedelta(days=days)
     with transactions.reading(target) as connection:
         revisions.require_head(connection, target)
         user = _frame(connection, _user(user_email))
         user_id = int(user["id"].iloc[0]) if len(user) else -1
+        newest = connection.scalar(select(func.max(Attempt.created_at)).where(Attempt.user_id == user_id))
+        period = _period(newest, now, days)
         return Inspection(
             target=str(target),
             user_email=user_email,
@@ -104,13 +150,25 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
             tables=_tables(connection),
             user=user,
             progress=_progress(connection, user_id),
-            history=_frame(connection, _history(user_id, since)),
-            activity=_activity(connection, user_id, since),
+            period=_whole_seconds(period.frame()),
+            history=_frame(connection, _history(user_id, period.since)),
+            activity=_activity(connection, user_id, period.since),
             due=_frame(connection, _due(user_id, now)),
             roles=_frame(connection, _ROLES),
             overrides=_frame(connection, _OVERRIDES),
             entities=schema_chart.entities(connection),
+            has_attempts=newest is not None,
+            _period=period,
+            _other="" if newest else connection.scalar(_SOMEBODY_ACTIVE) or "",
         )
+
+
+def _period(newest: datetime | None, now: datetime, days: int) -> Period:
+    is_past = newest is not None and newest < now - timedelta(days=days)
+    until = newest if newest is not None and is_past else now
+    # A database holds times from the year 1 on.
+    length = min(timedelta(days=days), until - datetime.min.replace(tzinfo=UTC))
+    return Period(until - length, until, days, is_past)
 
 
 def _frame(connection: Connection, statement: Statement) -> pd.DataFrame:
@@ -202,6 +260,11 @@ _OVERRIDES = (
 )
 
 
+_SOMEBODY_ACTIVE = select(User.email).where(
+    User.id == select(Attempt.user_id).order_by(Attempt.id.desc()).limit(1).scalar_subquery()
+)
+
+
 def _tables(connection: Connection) -> pd.DataFrame:
     counts = {
         model.__tablename__: connection.scalar(select(func.count()).select_from(model.__table__)) or 0
@@ -212,8 +275,7 @@ def _tables(connection: Connection) -> pd.DataFrame:
     for model in MODELS:
         table: Any = model.__table__
         time = next(table.c[name] for name in ("created_at", "last_attempt_at", "last_reviewed_at") if name in table.c)
-        # The row with the largest id was added last, so no scan for the newest time is needed.
-        newest = connection.scalar(select(time).order_by(table.c.id.desc()).limit(1))
+        newest = _newest(connection, table, time, counts)
         size, size_is = sizes.get(table.name, (None, ""))
         rows.append((table.name, counts[table.name], size and round(size / 2**20, 1), size_is, newest))
     columns = {
@@ -224,3 +286,18 @@ def _tables(connection: Connection) -> pd.DataFrame:
         "newest": "datetime64[us, UTC]",
     }
     return _whole_seconds(reports.table(rows, columns))
+
+
+def _newest(connection: Connection, table: Table, time: Column[Any], counts: dict[str, int]) -> datetime | None:
+    """The latest time in the table; None if it has no rows, or too many to be read."""
+    newest: datetime | None
+    if counts[table.name] <= SCANNED:
+        newest = connection.scalar(select(func.max(time)))
+        return newest
+    indexed = any(list(index.columns)[:2] == [table.c.user_id, time] for index in table.indexes)
+    if not indexed or counts[User.__tablename__] > SCANNED:
+        return None
+    of_user = select(func.max(time)).where(table.c.user_id == User.id).scalar_subquery()
+    by_user = select(of_user.label("newest")).select_from(User).subquery()
+    newest = connection.scalar(select(func.max(by_user.c.newest)))
+    return newest

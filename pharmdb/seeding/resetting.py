@@ -56,7 +56,7 @@ class ResetReport:
             ok=True,
             changed=f"{len(MODELS)} tables recreated, {self.seeded.changed}",
             fingerprint=self.fingerprint,
-            next=targets.command(self.target, "pharmdb inspect"),
+            next=targets.command(self.target, "pharmdb doctor"),
         )
 
 

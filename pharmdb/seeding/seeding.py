@@ -140,7 +140,7 @@ class SeedReport:
             ok=True,
             changed=self.changed,
             fingerprint=self.fingerprint,
-            next=targets.command(self.target, "pharmdb inspect"),
+            next=targets.command(self.target, "pharmdb doctor"),
         )
 
 

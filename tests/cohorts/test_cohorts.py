@@ -29,6 +29,8 @@ from pharmdb.models import ATTEMPT_ENTITY_TYPES
 from pharmdb.types import time_text
 
 SMALL: Any = {"learners": 60, "days": 40}
+# A cohort that has no attempts.
+NOBODY: Any = {"learners": 1, "days": 1, "random_seed": 0}
 # Of SMALL. A new value here means that rows have moved: that needs a new simulation.VERSION.
 PINNED = "f9a044b9b2e6f2f260f2f784eaea4307aa1716c768aee261e3e4a84c41cfdc19"
 
@@ -458,7 +460,15 @@ def test_the_report_counts_what_the_rows_say(filled: str) -> None:
     assert report.retention.set_index("since")["attempts"]["10 to 14"] == sum(gaps[n] for n in range(10, 15))
 
 
-@pytest.mark.parametrize("size", [SMALL, {"learners": 1, "days": 1}], ids=["small", "nobody did anything"])
+def test_the_next_command_shows_a_learner_with_attempts(filled: str, databases: Databases) -> None:
+    command = pharmdb.cohort(filled, **SMALL).outcome["next"][0].split()
+    assert command[:3] == ["pharmdb", "inspect", "--user-email"]
+    assert pharmdb.inspect(filled, user_email=command[3]).outcome["ok"].item()
+    nobody = pharmdb.cohort(databases.migrated("sqlite"), **NOBODY).outcome["next"][0]
+    assert nobody.startswith("pharmdb doctor")
+
+
+@pytest.mark.parametrize("size", [SMALL, NOBODY], ids=["small", "nobody did anything"])
 def test_every_picture_can_be_drawn(databases: Databases, size: Any) -> None:
     report = pharmdb.cohort(databases.migrated("sqlite"), **size)
     for picture in (report.learning_picture, report.tag_picture, report.retention_picture, report.activity_picture):

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from support.databases import Databases
 from support.project import ROOT
+from support.studying import study
 
 from pharmdb import settings
 from pharmdb.command import listing, program
@@ -368,13 +369,16 @@ def test_a_command_needs_nothing_in_the_home_folder(databases: Databases, tmp_pa
 
 def test_a_terminal_that_lacks_a_character_is_no_failure(databases: Databases, tmp_path: Path) -> None:
     url = databases.seeded("sqlite")
+    study(url)
     result = run("inspect", cwd=tmp_path, url=url, variables={"PYTHONIOENCODING": "ascii"})
     assert result.returncode == 0, result.stderr
     assert "\\u2192" in result.stdout
 
 
 def test_a_reader_who_goes_early_is_no_failure(databases: Databases, tmp_path: Path) -> None:
-    environment = os.environ | {"PHARMDB_URL": databases.seeded("sqlite"), "PHARMDB_HOME": str(tmp_path)}
+    url = databases.seeded("sqlite")
+    study(url)
+    environment = os.environ | {"PHARMDB_URL": url, "PHARMDB_HOME": str(tmp_path)}
     with subprocess.Popen(
         [*PHARMDB, "inspect"], env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:

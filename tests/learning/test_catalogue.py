@@ -83,6 +83,12 @@ def test_text_that_only_looks_like_a_nul_is_an_answer(tmp_path: Path) -> None:
     assert catalogue.read(tmp_path).entities[1].answers[-1].document == r'"\\u0000"'
 
 
+def test_right_answers_alone_are_not_enough(tmp_path: Path) -> None:
+    answers = FILES["answers.csv"].replace(",0\n", ",50\n")
+    reason = "no wrong answer in answers.csv, with a score below 50"
+    assert problems(tmp_path, answers=answers) == [("entities.csv", n, "entity_id", reason) for n in (2, 3)]
+
+
 def test_a_file_that_cannot_be_read_brings_no_mistakes_of_others(tmp_path: Path) -> None:
     for name in ("blocks", "entities", "answers"):
         assert problems(tmp_path, **{name: "x,y\n1,2\n"})[0][:2] == (f"{name}.csv", 1)

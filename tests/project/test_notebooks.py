@@ -153,7 +153,12 @@ RUNS = [
     ("sqlite", "seed", {"seed_dir": "data/seed"}, {"ok": "True", "changed": "0 rows created, 4 updated"}),
     ("postgresql", "migrate", {"revision": "-1"}, {"changed": "1 revisions applied", "next": "pharmdb migrate"}),
     ("sqlite", "migrate", {"message": "x"}, {"changed": "no difference: no revision written, 0 revisions applied"}),
-    ("postgresql", "inspect", {"user_email": "admin@pharmtrainer.test", "days": 7}, {"rows": "8", "user": "found"}),
+    (
+        "postgresql",
+        "inspect",
+        {"user_email": "admin@pharmtrainer.test", "days": 7},
+        {"ok": "False", "rows": "8", "user": "admin@pharmtrainer.test has no attempts"},
+    ),
     (
         "sqlite",
         "inspect",

@@ -122,11 +122,12 @@ def test_the_commands_of_the_wheel_work_in_an_empty_folder(installed: Path, tmp_
         return result.stdout
 
     assert "pharmdb reset" in run("--help") or " reset " in run("--help")
-    for command in ("reset", "inspect", "doctor"):
+    for command in ("reset", "doctor"):
         run(command)
     (folder / "prisma").mkdir()
     legacy.sample(folder).rename(folder / "prisma" / "dev.db")
     assert "rejected" in run("upgrade", "--source", "prisma/dev.db")
+    assert "found" in run("inspect", "--user-email", "ben@example.test")
     with raw.session(f"sqlite:///{folder / 'data' / 'pharm.db'}") as session:
         assert session.execute("SELECT count(*) FROM attempts").fetchall() == [(6,)]
     assert (folder / "data" / "pharm.db").is_file()
