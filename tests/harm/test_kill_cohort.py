@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support import killing, raw
 from support.databases import Databases
@@ -10,7 +12,7 @@ import pharmdb
 from pharmdb.cohorts.building import BATCH
 
 # Several transactions.
-OPTIONS = {"learners": 3 * BATCH - 100, "days": 7}
+OPTIONS: Any = {"learners": 3 * BATCH - 100, "days": 7}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pandas as pd
 import pytest
 from sqlalchemy import insert, select
 from support import raw
@@ -99,12 +101,12 @@ def test_the_newest_row_is_the_newest_by_time_or_none(
 
 @pytest.mark.parametrize("user_email", ["nobody@example.org", "admin@pharmtrainer.test"])
 def test_nobody_and_a_user_without_attempts_are_said_and_are_not_ok(seeded: str, user_email: str) -> None:
-    def outcome() -> dict[str, object]:
+    def outcome() -> pd.Series[Any]:
         seen = pharmdb.inspect(seeded, user_email=user_email)
         assert not seen.has_attempts
         assert "0 attempts on 0 of" in str(seen.activity_picture)
         assert "0 of 0 answers" in str(seen.progress_picture)
-        return seen.outcome.iloc[0].to_dict()
+        return seen.outcome.iloc[0]
 
     found = outcome()
     assert not found["ok"]

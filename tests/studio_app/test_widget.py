@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from support.project import ROOT
+from support.studying import study
 
 import pharmdb
 from pharmdb.command import program
@@ -60,6 +61,7 @@ def test_a_run_file_is_readable_without_a_page(
     seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PHARMDB_HOME", str(tmp_path))
+    study(seeded)
     assert program.main(["inspect", "--database-url", seeded]) == 0
     assert "hypertension" in capsys.readouterr().out
     (path,) = tmp_path.glob("runs/inspect-*.ipynb")
