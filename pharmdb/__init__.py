@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pharmdb.migration.migrating import migrate as migrate
     from pharmdb.reports import wide_tables as wide_tables
     from pharmdb.schema.fingerprints import fingerprint as fingerprint
+    from pharmdb.schema.json_values import json_value as json_value
     from pharmdb.seeding.resetting import reset as reset
     from pharmdb.seeding.seeding import seed as seed
     from pharmdb.studio_app.searching import searchable as searchable
@@ -50,6 +51,7 @@ _HOMES = {
     "fingerprint": "schema.fingerprints",
     "frame": "learning.framing",
     "inspect": "learning.inspecting",
+    "json_value": "schema.json_values",
     "list_backups": "backups.manifests",
     "manage_account": "accounts.managing",
     "migrate": "migration.migrating",

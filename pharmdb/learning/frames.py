@@ -27,7 +27,8 @@ def attempts_frame(
     """Attempts ordered by id: all of them, or those of one user, or those since a timezone-aware time.
 
     id, user_id (Int64), entity_type (category of question, case, calc), entity_id (str), answers (str, JSON), score
-    (Float64, 0 to 100), feedback (str, JSON or missing), created_at (datetime64[us, UTC]).
+    (Float64, 0 to 100), feedback (str, JSON or missing), created_at (datetime64[us, UTC]). If a JSON string holds JSON,
+    as the application stores it, the column has the JSON that it holds.
 
     Raises ValueError for a `since` without a time zone, DamagedError if a value breaks its column's rules.
     """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from pharmdb.database import dialect
+from pharmdb.schema import json_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,7 +130,7 @@ class _Reader(ABC):
         """The values of a chunk's column, row by row."""
         text = self.dialect.as_text(column.name)
         sql = self.placed(f"SELECT {text} FROM {self.table} WHERE {self.where} ORDER BY id LIMIT {rows}")
-        return _texts(NULL if value is None else value for (value,) in self.cursor.execute(sql, bounds))
+        return _texts(column, (NULL if value is None else value for (value,) in self.cursor.execute(sql, bounds)))
 
 
 class _SQLiteReader(_Reader):
@@ -210,9 +211,11 @@ class _PostgreSQLReader(_Reader):
 _READERS: dict[str, type[_Reader]] = {"sqlite": _SQLiteReader, "postgresql": _PostgreSQLReader}
 
 
-def _texts(values: Iterable[str]) -> np.ndarray[Any, Any]:
+def _texts(column: Column, values: Iterable[str]) -> np.ndarray[Any, Any]:
     import numpy as np
 
+    if column.kind == "document":
+        values = map(json_values.decoded_text, values)
     return np.array(list(values), dtype=object)
 
 
@@ -230,4 +233,4 @@ def _split_text(column: Column, value: str) -> np.ndarray[Any, Any]:
 
     if column.kind == "code":
         return (np.frombuffer(value.encode(), dtype=np.uint8) - _A).astype(np.int8)
-    return _texts(value.split(_CUT))
+    return _texts(column, value.split(_CUT))

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Select, TextClause, literal_column
 from sqlalchemy.exc import DBAPIError
 
+from pharmdb.schema import json_values
 from pharmdb.types import DOCUMENT, UTCDateTime
 
 # A named tuple with a field for each column of the query.
@@ -37,7 +38,7 @@ class Prepared:
         self._compiled: dict[tuple[str, str, int | None], _Compiled] = {}
 
     def rows(self, connection: Connection, values: dict[str, Any], limit: int | None = None) -> list[Row]:
-        """The rows, at most `limit`; UTCDateTime values are timezone-aware, JSON documents are decoded.
+        """The rows, at most `limit`; UTCDateTime values are timezone-aware, JSON of both shapes is decoded.
 
         Raises ValueError for a negative limit.
         """
@@ -139,7 +140,11 @@ def _arranging(order: list[str], fixed: dict[str, Any], converted: list[tuple[st
 
 def _decoder(type_: Any, dialect: Any, zone: str) -> Callable[[Any], Any] | None:
     """A converter of the driver's values, or None: psycopg itself decodes documents and session-zone times."""
+    if type_ is DOCUMENT and dialect.name == "postgresql":
+        return json_values.decoded
     if dialect.name == "postgresql":
         return methodcaller("astimezone", UTC) if isinstance(type_, UTCDateTime) and zone != "UTC" else None
     found: Callable[[Any], Any] | None = type_.dialect_impl(dialect).result_processor(dialect, None)
+    if type_ is DOCUMENT and (parse := found):
+        return lambda text: json_values.decoded(parse(text))
     return found
