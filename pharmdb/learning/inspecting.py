@@ -140,7 +140,8 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
     with transactions.reading(target) as connection:
         revisions.require_head(connection, target)
         user = _frame(connection, _user(user_email))
-        user_id = int(user["id"].iloc[0]) if len(user) else -1
+        # Without a user, NULL, which no row has as its owner; any number may be somebody's id.
+        user_id = int(user["id"].iloc[0]) if len(user) else None
         newest = connection.scalar(select(func.max(Attempt.created_at)).where(Attempt.user_id == user_id))
         period = _period(newest, now, days)
         return Inspection(
@@ -194,7 +195,7 @@ def _user(email: str) -> Statement:
     )
 
 
-def _progress(connection: Connection, user_id: int) -> pd.DataFrame:
+def _progress(connection: Connection, user_id: int | None) -> pd.DataFrame:
     statement = select(
         ProgressByTag.module,
         ProgressByTag.course_block,
@@ -208,7 +209,7 @@ def _progress(connection: Connection, user_id: int) -> pd.DataFrame:
     return data
 
 
-def _history(user_id: int, since: datetime) -> Statement:
+def _history(user_id: int | None, since: datetime) -> Statement:
     return (
         queries.attempt_history.statement(user_id=user_id, limit=HISTORY_ROWS)
         .where(Attempt.created_at >= since)
@@ -222,7 +223,7 @@ def _history(user_id: int, since: datetime) -> Statement:
     )
 
 
-def _activity(connection: Connection, user_id: int, since: datetime) -> pd.DataFrame:
+def _activity(connection: Connection, user_id: int | None, since: datetime) -> pd.DataFrame:
     # PostgreSQL's date() uses the session's time zone, which is UTC for all our connections.
     day = func.date(Attempt.created_at)
     correct = func.sum(cast(Attempt.score >= CORRECT_FROM, Integer), type_=Integer())
@@ -236,7 +237,7 @@ def _activity(connection: Connection, user_id: int, since: datetime) -> pd.DataF
     return data.assign(accuracy=_accuracy(data["correct"], data["attempts"]))
 
 
-def _due(user_id: int, now: datetime) -> Statement:
+def _due(user_id: int | None, now: datetime) -> Statement:
     return queries.due_reviews.statement(user_id=user_id, at=now, limit=DUE_ROWS).with_only_columns(
         SpacedRepetitionItem.next_review_at,
         SpacedRepetitionItem.entity_type,

@@ -178,7 +178,8 @@ def missing(connection: Connection, rows: Seed) -> list[str]:
     found += [f"user_settings {email}" for email, id_ in ids.items() if id_ not in settings]
     total = len(found)
     for chunk in upserts.chunks(rows.progress):
-        keys = [(ids.get(row[0], -1), *row[1:4]) for row in chunk]
+        # A missing user's id is NULL, which no row has; any number may be somebody's id.
+        keys = [(ids.get(row[0]), *row[1:4]) for row in chunk]
         there = upserts.existing(connection, _PROGRESS, _PROGRESS_KEY, keys)
         for row, key in zip(chunk, keys, strict=True):
             if key not in there:

@@ -185,3 +185,14 @@ def test_one_huge_document_is_not_taken_for_all(databases: Databases, monkeypatc
     tables = pharmdb.inspect(url).tables.set_index("table")
     assert tables.loc["attempts", "size_is"] == "estimated"
     assert 0.4 <= tables["size_mib"]["attempts"] <= 1
+
+
+def test_a_user_may_have_any_id_and_an_unknown_one_has_no_rows(seeded: str) -> None:
+    raw.run(
+        seeded,
+        raw.insert("users", id="-1", email="'minus@example.test'"),
+        *(raw.insert(table, user_id="-1") for table in ("attempts", "progress_by_tag", "spaced_repetition_items")),
+    )
+    for email_, rows in (("minus@example.test", 1), ("nobody@example.test", 0)):
+        found = pharmdb.inspect(seeded, user_email=email_, days=36_500)
+        assert [len(getattr(found, name)) for name in ("user", "progress", "history", "activity", "due")] == [rows] * 5

@@ -894,3 +894,15 @@ def test_a_rule_that_is_not_ours_is_told_and_nothing_is_written(
         pharmdb.seed(migrated)
     assert error.value.command.startswith("pharmdb doctor")
     assert raw.everything(migrated) == before
+
+
+def test_a_missing_users_progress_is_missing_whoever_has_the_same(seeded: str) -> None:
+    raw.run(
+        seeded,
+        raw.insert("users", id="-1"),
+        "UPDATE progress_by_tag SET user_id = -1",
+        "DELETE FROM users WHERE id > 0",
+    )
+    seed = seeding.read()
+    with transactions.reading(targets.target(seeded)) as connection:
+        assert len(seeding.missing(connection, seed)) == len(seed.users) + len(list(seed.progress))
