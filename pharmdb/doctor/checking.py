@@ -92,6 +92,7 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     structure.check_constraints,
     structure.check_query_plans,
     content.check_seed,
+    content.check_json_shapes,
     content.check_default_passwords,
     structure.check_journal_mode,
     structure.check_time_zone,
@@ -104,5 +105,6 @@ _AT_HEAD = (
     structure.check_constraints,
     structure.check_query_plans,
     content.check_seed,
+    content.check_json_shapes,
     content.check_default_passwords,
 )

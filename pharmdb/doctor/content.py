@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import Connection, func, inspect, select
 
 from pharmdb.accounts import lookup as accounts
 from pharmdb.database import servers, targets, upserts
-from pharmdb.doctor import remedies, results
+from pharmdb.doctor import remedies, results, sampling
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
 from pharmdb.errors import SeedError, UnavailableError
 from pharmdb.models import MODELS, User
+from pharmdb.schema import json_values
 from pharmdb.schema.fingerprints import fingerprint
 from pharmdb.seeding import passwords, seeding
+from pharmdb.types import DOCUMENT
 
 
 def check_seed(context: Context) -> Iterator[Finding]:
@@ -58,6 +61,27 @@ def _rows(connection: Connection, most: int) -> int:
         few = select(model.__table__.c.id).limit(most + 1).subquery()
         total += connection.scalar(select(func.count()).select_from(few)) or 0
     return total
+
+
+def check_json_shapes(context: Context) -> Iterator[Finding]:
+    """Which JSON columns have values as well as JSON strings, which the application writes: a note, not a fault."""
+    mixed: list[str] = []
+    checked: list[sampling.Rows] = []
+    is_string = json_values.IS_STRING[context.connection.dialect.name]
+    for model in MODELS:
+        table: Any = model.__table__
+        columns = [column.name for column in table.columns if column.type is DOCUMENT]
+        if not columns:
+            continue
+        rows = sampling.Rows(table.name) if context.whole else sampling.all_or_some(context.connection, table.name)
+        checked.append(rows)
+        counts = ", ".join(f"count({x}), count(*) FILTER (WHERE {is_string.format(x=x)})" for x in columns)
+        found = list(context.connection.exec_driver_sql(f"SELECT {counts} {rows.source}").one())
+        for column, total, strings in zip(columns, found[::2], found[1::2], strict=True):
+            if 0 < strings < total:
+                mixed.append(f"{table.name}.{column} has {total - strings} plain values and {strings} JSON strings")
+    shapes = f"{'; '.join(mixed)}; both are read alike" if mixed else "one in each column"
+    yield results.passed(context.target, "JSON shapes", shapes, checked)
 
 
 def check_default_passwords(context: Context) -> Iterator[Finding]:

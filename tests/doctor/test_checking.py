@@ -61,6 +61,7 @@ CHECKS = [
     "constraints",
     "query plans",
     "seed",
+    "JSON shapes",
     "default passwords",
     "password hashes",
     "journal mode",

@@ -11,6 +11,8 @@ from support import legacy, raw
 from support.databases import Databases
 
 import pharmdb
+from pharmdb.doctor import content
+from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import OK, WARN, Finding
 
 DEMO, ADMIN, PASSWORD = "demo@pharmtrainer.test", "admin@pharmtrainer.test", "Password123!"
@@ -64,3 +66,23 @@ def test_an_old_database_is_not_told_to_seed_over_its_own_accounts(databases: Da
     raw.run(url, "DELETE FROM pharmdb_upgrades")
     (seed,) = [each for each in pharmdb.check(url).findings if each.check == "seed"]
     assert seed.state == WARN
+
+
+def test_both_shapes_of_json_in_a_column_are_a_note(seeded: str) -> None:
+    def shapes() -> Finding:
+        target = pharmdb.target(seeded)
+        with pharmdb.reading(target) as connection:
+            (found,) = content.check_json_shapes(Context(connection, target, "test", whole=True))
+        return found
+
+    def add(answers: str, feedback: str) -> None:
+        raw.run(seeded, raw.insert("attempts", user_id="1", answers=f"'{answers}'", feedback=feedback))
+
+    assert (shapes().state, shapes().found) == (OK, "one in each column")
+    add('"{}"', "NULL")
+    add(' "{}"', "'\"[]\"'")
+    assert shapes().found == "one in each column"
+    add("[1]", "NULL")
+    assert (shapes().state, shapes().remedy) == (OK, "")
+    assert "attempts.answers has 1 plain values and 2 JSON strings" in shapes().found
+    assert "feedback" not in shapes().found
