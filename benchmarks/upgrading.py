@@ -86,7 +86,7 @@ def copy_alone(source: Path, url: str) -> None:
         Account(reader, place, place, recognition, to_postgresql=not target.is_sqlite, writer=writer).run()
 
 
-_UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2])"
+_UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2], decode_json=True)"
 
 
 def main(ground: Ground) -> Iterator[str]:

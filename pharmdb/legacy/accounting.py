@@ -16,6 +16,7 @@ from pharmdb.database import bulk, ids, targets
 from pharmdb.errors import PharmdbError
 from pharmdb.legacy import checksums, conversion, sources, stages
 from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
+from pharmdb.schema import json_values
 from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
 
 SHOWN = 1000
@@ -79,6 +80,7 @@ class Account:
         recognition: stages.Recognition,
         *,
         to_postgresql: bool,
+        decode_json: bool = False,
         writer: Connection | None = None,
     ) -> None:
         self._source = source
@@ -86,6 +88,7 @@ class Account:
         self._old = old
         self._recognition = recognition
         self._to_postgresql = to_postgresql
+        self.decode_json = decode_json
         self._writer = writer
         self._users: set[int] = set()
         self._rejected_users: set[int] = set()
@@ -94,6 +97,8 @@ class Account:
         self.counts = tuple(Count(table, target_sum=empty) for table in stages.TABLES)
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.changes: Counter[tuple[str, str]] = Counter()
+        # Imported rows of a table whose column has JSON in a JSON string, decoded or not.
+        self.json_strings: Counter[tuple[str, str]] = Counter()
         self.rejects: list[tuple[str, int, str, str]] = []
 
     @property
@@ -172,7 +177,7 @@ class Account:
             bulk.insert(self._writer, rejects_table.name, ("source_table", "source_id", "reason", "row"), rejected)
 
     def _tuple(self, table: stages.OldTable) -> _Make:
-        make = checksums.of_old_rows(table)
+        make = checksums.of_old_rows(table, decode_json=self.decode_json)
         if table.model is not DatasetOverride:
             return lambda row, found: make(row)
         adapted = [table.columns.index(name) for name in _ADAPTED]
@@ -191,7 +196,9 @@ class Account:
     def _judge(self, table: stages.OldTable) -> _Judge:
         """Returns a function that converts an old row to a new one, or raises RejectedError."""
         has_role = "role" in self._recognition.columns["User"]
-        convert = conversion.converter(table, to_postgresql=self._to_postgresql, has_role=has_role)
+        convert = conversion.converter(
+            table, to_postgresql=self._to_postgresql, has_role=has_role, decode_json=self.decode_json
+        )
         noticed = [
             (table.columns.index(column), (name, change))
             for (name, column), change in _NOTICED.items()
@@ -205,6 +212,7 @@ class Account:
             accept = self._accept_once(table)
         owner = table.owner
         times = [place for place, kind in enumerate(table.kinds) if kind == "time"]
+        documents = [(place, table.columns[place]) for place, kind in enumerate(table.kinds) if kind == "document"]
 
         def judge(row: stages.Row) -> list[Any]:
             if owner is not None and row[owner] not in self._users:
@@ -222,6 +230,11 @@ class Account:
                     self.changes[change] += 1
             if any(conversion.is_rounded(row[place]) for place in times):
                 self.changes[table.table, "times rounded to milliseconds"] += 1
+            for place, column in documents:
+                if isinstance(row[place], str) and json_values.decoded_text(row[place]) != row[place]:
+                    self.json_strings[table.table, column] += 1
+                    if self.decode_json:
+                        self.changes[table.table, f"JSON string decoded: {column}"] += 1
             return found
 
         return judge

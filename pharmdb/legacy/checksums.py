@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from pharmdb.database import dialect
 from pharmdb.legacy.stages import OldTable, Row
 from pharmdb.models import User
-from pharmdb.schema.canonical import canonical_json
+from pharmdb.schema.canonical import canonical_json, is_too_deep
 
 MODULUS = 2**256
 
@@ -35,7 +35,7 @@ def shown(total: int) -> str:
     return f"{total % MODULUS:064x}"[:12]
 
 
-_PARTS = re.compile(r"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d)?)?")
+_PARTS = re.compile(r"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+)(?:\.(\d+))? ?(?:Z|([+-])(\d\d):?(\d\d)?)?")
 
 
 # The year 2000, where rounding changes direction, and the last millisecond of the year 9999, since 1970.
@@ -63,11 +63,15 @@ def _microseconds(value: Any) -> int:
 
 
 def _document(value: Any) -> str | None:
-    stored = value if isinstance(value, str) else repr(value)
-    if stored.lstrip().startswith('"'):
+    return canonical_json(value if isinstance(value, str) else repr(value))
+
+
+def _decoded(value: Any) -> str | None:
+    if isinstance(value, str) and value.lstrip().startswith('"'):
+        inner = json.loads(value)
         with suppress(ValueError):
-            return canonical_json(json.loads(stored))
-    return canonical_json(stored)
+            return _document(value) if is_too_deep(inner) else canonical_json(inner)
+    return _document(value)
 
 
 def _real(value: float) -> float:
@@ -77,9 +81,10 @@ def _real(value: float) -> float:
 _OLD: dict[str, Callable[[Any], Any]] = {"time": rounded, "document": _document, "real": _real, "boolean": int}
 
 
-def of_old_rows(table: OldTable) -> Callable[[Row], tuple[Any, ...]]:
+def of_old_rows(table: OldTable, *, decode_json: bool) -> Callable[[Row], tuple[Any, ...]]:
     """Returns a function that makes the checksum tuple of an old row."""
-    functions = [_OLD.get(kind) for kind in table.kinds]
+    by_kind = _OLD | ({"document": _decoded} if decode_json else {})
+    functions = [by_kind.get(kind) for kind in table.kinds]
     if table.model is User:
         functions[table.names.index("email")] = lambda value: value.strip().lower()
 

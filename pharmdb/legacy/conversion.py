@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 from pharmdb.database import ids
 from pharmdb.legacy.stages import OldTable, RejectedError, Row
 from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES, DatasetOverride, User
-from pharmdb.schema.canonical import DEEPEST, decoder, is_too_deep
+from pharmdb.schema import json_values
+from pharmdb.schema.canonical import DEEPEST
 from pharmdb.types import time_text
 
 LARGEST = 2**31 - 1
@@ -26,20 +28,24 @@ WHITE_SPACE = " \t\r\n"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,9})?|T\d\d:\d\d:\d\d(?:\.\d{1,9})?(?=Z|[+-]))(Z|[+-]\d\d(?::?\d\d)?)?"
-)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)([ T])(\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?: (?=[+-]))?(Z|[+-]\d\d(?::?\d\d)?)?")
+# Less than four months around 1970, where seconds or days would end up if they were read as milliseconds.
+_NEAR_EPOCH = 10_000_000_000
 
 
 def time(value: Any) -> str:
     """Converts milliseconds since 1970, ISO 8601 with a zone, or the database's own UTC text to our UTC text."""
     try:
         if isinstance(value, (int, float)):
+            # 0 is the same moment in every unit.
+            if 0 < abs(value) < _NEAR_EPOCH:
+                raise RejectedError("too small for milliseconds since 1970; perhaps seconds", f"{value!r}")
             found = _EPOCH + timedelta(milliseconds=value)
         elif isinstance(value, str) and (match := _TIME.fullmatch(value)):
-            found = datetime.fromisoformat(value)
-            if not match[1]:
-                found = found.replace(tzinfo=UTC)
+            day, separator, clock, zone = match.groups()
+            if separator == "T" and not zone:
+                raise RejectedError("a time without its zone", value)
+            found = datetime.fromisoformat(f"{day}T{clock}{zone or 'Z'}")
         else:
             raise RejectedError("not a valid time", f"{value!r:.60}")
         return time_text(found)
@@ -99,50 +105,24 @@ def boolean(value: Any) -> bool:
     return bool(value)
 
 
-def _any_number(digits: str) -> int:
-    return 0
-
-
-_loads = decoder()
-
-
-# Python refuses to parse an int of more than 4,300 digits, but it is valid JSON.
-_loads_long = decoder(parse_int=_any_number)
-
-
-def _parse(document: str) -> Any:
-    """The parsed value. Raises ValueError for text that isn't JSON, RejectedError if it is nested too deeply."""
-    if is_too_deep(document):
-        # Brackets in strings count as well; a text with 900 unclosed ones is rare enough to be rejected.
-        raise RejectedError(f"JSON nested more than {DEEPEST} levels deep")
-    try:
-        return _loads(document)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        return _loads_long(document)
-
-
 def document(value: Any) -> str:
-    """The JSON text; a JSON string that itself contains JSON is unwrapped."""
+    """The JSON text, in the shape that it has."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         # SQLite keeps a bare number in a JSON column as a number.
         value = json.dumps(real(value)) if isinstance(value, float) else str(value)
     try:
-        parsed = _parse(text(value))
+        json_values.parse(text(value))
+    except json_values.TooDeepError:
+        # Brackets in strings count as well; a document with 900 unclosed ones is rare enough to be rejected.
+        raise RejectedError(f"JSON nested more than {DEEPEST} levels deep") from None
     except ValueError:
         raise RejectedError("not JSON", f"{value!r:.60}") from None
-    if not isinstance(parsed, str):
-        return str(value)
-    try:
-        _parse(parsed)
-    except ValueError:
-        return str(value)
-    # A database can't store a lone surrogate, but it can store its escape sequence.
-    return parsed if parsed.isascii() else _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", parsed)
+    return str(value)
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+def decoded(value: Any) -> str:
+    """The JSON text; of a string that holds JSON, the JSON in it."""
+    return json_values.decoded_text(document(value))
 
 
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -166,11 +146,11 @@ def _storable(number: str) -> int:
 _check_numbers = json.JSONDecoder(parse_int=_storable, parse_float=_storable).decode
 
 
-def document_for_postgresql(value: Any) -> str:
-    """Like `document`, but rejects what JSONB can't store: NUL, lone surrogates, numbers beyond numeric's limits."""
-    found = document(value)
+def _for_postgresql(convert: Callable[[Any], str], value: Any) -> str:
+    """Rejects what JSONB can't store: NUL, lone surrogates, numbers beyond numeric's limits."""
+    found = convert(value)
     if "\\u" in found:
-        plain = json.dumps(_parse(found), ensure_ascii=False)
+        plain = json.dumps(json_values.parse(found), ensure_ascii=False)
         if _ESCAPED_NUL.search(plain) or not _is_unicode(plain):
             raise RejectedError("JSON with a character that PostgreSQL can't store")
     if _LONG_NUMBER.search(found):
@@ -201,8 +181,8 @@ def override(document: str, active: Any) -> tuple[str, Any]:
     """An override's document without a byte order mark, and whether it is active: one that isn't JSON is a draft."""
     bare = document.removeprefix(_MARK)
     try:
-        _parse(bare)
-    except (ValueError, RejectedError):
+        json_values.parse(bare)
+    except ValueError:
         return document, type(active)(False)
     return bare, active
 
@@ -257,13 +237,16 @@ _OWN: dict[tuple[str, str], Callable[[Any], Any]] = {
 }
 
 
-def converter(table: OldTable, *, to_postgresql: bool, has_role: bool) -> Callable[[Row], list[Any]]:
+def converter(
+    table: OldTable, *, to_postgresql: bool, has_role: bool, decode_json: bool = False
+) -> Callable[[Row], list[Any]]:
     """Returns a function that converts an old row to driver values for the new table, or raises RejectedError."""
+    convert_json = decoded if decode_json else document
     kinds: dict[str, Callable[[Any], Any]] = {
         "id": id_of,
         "owner": _integer,
         "text": text_for_postgresql if to_postgresql else text,
-        "document": document_for_postgresql if to_postgresql else document,
+        "document": partial(_for_postgresql, convert_json) if to_postgresql else convert_json,
         "time": time,
         "count": count_of,
         "real": real,

@@ -10,7 +10,6 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, inspe
 
 from pharmdb.database import environments, servers, targets, transactions
 from pharmdb.errors import ProtectedError
-from pharmdb.legacy import sources
 from pharmdb.legacy.accounting import Account, rejects_table
 from pharmdb.models import MODELS
 from pharmdb.schema import revisions
@@ -54,24 +53,27 @@ class Content:
         return str(self.kind.value)
 
 
-def guard(connection: Connection, old: targets.Target, target: targets.Target, confirm: str) -> Content:
+def guard(connection: Connection, command: str, target: targets.Target, confirm: str) -> Content:
     """Returns what the target contains. Raises ProtectedError if that may not be replaced."""
     revisions.require_known(connection, target)
     content = _content(connection)
     if content.kind is Kind.LEARNERS:
         environments.refuse_production(connection, "replace")
-    refuse_wrong(old, target, servers.server_name(connection, target), content, confirm)
+    refuse_wrong(command, target, servers.server_name(connection, target), content, confirm)
     return content
 
 
-def refuse_wrong(old: targets.Target, target: targets.Target, name: str, content: Content, confirm: str) -> None:
-    """Raises ProtectedError if `confirm` is required but missing, or is not the target's name."""
+def refuse_wrong(command: str, target: targets.Target, name: str, content: Content, confirm: str) -> None:
+    """Raises ProtectedError if `confirm` is required but missing, or is not the target's name.
+
+    `command` is what runs this upgrade, without its confirmation.
+    """
     # A wrong name is never ignored: the caller meant another database.
     if (confirm or content.kind is Kind.LEARNERS) and str(confirm) != name:
         raise ProtectedError(
             expected=f"an empty or freshly reset target, or confirm={name} to replace what it holds",
             found=f"{content}; confirm={confirm!r}",
-            command=targets.command(target, f"{sources.command(old)} --confirm {shlex.quote(name)}"),
+            command=targets.command(target, f"{command} --confirm {shlex.quote(name)}"),
         )
 
 
@@ -94,23 +96,23 @@ def _content(connection: Connection) -> Content:
     return Content(Kind.LEARNERS, rows, sum(map(bool, filled.values())))
 
 
-def look(old: targets.Target, target: targets.Target, confirm: str) -> Content:
+def look(command: str, target: targets.Target, confirm: str) -> Content:
     """Like `guard`, before anything is locked or backed up."""
     if target.is_sqlite and not target.in_own_folder and not target.path.parent.is_dir():
         # Opening it raises the error that says what is wrong.
         with transactions.reading(target):
             pass
     if not _is_there(target):
-        refuse_wrong(old, target, target.name, Content(Kind.EMPTY), confirm)
+        refuse_wrong(command, target, target.name, Content(Kind.EMPTY), confirm)
         return Content(Kind.EMPTY)
     with transactions.reading(target) as connection:
-        return guard(connection, old, target, confirm)
+        return guard(connection, command, target, confirm)
 
 
-def state_of(old: targets.Target, target: targets.Target, confirm: str) -> str:
+def state_of(command: str, target: targets.Target, confirm: str) -> str:
     """What the target contains, or why an upgrade would be refused; for a dry run."""
     try:
-        return str(look(old, target, confirm))
+        return str(look(command, target, confirm))
     except ProtectedError as error:
         return f"{error.found}; expected: {error.expected}"
 

@@ -74,13 +74,14 @@ def _without_prisma(text: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def command(old: targets.Target | str) -> str:
+def command(old: targets.Target, *options: str) -> str:
     """The command that upgrades this source; --source is omitted if PHARMDB_SOURCE is the same database."""
     try:
         own = str(source_target()) == str(old)
     except ParameterError:
         own = False
-    return "pharmdb upgrade" if own else f"pharmdb upgrade --source {shlex.quote(str(old))}"
+    source = () if own else ("--source", shlex.quote(str(old)))
+    return " ".join(("pharmdb upgrade", *source, *options))
 
 
 def refuse_same(old: targets.Target, target: targets.Target) -> None:
@@ -99,10 +100,7 @@ def refuse_same(old: targets.Target, target: targets.Target) -> None:
 
 @contextmanager
 def told_of(old: targets.Target, place: targets.Target | None = None) -> Iterator[None]:
-    """Attributes driver errors in this block to the source, without the advice to restore or reset it.
-
-    X
-    """
+    """Attributes driver errors in this block to the source, without the advice to restore or reset it."""
     try:
         with driver_errors.explaining(place or old):
             yield

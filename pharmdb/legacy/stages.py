@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Integer, inspect
 
 from pharmdb.database import dialect, ids
 from pharmdb.errors import RevisionError
@@ -30,6 +30,7 @@ MIGRATIONS = {
 
 
 MIGRATIONS_TABLE = "_prisma_migrations"
+_READ = ("migration_name", "finished_at", "rolled_back_at")
 
 
 BATCH = 5000
@@ -127,7 +128,8 @@ class Recognition:
 def recognize(connection: Connection, source: str) -> Recognition:
     """Determines the stage from tables and columns, and compares it with _prisma_migrations.
 
-    Raises RevisionError if this is not an old database of the trainer, or is newer than stage 4.
+    A history of other migrations than pharmdb knows is a note, where tables and columns are those of a stage. Raises
+    RevisionError if this is not an old database of the trainer.
     """
     # Values are read as text, so the formats must not depend on the server's or the user's settings.
     dialect.of(connection).set_local(connection, datestyle="ISO", timezone="UTC", extra_float_digits="3")
@@ -135,7 +137,8 @@ def recognize(connection: Connection, source: str) -> Recognition:
     tables = inspector.get_table_names()
     if not tables:
         raise _unknown(source, "an empty database, without tables")
-    columns = {t.name: {c["name"] for c in inspector.get_columns(t.name)} for t in TABLES if t.name in tables}
+    reflected = {t.name: inspector.get_columns(t.name) for t in TABLES if t.name in tables}
+    columns = {name: {column["name"] for column in found} for name, found in reflected.items()}
     lacking = [t.name for t in TABLES if t.model is not DatasetOverride and t.name not in columns]
     if lacking:
         shown = ", ".join(sorted(tables)[:8])
@@ -146,10 +149,13 @@ def recognize(connection: Connection, source: str) -> Recognition:
             raise _unknown(source, f"{table.name} without {', '.join(sorted(missing))}")
         if table.name in columns and inspector.get_pk_constraint(table.name)["constrained_columns"] != ["id"]:
             raise _unknown(source, f"{table.name} without its primary key id")
+        for column in reflected.get(table.name, ()):
+            if column["name"] == "id" and not isinstance(column["type"], Integer):
+                raise _unknown(source, f"{table.name} with a primary key of the type {column['type']}")
     notes: list[tuple[str, str]] = []
     stage = _stage(inspector, columns, notes)
-    finished = _migrations(connection, tables, notes, source)
-    said = max((MIGRATIONS[name] for name in finished), default=None)
+    finished = _migrations(connection, inspector, tables, notes)
+    said = max((MIGRATIONS[name] for name in finished if name in MIGRATIONS), default=None)
     if said is not None and said != stage:
         notes.append(("stage", f"{MIGRATIONS_TABLE} says {said}, but tables and columns show {stage}, which is used"))
     for table in TABLES:
@@ -202,25 +208,31 @@ def _stage(inspector: Any, columns: dict[str, set[str]], notes: list[tuple[str, 
     return 3
 
 
-def _migrations(connection: Connection, tables: list[str], notes: list[tuple[str, str]], source: str) -> list[str]:
-    """The names of the finished migrations; the others become notes."""
+def _migrations(connection: Connection, inspector: Any, tables: list[str], notes: list[tuple[str, str]]) -> list[str]:
+    """The names of the finished migrations; failed and unknown ones become notes."""
     if MIGRATIONS_TABLE not in tables:
         notes.append(("migrations", f"no {MIGRATIONS_TABLE}: created by prisma db push"))
         return []
-    rows = connection.exec_driver_sql(
-        f"SELECT migration_name, finished_at, rolled_back_at FROM {MIGRATIONS_TABLE} ORDER BY migration_name"
-    )
+    lacking = set(_READ) - {column["name"] for column in inspector.get_columns(MIGRATIONS_TABLE)}
+    if lacking:
+        notes.append(("migrations", f"{MIGRATIONS_TABLE} has no {', '.join(sorted(lacking))}, so it is not used"))
+        return []
+    own = dialect.of(connection)
+    own.decode_text(connection, decode)
+    # As text: any program may have written any value.
+    columns = ", ".join(map(own.as_text, _READ))
     finished = []
-    for name, finished_at, rolled_back_at in rows:
+    rows = connection.exec_driver_sql(f"SELECT {columns} FROM {MIGRATIONS_TABLE}")
+    for name, finished_at, rolled_back_at in sorted(rows, key=repr):
         if rolled_back_at is not None:
             notes.append(("failed migration", f"{name}: rolled back"))
         elif finished_at is None:
             notes.append(("failed migration", f"{name}: started but never finished"))
         else:
             finished.append(str(name))
-    newer = [name for name in finished if name not in MIGRATIONS]
-    if newer:
-        raise _unknown(source, f"a migration that pharmdb does not know: {', '.join(newer)}")
+    others = sorted(set(finished) - set(MIGRATIONS))
+    if others:
+        notes.append(("other migrations", f"{', '.join(others)}: tables and columns tell the stage"))
     return finished
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from pharmdb import reports
 from pharmdb.backups import manifests
 from pharmdb.database import targets
 from pharmdb.doctor import results
-from pharmdb.legacy import checksums, sources, stages
+from pharmdb.legacy import checksums, stages
 from pharmdb.legacy.accounting import Account, Count
 from pharmdb.seeding import seeding
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 class UpgradeReport:
     """What an upgrade did, or would do.
 
-    `recognized`: what, found (str). `tables`, one row for each: table, source_table (str), source, imported, rejected
-    (int64, rows), source_checksum, target_checksum (str, equal if all is well; "" in a dry run). `reasons`: table,
-    reason (str), rows (int64). `rejects`, the first 1,000: source_table (str), source_id (int64), reason, row (str,
-    JSON). `changes`: table, change (str), rows (int64); among them the rows created by --seed. `checks`: the doctor's
-    checks of the result. `seeded`: the seed's report; None without `seed` and in a dry run. `fingerprint`: of the
-    target's content, 64 hex digits.
+    `recognized`: what, found (str); JSON that stays in JSON strings is counted there. `tables`, one row for each:
+    table, source_table (str), source, imported, rejected (int64, rows), source_checksum, target_checksum (str, equal if
+    all is well; "" in a dry run). `reasons`: table, reason (str), rows (int64). `rejects`, the first 1,000:
+    source_table (str), source_id (int64), reason, row (str, JSON). `changes`: table, change (str), rows (int64); among
+    them the rows created by --seed. `checks`: the doctor's checks of the result. `seeded`: the seed's report; None
+    without `seed` and in a dry run. `fingerprint`: of the target's content, 64 hex digits. `command`: what runs this
+    upgrade.
     """
 
     source: str
@@ -41,6 +43,7 @@ class UpgradeReport:
     seeded: seeding.SeedReport | None = field(default=None, repr=False)
     fingerprint: str = ""
     doctor: results.CheckReport | None = field(default=None, repr=False)
+    command: str = field(default="", repr=False)
 
     @property
     def stage(self) -> int:
@@ -48,8 +51,15 @@ class UpgradeReport:
 
     @property
     def recognized(self) -> pd.DataFrame:
-        rows = [*self.recognition.notes, ("target", self.target_state)]
+        rows = [*self.recognition.notes, *self._json_strings(), ("target", self.target_state)]
         return reports.table(rows, {"what": "str", "found": "str"})
+
+    def _json_strings(self) -> Iterator[tuple[str, str]]:
+        if self.account.decode_json:
+            # Counted among the changes.
+            return
+        for (table, column), rows in sorted(self.account.json_strings.items()):
+            yield "JSON strings", f"{table}.{column}: {rows} hold JSON; kept as they are (--decode-json decodes them)"
 
     @property
     def tables(self) -> pd.DataFrame:
@@ -95,7 +105,7 @@ class UpgradeReport:
             changed = "nothing: this source was already imported"
         elif self.dry_run:
             changed = f"nothing yet: {changed}"
-            next_ = sources.command(self.source)
+            next_ = self.command
         return reports.outcome(
             ok=ok, changed=changed, fingerprint=self.fingerprint, next=targets.command(self.target, next_)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -20,14 +21,21 @@ from pharmdb.seeding import seeding
 
 
 def upgrade(
-    source: str = "", database_url: str = "", *, dry_run: bool = False, confirm: str = "", seed: bool = False
+    source: str = "",
+    database_url: str = "",
+    *,
+    dry_run: bool = False,
+    confirm: str = "",
+    seed: bool = False,
+    decode_json: bool = False,
 ) -> UpgradeReport:
     """Copies an old database to `database_url` in one transaction, and accounts for every row.
 
     `source` is a path (relative to the project's root) or a URL; if empty, PHARMDB_SOURCE is used. It is only read. The
     target is backed up first; learners' data in it is replaced only if `confirm` is the target's name. With `dry_run`
     nothing is written. A source that was already imported completely is not imported again. With `seed`, what is
-    missing of the seed's accounts is created; no row of the source is changed for that.
+    missing of the seed's accounts is created; no row of the source is changed for that. JSON that JSON strings hold, as
+    the application stores it, stays as it is, or with `decode_json` becomes the JSON itself.
 
     Raises RevisionError if the source is not an old database, ProtectedError if the target holds learners' data or if
     the default accounts would be created in production, ParameterError, BackupError, LockedError, UnavailableError;
@@ -35,7 +43,9 @@ def upgrade(
     """
     target, old = targets.target(database_url), sources.source_target(source)
     sources.refuse_same(old, target)
-    to_postgresql = not target.is_sqlite
+    wanted = {"--seed": seed, "--decode-json": decode_json}
+    command = sources.command(old, *(option for option, given in wanted.items() if given))
+    account_of = partial(Account, to_postgresql=not target.is_sqlite, decode_json=decode_json)
     accounts = seeding.read() if seed else None
     with ExitStack() as stack:
         with sources.told_of(old):
@@ -46,15 +56,15 @@ def upgrade(
         if dry_run or known:
             with sources.told_of(old, place):
                 sources.refuse_damaged(place)
-            account = Account(reader, old, place, recognition, to_postgresql=to_postgresql)
+            account = account_of(reader, old, place, recognition)
             account.run()
             done = account.digest in known and receiving.holds(target, account)
             if done:
-                receiving.refuse_wrong(old, target, target.name, Content(Kind.SOURCE), confirm)
+                receiving.refuse_wrong(command, target, target.name, Content(Kind.SOURCE), confirm)
             if dry_run or done:
-                state = "contains all of this source" if done else receiving.state_of(old, target, confirm)
-                return UpgradeReport(str(old), str(target), dry_run, done, recognition, account, state)
-        receiving.look(old, target, confirm)
+                state = "contains all of this source" if done else receiving.state_of(command, target, confirm)
+                return UpgradeReport(str(old), str(target), dry_run, done, recognition, account, state, command=command)
+        receiving.look(command, target, confirm)
         # Done before the lock is taken, because hashing is slow by design.
         hashes = seeding.hash_passwords(accounts, {}) if accounts else {}
         with sources.told_of(old):
@@ -65,13 +75,13 @@ def upgrade(
             place = targets.of_file(taken.path)
             reader = stack.enter_context(transactions.watching(place))
         with transactions.changing_schema(target) as writer:
-            content = receiving.guard(writer, old, target, confirm)
+            content = receiving.guard(writer, command, target, confirm)
             if accounts:
                 seeding.refuse_known_passwords(writer, accounts)
             locks.lock_tables(writer)
             before = taking.take(writer, target)
             receiving.empty(writer)
-            account = Account(reader, old, place, recognition, to_postgresql=to_postgresql, writer=writer)
+            account = account_of(reader, old, place, recognition, writer=writer)
             account.run()
             marks = _keep_ids(writer, account, recognition.reached)
             seeded = None
@@ -92,6 +102,7 @@ def upgrade(
                 before,
                 seeded,
                 fingerprint(writer),
+                command=command,
             )
     return replace(report, doctor=checking.check(database_url))
 

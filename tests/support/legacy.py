@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import cache
@@ -125,12 +125,14 @@ class Cell:
     """A stored value and what it has to become.
 
     `bad` is a word of the reason for which its row is rejected; `only` names the one kind of target that can't take it.
+    `kept` is what a JSON string that holds JSON has to become if nobody asks to decode it.
     """
 
     raw: Any
     value: Any = None
     bad: str = ""
     only: str = ""
+    kept: Cell | None = None
 
 
 def same(value: Any) -> Cell:
@@ -142,12 +144,20 @@ def bad(raw: Any, word: str) -> Cell:
 
 
 def document(text: str, means: str = "", *, only: str = "") -> Cell:
-    return Cell(text, Doc(means or text), bad="answers" if only else "", only=only)
+    """Where `means` is given, the text is a JSON string, and this is what it holds."""
+    kept = Cell(text, Doc(text)) if means else None
+    return Cell(text, Doc(means or text), bad="answers" if only else "", only=only, kept=kept)
 
 
 def twice(text: str, *, only: str = "") -> Cell:
     """A document that was encoded again as a JSON string."""
     return document(json.dumps(text), text, only=only)
+
+
+def feedback(cell: Cell) -> Cell:
+    """The same document in the other column."""
+    kept = None if cell.kept is None else feedback(cell.kept)
+    return replace(cell, bad="feedback" if cell.bad else "", kept=kept)
 
 
 @dataclass
@@ -252,10 +262,10 @@ def at_stage(rows: Iterable[Row], stage: int) -> list[Row]:
     return found
 
 
-def fates(rows: Iterable[Row], stage: int, target: str) -> dict[tuple[str, int], Fate]:
+def fates(rows: Iterable[Row], stage: int, target: str, *, decode: bool = False) -> dict[tuple[str, int], Fate]:
     """What has to become of each row on this kind of target."""
     rows = list(rows)
-    found = {each.key: _own_fate(each, stage, target) for each in rows}
+    found = {each.key: _own_fate(each, stage, target, decode) for each in rows}
     accounts: dict[str, list[tuple[datetime, int]]] = {}
     for each in rows:
         if each.table == "users" and not found[each.key].reasons:
@@ -296,8 +306,10 @@ def nearest(moment: datetime) -> datetime:
     return min(middle + down * step + (step if up and moment < LAST else 0 * step), LAST)
 
 
-def _own_fate(each: Row, stage: int, target: str) -> Fate:
+def _own_fate(each: Row, stage: int, target: str, decode: bool) -> Fate:
     present = {name: each.cells[name] for name in columns(each.table, stage)}
+    if not decode:
+        present = {name: cell.kept or cell for name, cell in present.items()}
     reasons = [cell.bad for cell in present.values() if cell.bad and cell.only in ("", target)]
     values = {name: nearest(c.value) if isinstance(c.value, datetime) else c.value for name, c in present.items()}
     if each.table == "users" and stage == 1:
@@ -351,8 +363,10 @@ def time(n: int, dialect: str) -> Cell:
 
 FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 READABLE_TIMES = [
+    # The same in every unit.
     Cell(0, datetime(1970, 1, 1, tzinfo=UTC)),
-    Cell(-1, datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)),
+    Cell(10_000_000_000, datetime(1970, 4, 26, 17, 46, 40, tzinfo=UTC)),
+    Cell("1970-01-01 00:00:01", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)),
     Cell(1767225600123, datetime(2026, 1, 1, 0, 0, 0, 123000, tzinfo=UTC)),
     Cell(1767225600123.25, datetime(2026, 1, 1, 0, 0, 0, 123250, tzinfo=UTC)),
     Cell(-62135596800000, FIRST),
@@ -362,6 +376,8 @@ READABLE_TIMES = [
     Cell("0001-01-01T00:00:00.000Z", FIRST),
     Cell("9999-12-31T23:59:59.999+00:00", LAST),
     Cell("2026-03-29T02:30:00+02:00", datetime(2026, 3, 29, 0, 30, tzinfo=UTC)),
+    Cell("1900-01-01 00:00:00 +00:00", datetime(1900, 1, 1, tzinfo=UTC)),
+    Cell("2026-03-29 02:30:00.25 -0130", datetime(2026, 3, 29, 4, 0, 0, 250_000, tzinfo=UTC)),
     Cell("2026-03-29 02:30:00", datetime(2026, 3, 29, 2, 30, tzinfo=UTC)),
     Cell("2026-10-25 02:30:00.5", datetime(2026, 10, 25, 2, 30, 0, 500000, tzinfo=UTC)),
     Cell("2024-02-29T23:59:59.123456-14:00", datetime(2024, 3, 1, 13, 59, 59, 123456, tzinfo=UTC)),
@@ -372,6 +388,15 @@ UNREADABLE_TIMES: list[Any] = [
     "2026-01-02",
     "yesterday",
     "",
+    "2026-01-02 03:04:05  +00:00",
+    "2026-01-02 03:04:05 Z",
+    # In seconds, as a day of the Julian calendar, and in the units of Unix times before 1970.
+    1767225600,
+    1767225600.5,
+    "1767225600",
+    2461042.5,
+    -2208988800,
+    -1,
     "2026-02-30 00:00:00",
     "2026-02-30T00:00:00Z",
     "2025-02-29 00:00:00",
@@ -444,6 +469,9 @@ DOCUMENTS = [
     document('["žluťoučký", "💊", "\\u00e9", "\\ud83d\\udc8a", "\\"", "\\\\", "\\n"]'),
     twice('{"a": 1, "b": 2, "a": 3}'),
     twice("[" * 90 + "]" * 90),
+    # Nested too deeply to be decoded, and a string that only looks like it.
+    document(json.dumps("[" * 1000 + "]" * 1000)),
+    document(json.dumps("[" * 1000)),
     twice('{"long": ' + "9" * 5000 + "}"),
     # JSONB has no place for these.
     twice('"\\ud800"', only="postgresql"),
@@ -459,8 +487,11 @@ SQLITE_DOCUMENTS = [
     document("-7"),
     document('"a\\u0000b"', only="postgresql"),
     document('["\\ud800"]', only="postgresql"),
-    # Half a pair that only the second decoding would bring to light.
-    document('"[\\"\\ud800\\"]"', '["\\ud800"]', only="postgresql"),
+    # Half a pair: JSONB has no place for it, in a string neither.
+    replace(
+        document('"[\\"\\ud800\\"]"', '["\\ud800"]', only="postgresql"),
+        kept=document('"[\\"\\ud800\\"]"', only="postgresql"),
+    ),
     bad("{", "answers"),
     bad("hello", "answers"),
     bad("", "answers"),
@@ -616,6 +647,8 @@ def _dirty_users(dialect: str) -> list[Row]:
             row("users", 2**53 + 1, email="far@example.test"),
         ]
     rows += [
+        row("users", -1, email="minus@example.test"),
+        row("users", 0, email="zero@example.test"),
         row("users", 1301, email="bare@example.test", password_hash=""),
         *(row("users", 1310 + n, email=f"settings{n}@example.test") for n in range(8)),
     ]
@@ -648,11 +681,11 @@ def _dirty_children(dialect: str) -> list[Row]:
         add("user_settings", user_id=1316, created_at=bad("never", "created_at"))
         add("user_settings", user_id=1317, updated_at=bad("never", "updated_at"))
     for entity_id in ("a" * 5000, "line\nline"):
-        add("bookmarks", entity_id=entity_id)
+        add("bookmarks", entity_id=entity_id, user_id=-1)
     for n, cell in enumerate(DOCUMENTS + SQLITE_DOCUMENTS * sqlite):
         add("attempts", answers=cell)
         if n % 4 == 0:
-            add("attempts", feedback=Cell(cell.raw, cell.value, "feedback" * bool(cell.bad), cell.only))
+            add("attempts", feedback=feedback(cell))
     for score in (-1.0, 100.00000000000001, 150.0, float("inf"), float("-inf")):
         add("attempts", score=bad(score, "score"))
     add("attempts", score=Cell(62, 62.0))
