@@ -165,7 +165,7 @@ RUNS = [
         {"user_email": "nobody@nowhere.test"},
         {"ok": "False", "user": "there is no user nobody@nowhere.test"},
     ),
-    ("postgresql", "doctor", {"thorough": True}, {"ok": "True", "checks": "19"}),
+    ("postgresql", "doctor", {"thorough": True}, {"ok": "True", "checks": "20"}),
 ]
 
 

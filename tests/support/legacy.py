@@ -811,7 +811,10 @@ def _column(table: str, name: str, dialect: str) -> str:
 
 
 def schema(stage: int, dialect: str) -> Iterator[str]:
-    """The statements that make the tables as they are at this stage."""
+    """The statements that make the tables as they are at this stage.
+
+    On PostgreSQL the catalogue is that of Prisma 6.19's own `migrate deploy` and `db push`.
+    """
     action = "CASCADE" if stage == 4 else "RESTRICT"
     if dialect == "postgresql":
         if stage >= 2:
