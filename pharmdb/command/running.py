@@ -7,14 +7,18 @@ the engine in `papermill_engine`, which shares `execute`.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+from pharmdb import reports
 from pharmdb.command.shell import Output, Ran, shell
+from pharmdb.plain_table import PlainTable
 
 Cell = dict[str, Any]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -44,7 +48,9 @@ def execute(keeper: Keeper, run: Run, as_output: Callable[[Output], Any] = dict)
 
     `run` is filled in as the cells run, so that it shows how far an interrupted notebook got.
     """
-    with shell() as made:
+    # A notebook that uses pandas itself may pass a table to it, where only a dataframe will do.
+    uses_pandas = any("pandas" in "".join(cell["source"]) for cell in keeper.nb["cells"])
+    with shell() as made, nullcontext() if uses_pandas else reports.without_pandas():
         for index, cell in enumerate(keeper.nb["cells"]):
             source = "".join(cell["source"])
             if cell["cell_type"] != "code" or not source.strip():
@@ -68,14 +74,18 @@ def execute(keeper: Keeper, run: Run, as_output: Callable[[Output], Any] = dict)
 
 def outcome(result: Any) -> dict[str, Any] | None:
     """The row of an outcome (a dataframe of one row with a boolean `ok`); None for anything else."""
-    import pandas as pd
-
-    if not isinstance(result, pd.DataFrame) or len(result) != 1 or "ok" not in result.columns:
+    if isinstance(result, PlainTable):
+        if result.plain_texts and len(result) == 1:
+            row = dict(zip(result.plain_dtypes, result.plain_rows[0], strict=True))
+            return row if isinstance(row.get("ok"), bool) else None
+        result = result.plain_frame
+    # Without pandas nothing is a dataframe.
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(result, pandas.DataFrame) or len(result) != 1 or "ok" not in result.columns:
         return None
-    if not pd.api.types.is_bool_dtype(result["ok"]) or result["ok"].isna().any():
+    if not pandas.api.types.is_bool_dtype(result["ok"]) or result["ok"].isna().any():
         return None
-    row: dict[str, Any] = json.loads(result.to_json(orient="records", date_format="iso"))[0]
-    return row
+    return dict(json.loads(result.to_json(orient="records", date_format="iso"))[0])
 
 
 def without_widgets(outputs: list[Output]) -> list[Output]:

@@ -9,6 +9,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from pharmdb.plain_table import PlainTable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -27,10 +29,14 @@ def width() -> int:
 
 def rendered(result: Any, fallback: str, columns: int) -> str:
     """A dataframe, or an object with a `frame`, as a table; a string as it is; anything else as `fallback`."""
-    import pandas as pd
-
+    if isinstance(result, PlainTable):
+        if result.plain_texts is not None:
+            numbers = [dtype.lower().startswith("int") for dtype in result.plain_dtypes.values()]
+            return _laid_out(list(result.plain_dtypes), result.plain_texts, numbers, columns)
+        result = result.plain_frame
     frame = getattr(result, "frame", result)
-    if isinstance(frame, pd.DataFrame):
+    # Without pandas nothing is a dataframe.
+    if (pandas := sys.modules.get("pandas")) and isinstance(frame, pandas.DataFrame):
         return table(frame, columns)
     if isinstance(result, str):
         return result
@@ -39,19 +45,20 @@ def rendered(result: Any, fallback: str, columns: int) -> str:
 
 def table(frame: pd.DataFrame, columns: int) -> str:
     """A dataframe as a table of this width: long values are wrapped, and only the first rows are shown."""
-    if not len(frame):
-        return "nothing"
-    names = [str(name) for name in frame.columns]
-    texts = [[_text(value) for value in frame[name].head(ROWS)] for name in frame.columns]
-    numbers = [frame[name].dtype.kind in "iuf" for name in frame.columns]
-    widths = _widths(names, texts, numbers, columns)
-    if widths is None or (len(frame) == 1 and any(len(t[0]) > w for t, w in zip(texts, widths, strict=True))):
-        shown = _records(names, texts)
-    else:
-        rows = [names, *map(list, zip(*texts, strict=True))]
-        shown = "\n".join(_line(row, widths, numbers) for row in rows)
+    shown = [frame[name].head(ROWS) for name in frame.columns]
+    rows = [list(map(_text, row)) for row in zip(*shown, strict=True)]
+    text = _laid_out([str(column.name) for column in shown], rows, [c.dtype.kind in "iuf" for c in shown], columns)
     more = len(frame) - ROWS
-    return shown if more <= 0 else f"{shown}\n… and {more:,} more rows"
+    return text if more <= 0 else f"{text}\n… and {more:,} more rows"
+
+
+def _laid_out(names: list[str], rows: list[list[str]], numbers: list[bool], columns: int) -> str:
+    if not rows:
+        return "nothing"
+    widths = _widths(names, rows, numbers, columns)
+    if widths is None or (len(rows) == 1 and any(len(t) > w for t, w in zip(rows[0], widths, strict=True))):
+        return _records(names, rows)
+    return "\n".join(_line(row, widths, numbers) for row in [names, *rows])
 
 
 def _text(value: Any) -> str:
@@ -67,12 +74,12 @@ def _text(value: Any) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found.group())[1:-1], str(value))
 
 
-def _widths(names: list[str], texts: list[list[str]], numbers: list[bool], columns: int) -> list[int] | None:
+def _widths(names: list[str], rows: list[list[str]], numbers: list[bool], columns: int) -> list[int] | None:
     """The width of each column: its longest value, but the widest texts are narrowed to make the table fit.
 
     None if they can't be narrowed enough.
     """
-    widths = [max(map(len, (name, *column))) for name, column in zip(names, texts, strict=True)]
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     room = columns - GAP * (len(names) - 1)
     while sum(widths) > room:
         # Numbers and headings are not wrapped.
@@ -105,10 +112,9 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
-def _records(names: list[str], texts: list[list[str]]) -> str:
+def _records(names: list[str], rows: list[list[str]]) -> str:
     """One line for each value, not wrapped, so that a command can be copied."""
     indent = max(map(len, names)) + GAP
-    rows = zip(*texts, strict=True)
     return "\n\n".join("\n".join(f"{n.ljust(indent)}{v}".rstrip() for n, v in zip(names, r, strict=True)) for r in rows)
 
 

@@ -26,6 +26,8 @@ from pharmdb.schema import revisions
 if TYPE_CHECKING:
     import pandas as pd
 
+_HISTORY = {"revision": "str", "file": "str", "description": "str", "state": "str"}
+
 
 @dataclass(frozen=True)
 class MigrateReport:
@@ -56,13 +58,12 @@ class MigrateReport:
 
     @property
     def history(self) -> pd.DataFrame:
-        return reports.table(list(self.chain), {"revision": "str", "file": "str", "description": "str", "state": "str"})
+        return reports.table(list(self.chain), _HISTORY)
 
     @property
     def pending(self) -> pd.DataFrame:
         """The rows of history that are not applied."""
-        history = self.history
-        return history[history["state"] == "pending"].reset_index(drop=True)
+        return reports.table([row for row in self.chain if row[3] == "pending"], _HISTORY)
 
     @property
     def drift(self) -> pd.DataFrame:

@@ -333,6 +333,25 @@ def test_a_piped_standard_input_is_not_read(databases: Databases, tmp_path: Path
     assert (settings.notebooks() / "seed.ipynb").read_bytes() == before
 
 
+def test_tables_are_stored_as_a_kernel_stores_them_without_pandas(databases: Databases, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pharmdb.command import program; sys.exit(program.main(['seed']) + ('pandas' in sys.modules))"
+    )
+    environment = os.environ | {"PHARMDB_URL": databases.seeded("sqlite"), "PHARMDB_HOME": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    (run_file,) = (tmp_path / "runs").iterdir()
+    ours, kernels = (
+        {
+            cell["source"]: cell["outputs"][0]["data"]
+            for cell in nbformat.read(file, as_version=4).cells
+            if cell["source"].startswith("report.")
+        }
+        for file in (run_file, settings.notebooks() / "seed.ipynb")
+    )
+    assert "report.outcome" in ours
+    assert ours == kernels
+
+
 def test_the_error_of_a_command_is_printed_in_its_four_parts(databases: Databases, tmp_path: Path) -> None:
     result = run("inspect", cwd=tmp_path, url=databases.empty("sqlite"))
     assert result.returncode == 1
