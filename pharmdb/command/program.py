@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import gc
 import io
 import json
@@ -128,6 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 only if the notebook ran to its end and its outcome is ok."""
     # Imports create many permanent objects; scanning them for garbage would take a sixth of a command's time.
     gc.set_threshold(100_000, 50, 50)
+    # So would a last scan at exit: frozen objects are left to the operating system.
+    atexit.register(gc.freeze)
+    # Mako, which Alembic imports, highlights errors in HTML only if it can import Pygments with many of its lexers.
+    sys.modules.setdefault("mako.ext.pygmentplugin", None)  # type: ignore[arg-type]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     with _quiet_without_reader():
