@@ -128,7 +128,7 @@ def _port(value: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 only if the notebook ran to its end and its outcome is ok."""
     # Imports create many permanent objects; scanning them for garbage would take a sixth of a command's time.
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(400_000, 50, 50)
     # So would a last scan at exit: frozen objects are left to the operating system.
     atexit.register(gc.freeze)
     # Mako, which Alembic imports, highlights errors in HTML only if it can import Pygments with many of its lexers.

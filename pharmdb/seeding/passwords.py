@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+import bcrypt
+
 if TYPE_CHECKING:
     from passlib.context import CryptContext
 
@@ -16,14 +18,16 @@ SHORTEST = 8
 BCRYPT = ("$2a$", "$2b$", "$2y$")
 # In place of a hash: nobody can log in to the account.
 BARRED = "!"
+# As the application hashes: bcryptjs with a cost of 10.
+COST = 10
 
 
 @cache
-def _context() -> CryptContext:
+def _others() -> CryptContext:
+    """The other schemes. Passlib itself tests bcrypt with a dozen hashes before the first one."""
     from passlib.context import CryptContext
 
-    # As the application hashes: bcryptjs with a cost of 10.
-    return CryptContext(schemes=["bcrypt", "argon2"], bcrypt__ident="2b", bcrypt__rounds=10)
+    return CryptContext(schemes=["argon2"])
 
 
 def unfit(password: str) -> str:
@@ -41,27 +45,32 @@ def hash_password(password: str) -> str:
     """A new bcrypt hash with a random salt. Raises ValueError if the password is unfit; nothing is truncated."""
     if reason := unfit(password):
         raise ValueError(f"the password is unfit: {reason}")
-    hashed: str = _context().hash(password)
-    return hashed
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(COST)).decode()
 
 
 def verify_password(password: str, password_hash: str) -> bool:
     """Whether the password matches the hash. False for a hash of an unknown scheme."""
+    try:
+        if scheme(password_hash) == "bcrypt":
+            # The application hashes the first 72 bytes of a longer password.
+            return bcrypt.checkpw(password.encode()[:LONGEST], password_hash.encode())
+        return _verify_other(password, password_hash)
+    except (ValueError, TypeError):  # raised for a malformed hash
+        return False
+
+
+def _verify_other(password: str, password_hash: str) -> bool:
     from argon2.exceptions import Argon2Error
 
     try:
-        secret = password.encode()
-        if scheme(password_hash) == "bcrypt":
-            # The application hashes the first 72 bytes of a longer password.
-            secret = secret[:LONGEST]
-        return bool(_context().verify(secret, password_hash))
-    except (ValueError, TypeError, Argon2Error):  # raised by passlib and argon2 for a malformed hash
+        return bool(_others().verify(password.encode(), password_hash))
+    except Argon2Error:
         return False
 
 
 def scheme(password_hash: str) -> str:
     """ "argon2", "bcrypt" or "unknown"."""
-    return _context().identify(password_hash) or "unknown"
+    return "bcrypt" if password_hash.startswith(BCRYPT) else _others().identify(password_hash) or "unknown"
 
 
 def kind(password_hash: str) -> str:
