@@ -45,7 +45,7 @@ def snapshot_sqlite(source: Path, copy: Path) -> Iterator[sqlite3.Connection]:
 
 
 def copy_sqlite(snapshot: sqlite3.Connection, copy: Path) -> None:
-    """Copies a snapshot with SQLite's online backup API, while others may write."""
+    """Copies a snapshot with SQLite's online backup API, while others may write. The copy may not be on disk yet."""
     with open_sqlite(copy, "rwc") as target, progress.counting("back up", unit=" pages") as advance:
         patience, before = _deadline(), 0
 
@@ -55,6 +55,8 @@ def copy_sqlite(snapshot: sqlite3.Connection, copy: Path) -> None:
             advance(total - remaining - before)
             before = total - remaining
 
+        # Whoever keeps the copy flushes it once, instead of SQLite nine times.
+        target.execute("PRAGMA synchronous = OFF")
         snapshot.backup(target, pages=STEP, progress=look)
         # The copy is a single file, without a -wal file that could get lost.
         target.execute("PRAGMA journal_mode = DELETE")
