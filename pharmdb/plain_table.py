@@ -125,6 +125,9 @@ def _is_plain(value: Any) -> bool:
     """Whether pandas shows the value by `str`."""
     if isinstance(value, str):
         return len(value) <= CELL and value.isprintable()
+    if type(value) is float:
+        # Pandas shows all numbers of a column with the same number of decimal places.
+        return 0 <= value < 100_000 and value == round(value, 1)
     return type(value) is bool or (type(value) is int and value >= 0)
 
 

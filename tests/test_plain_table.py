@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pharmdb import reports
+from pharmdb.command import tables as terminal
 from pharmdb.plain_table import PlainTable, framed
 
 VALUES = {
@@ -19,7 +20,7 @@ VALUES = {
     "bool": st.booleans(),
     "int64": st.integers(-(2**63), 2**63 - 1) | st.integers(0, 99),
     "Int64": st.integers(0, 99) | st.none(),
-    "float64": st.floats(),
+    "float64": st.floats() | st.integers(0, 10**6).map(lambda tenths: tenths / 10),
 }
 
 
@@ -46,6 +47,10 @@ def test_a_plain_table_shows_what_its_dataframe_shows(table: PlainTable) -> None
     assert repr(table) == repr(frame)
     assert table._repr_html_() == frame._repr_html_()
     assert len(table) == len(frame)
+    for columns in (40, 120):
+        assert terminal.rendered(PlainTable(table.plain_rows, table.plain_dtypes), "", columns) == (
+            terminal.rendered(frame, "", columns)
+        )
 
 
 def test_it_is_the_dataframe_for_everything_else() -> None:

@@ -31,8 +31,9 @@ def rendered(result: Any, fallback: str, columns: int) -> str:
     """A dataframe, or an object with a `frame`, as a table; a string as it is; anything else as `fallback`."""
     if isinstance(result, PlainTable):
         if result.plain_texts is not None:
-            numbers = [dtype.lower().startswith("int") for dtype in result.plain_dtypes.values()]
-            return _laid_out(list(result.plain_dtypes), result.plain_texts, numbers, columns)
+            rows = [list(map(_text, row)) for row in result.plain_rows]
+            numbers = [dtype.lower().startswith(("int", "float")) for dtype in result.plain_dtypes.values()]
+            return _laid_out(list(result.plain_dtypes), rows, numbers, columns)
         result = result.plain_frame
     frame = getattr(result, "frame", result)
     # Without pandas nothing is a dataframe.
@@ -62,11 +63,10 @@ def _laid_out(names: list[str], rows: list[list[str]], numbers: list[bool], colu
 
 
 def _text(value: Any) -> str:
-    import pandas as pd
-
-    if pd.isna(value) is True:
+    pandas = sys.modules.get("pandas")
+    if pandas and pandas.isna(value) is True:
         return ""
-    if isinstance(value, pd.Timestamp) and value.tzinfo is None and value == value.normalize():
+    if pandas and isinstance(value, pandas.Timestamp) and value.tzinfo is None and value == value.normalize():
         return str(value.date())
     if isinstance(value, float):
         return f"{value:.0f}" if math.isfinite(value) and abs(value) >= 1e6 else f"{value:.6g}"
