@@ -66,7 +66,6 @@ def test_it_is_the_dataframe_for_everything_else() -> None:
 def test_tables_are_plain_until_something_imports_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, columns = [("a",)], {"name": "str"}
     monkeypatch.delitem(sys.modules, "pandas")
-    finders = list(sys.meta_path)
     with reports.without_pandas():
         assert isinstance(reports.table(rows, columns), pd.DataFrame), "this notebook did not ask for wide tables"
     monkeypatch.delitem(sys.modules, "pandas")
@@ -74,12 +73,13 @@ def test_tables_are_plain_until_something_imports_pandas(monkeypatch: pytest.Mon
         reports.wide_tables()
         table = reports.table(rows, columns)
         assert isinstance(table, PlainTable)
-        assert pd.get_option("display.width") == 80
+        reports.widen()
+        assert pd.get_option("display.width") == 80, "nothing has imported pandas"
         assert len(table.head()) == 1
+        reports.widen()
         assert pd.get_option("display.width") == 120
         assert isinstance(reports.table(rows, columns), pd.DataFrame)
     monkeypatch.delitem(sys.modules, "pandas")
     with reports.without_pandas():
         reports.wide_tables()
-    assert sys.meta_path == finders
     assert isinstance(reports.table(rows, columns), pd.DataFrame)

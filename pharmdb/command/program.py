@@ -131,8 +131,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(400_000, 50, 50)
     # So would a last scan at exit: frozen objects are left to the operating system.
     atexit.register(gc.freeze)
-    # Mako, which Alembic imports, highlights errors in HTML only if it can import Pygments with many of its lexers.
-    sys.modules.setdefault("mako.ext.pygmentplugin", None)  # type: ignore[arg-type]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     with _quiet_without_reader():

@@ -17,6 +17,8 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from pharmdb import reports
+
 Output = dict[str, Any]
 
 
@@ -55,6 +57,11 @@ class _Results(DisplayHook):
 
     def write_output_prompt(self) -> None:
         """Does nothing: a notebook numbers its cells itself."""
+
+    def compute_format_data(self, result: Any) -> Any:
+        # The cell may be the first to need pandas.
+        reports.widen()
+        return super().compute_format_data(result)  # type: ignore[no-untyped-call]
 
     def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
         output = {"output_type": "execute_result", "data": _encoded(format_dict), "metadata": md_dict or {}}
