@@ -21,6 +21,7 @@ from pharmdb import progress, settings
 from pharmdb.backups import manifests
 from pharmdb.database import servers, targets
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError
+from pharmdb.schema import bookkeeping
 
 
 @cache
@@ -204,6 +205,8 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
         "": re.compile(r"SET (statement|lock|idle_in_transaction_session|transaction)_timeout |\\restrict "),
         "SCHEMA": re.compile(r"CREATE SCHEMA "),
         "COMMENT": re.compile(r"COMMENT ON SCHEMA "),
+        # The role may be missing, and the console grants its rights itself.
+        "ACL": re.compile(rf"GRANT .* TO {bookkeeping.CONSOLE_ROLE}\d+;$"),
     }
     kind = ""
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The bookkeeping tables that pharmdb and Alembic keep in addition to the models' tables."""
+"""What pharmdb and Alembic keep in addition to the models' tables: bookkeeping tables, and a role on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,3 +9,6 @@ BOOKKEEPING_TABLES = (
     "pharmdb_upgrades",
     "upgrade_rejects",
 )
+
+# The studio's SQL console runs in this role, followed by the number of the database.
+CONSOLE_ROLE = "pharmdb_console_"

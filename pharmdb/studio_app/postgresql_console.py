@@ -1,129 +1,155 @@
-"""The console's statements on PostgreSQL: secrets are hidden and the plan is checked before they run."""
+"""The console's statements on PostgreSQL: they run in a role that has no right to a secret, and can't leave it."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import secrets
 from typing import Any
 
-from pharmdb.errors import ProtectedError
-from pharmdb.studio_app import plans
+from pharmdb.database import targets
+from pharmdb.errors import PharmdbError, ProtectedError
+from pharmdb.studio_app import console_role
+from pharmdb.studio_app.console_role import Role
 from pharmdb.studio_app.statement_log import MASKED, is_secret, mask_hashes
 from pharmdb.studio_app.statements import ROWS_SHOWN, Result, Typed
-from pharmdb.studio_app.tokens import Token
+
+# The server forbids to change the role in a function with the rights of its owner, however deep SET ROLE or set_config
+# are hidden. Its result is each row as text, and at last their number.
+_FUNCTION = """
+    CREATE FUNCTION {function} (statement text, returns boolean, writes boolean) RETURNS SETOF varchar
+    LANGUAGE plpgsql SECURITY DEFINER AS $function$
+    DECLARE
+        line record;
+        counted bigint := 0;
+    BEGIN
+        IF returns THEN
+            FOR line IN EXECUTE statement LOOP
+                counted := counted + 1;
+                EXIT WHEN counted > {shown} AND NOT writes;
+                IF counted <= {shown} THEN
+                    RETURN NEXT line::text;
+                END IF;
+            END LOOP;
+        ELSE
+            EXECUTE statement;
+            GET DIAGNOSTICS counted = ROW_COUNT;
+        END IF;
+        RETURN NEXT ROW(counted)::text;
+    END $function$
+"""
+_BOOLEAN = 16
 
 
 def run(driver: Any, typed: Typed, *, plan: bool, writes: bool, seconds: float) -> Result:
-    """Runs a statement, or with `plan` returns its plan. Raises ProtectedError for one that reads a secret."""
-    from psycopg.postgres import types
-    from psycopg.types.string import TextLoader
+    """Runs a statement, or with `plan` returns its plan.
 
-    statement = typed.text
+    Raises ProtectedError for one that uses a secret or what only pharmdb's commands may change, NoPermissionError if
+    the console's role can't be used.
+    """
+    import psycopg
+
     # The tokenizer assumes this setting.
     driver.execute("SET LOCAL standard_conforming_strings = on")
+    role = console_role.prepared(driver, typed.target)
+    if powerful := {token.name for token in typed.tokens} & role.powerful:
+        raise ProtectedError(
+            expected="no function that runs with the rights of its owner",
+            found=", ".join(sorted(powerful)),
+            note="use another statement",
+        )
+    try:
+        return _result_of(driver, typed, role, plan=plan, writes=writes, seconds=seconds)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise _refused(error, typed, role) from error
+    except psycopg.Error as error:
+        lines = filter(None, (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint))
+        raise PharmdbError(
+            expected="a valid statement",
+            found=mask_hashes("\n".join(lines) or str(error)),
+            note="correct the statement",
+        ) from error
+
+
+def _result_of(driver: Any, typed: Typed, role: Role, *, plan: bool, writes: bool, seconds: float) -> Result:
+    from psycopg import sql
+    from psycopg.types.composite import RecordLoader
+
+    statement = f"EXPLAIN {typed.text}" if plan else typed.text
+    # "$user" on the search path is another schema in another role.
+    driver.execute(
+        "SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY n), true) "
+        "FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, n)"
+    )
+    driver.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role.name)))
+    # Its name can't be known to the statement.
+    function = sql.SQL("pg_temp.{}").format(sql.Identifier(f"pharmdb_{secrets.token_hex(8)}"))
+    driver.execute(sql.SQL(_FUNCTION).format(function=function, shown=ROWS_SHOWN))
     if not writes:
-        _without_secrets(driver, typed.tokens)
+        _mask(driver, role)
+        driver.execute("SET TRANSACTION READ ONLY")
     driver.execute(f"SET LOCAL statement_timeout = {int(seconds * 1000) + 1000}")
-    if (looked := _explainable(typed)) is not None:
-        plans.check(driver, typed, looked)
-    by_cursor = not plan and not writes and typed.first in ("SELECT", "WITH", "VALUES", "TABLE")
-    # With a server-side cursor, rows beyond the first thousand are never sent.
-    with driver.cursor(name="studio") if by_cursor else driver.cursor() as cursor:
-        for info in types:
-            for oid in filter(None, (info.oid, info.array_oid)):
-                cursor.adapters.register_loader(oid, TextLoader)
-        # A prepared statement can contain only one command: a second guard against several statements.
-        if by_cursor:
-            cursor.execute(statement)
-        else:
-            cursor.execute(f"EXPLAIN {statement}" if plan else statement, prepare=True)
-        if cursor.description is None:
-            return Result([], [], False, cursor.rowcount, 0)
-        found = cursor.fetchmany(ROWS_SHOWN + 1)
-        if plan:
-            return Result([], [], False, None, 0, "\n".join(row[0] for row in found))
-        names = [column.name for column in cursor.description]
-        secret = _secret_columns(driver, cursor)
-        booleans = {n for n, column in enumerate(cursor.description) if column.type_code == 16}
-        rows = [
-            [
-                MASKED if n in secret and value is not None else _shown_text(names[n], value, n in booleans)
-                for n, value in enumerate(row)
-            ]
-            for row in found[:ROWS_SHOWN]
-        ]
-        changed = cursor.rowcount if writes else None
-        return Result(names, rows, len(found) > ROWS_SHOWN, changed, 0)
+    columns = _described(driver, statement)
+    with driver.cursor() as cursor:
+        cursor.adapters.register_loader("varchar", RecordLoader)
+        cursor.execute(sql.SQL("SELECT {}(%s, %s, %s)").format(function), (statement, bool(columns), writes))
+        *found, (counted,) = [row[0] for row in cursor]
+    if writes:
+        driver.execute(sql.SQL("DROP FUNCTION {}").format(function))
+    # A single NULL has the text of an empty record.
+    rows = [row or (None,) * len(columns) for row in found]
+    if plan:
+        return Result([], [], False, None, 0, "\n".join(str(row[0]) for row in rows))
+    shown = [[_shown(*column, value) for column, value in zip(columns, row, strict=True)] for row in rows]
+    changed = int(counted) if writes or not columns else None
+    return Result([name for name, _ in columns], shown, int(counted) > ROWS_SHOWN, changed, 0)
 
 
-def _without_secrets(driver: Any, tokens: list[Token]) -> None:
-    """Hides each table with secrets behind a temporary view without them, then makes the transaction read-only.
-
-    Unqualified names resolve to the temporary views first; schema-qualified names are refused.
-    """
+def _mask(driver: Any, role: Role) -> None:
+    """Puts a temporary view before each table with secrets, so that SELECT * works: unqualified names refer to it."""
     from psycopg import sql
 
-    rows = driver.execute(
-        "SELECT relname, attname, format_type(atttypid, atttypmod) FROM pg_class JOIN pg_attribute ON attrelid = oid "
-        "WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind IN ('r', 'p', 'v', 'm') "
-        "AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum"
-    ).fetchall()
-    tables = {table for table, name, _ in rows if is_secret(name, table)}
-    qualified = {t.name for before, t in pairwise(tokens) if before.text == "." and t.name in tables}
-    if qualified:
-        raise ProtectedError(
-            expected="a table with secrets to be named without its schema",
-            found=", ".join(sorted(qualified)),
-            note=f"SELECT * FROM {min(qualified)}",
-        )
-    for table in tables:
-        columns = sql.SQL(", ").join(
-            sql.SQL("NULL::{} AS {}").format(sql.SQL(type_), sql.Identifier(name))
-            if is_secret(name, table)
-            else sql.Identifier(name)
-            for found, name, type_ in rows
-            if found == table
-        )
-        view = sql.SQL("CREATE TEMPORARY VIEW {0} AS SELECT {1} FROM {0}").format(sql.Identifier(table), columns)
-        driver.execute(view)
-    driver.execute("SET TRANSACTION READ ONLY")
+    for relation in role.relations:
+        if relation.own and relation.secrets:
+            columns = sql.SQL(", ").join(
+                sql.SQL("NULL::{} AS {}" if secret else "{1}").format(sql.SQL(type_), sql.Identifier(name))
+                for name, type_, secret in relation.columns
+            )
+            view = sql.SQL("CREATE TEMPORARY VIEW {} AS SELECT {} FROM {}")
+            driver.execute(view.format(sql.Identifier(relation.name), columns, sql.SQL(relation.identifier)))
 
 
-def _explainable(typed: Typed) -> str | None:
-    """The statement to explain, which may itself be inside an EXPLAIN; None for SHOW."""
-    tokens = typed.tokens
-    if typed.first not in ("EXPLAIN", "SHOW", "PRAGMA"):
-        return typed.text
-    if typed.first != "EXPLAIN":
-        return None
-    at = 1
-    if len(tokens) > 1 and tokens[1].text == "(":
-        at = next((n + 1 for n, token in enumerate(tokens) if token.text == ")"), len(tokens))
-    while at < len(tokens) and tokens[at].name in ("analyze", "analyse", "verbose"):
-        at += 1
-    return typed.text[tokens[at].start - tokens[0].start :] if at < len(tokens) else None
+def _described(driver: Any, statement: str) -> list[tuple[str, int]]:
+    """The columns that a statement returns, with their types; it is parsed, not run.
+
+    A prepared statement can contain only one command.
+    """
+    from psycopg import errors, pq
+
+    connection, encoding = driver.pgconn, driver.info.encoding
+    result = connection.prepare(b"", statement.encode(encoding))
+    if result.status == pq.ExecStatus.COMMAND_OK:
+        result = connection.describe_prepared(b"")
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise errors.error_from_result(result, encoding)
+    return [((result.fname(n) or b"").decode(encoding), result.ftype(n)) for n in range(result.nfields)]
 
 
-def _shown_text(name: str, value: Any, boolean: bool) -> str | None:
-    if is_secret(name):
-        return MASKED
-    if value is None:
-        return None
-    if boolean:
+def _refused(error: Any, typed: Typed, role: Role) -> ProtectedError:
+    names = {token.name for token in typed.tokens}
+    secret = next((each for each in role.relations if each.secrets and each.name in names), None)
+    readable = ", ".join(name for name, _, hidden in secret.columns if not hidden) if secret else ""
+    return ProtectedError(
+        expected=f"a statement within the rights of {role.name}: no secrets, no changes to the schema or the catalog",
+        found=error.diag.message_primary,
+        command=targets.command(typed.target, f"pharmdb studio --model {secret.name}") if secret else "",
+        note=f"name the columns: SELECT {readable} FROM {secret.name}; passwords are set in the table view"
+        if secret
+        else "use another statement",
+    )
+
+
+def _shown(name: str, type_: int, value: str | None) -> str | None:
+    if value is None or is_secret(name):
+        return value and MASKED
+    if type_ == _BOOLEAN:
         return "true" if value == "t" else "false"
-    return mask_hashes(str(value))
-
-
-def _secret_columns(driver: Any, cursor: Any) -> set[int]:
-    """The columns of a result that come from a secret column, even if they were renamed."""
-    result = cursor.pgresult
-    origins = [(result.ftable(n), result.ftablecol(n)) for n in range(result.nfields)]
-    tables = [oid for oid, _ in origins if oid]
-    if not tables:
-        return set()
-    rows = driver.execute(
-        "SELECT attrelid, attnum, attname, relname FROM pg_attribute JOIN pg_class ON attrelid = oid "
-        "WHERE attrelid = ANY(%s)",
-        (tables,),
-    ).fetchall()
-    secret = {(relation, number) for relation, number, name, table in rows if is_secret(name, table)}
-    return {n for n, origin in enumerate(origins) if origin in secret}
+    return mask_hashes(value)

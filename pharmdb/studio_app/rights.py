@@ -6,7 +6,6 @@ import re
 from itertools import pairwise
 
 from pharmdb.errors import ParameterError, ProtectedError
-from pharmdb.schema import bookkeeping
 from pharmdb.studio_app.statement_log import is_secret
 from pharmdb.studio_app.tokens import Token, tokens_of
 
@@ -18,21 +17,11 @@ PRAGMAS = (
     *("foreign_key_check", "integrity_check", "quick_check", "compile_options", "database_list"),
     *("function_list", "pragma_list", "journal_mode", "user_version", "page_count", "page_size", "foreign_keys"),
 )
-# Harmful functions, which even a SELECT could call.
+# Functions whose effect no right and no transaction limits, or that run a text as a statement.
 HARMFUL = re.compile(
-    r"pg_(terminate|cancel)_backend|pg_(read|ls|write|file|reload|rotate|switch|promote|create|drop|replication)\w*"
-    r"|pg_stat(?!_get_)(_\w+|istic\w*)?|pg_(logical|export|import|log|wal|backup|start|stop|copy|sync|restore|clear)_\w+"
-    r"|pg_(try_)?advisory_\w+|pg_sleep\w*_forever|lo_\w+|lo(read|write)|dblink\w*|set_config|\w+_to_xml\w*|ts_stat"
-    r"|ts_rewrite|crosstab\w*|connectby|xpath_table|get_raw_page|heap_page\w*|pg_visibility\w*"
+    r"pg_(try_)?advisory_\w+|set_config|lo_\w+|lo(read|write)|\w+_to_xml\w*|ts_stat|ts_rewrite"
     r"|load_extension|writefile|readfile|fts3_tokenizer|edit",
     re.IGNORECASE,
-)
-# Statistics contain samples of column values; the others contain passwords or deleted data.
-SECRET_RELATIONS = frozenset(
-    {
-        *("pg_statistic", "pg_statistic_ext_data", "pg_authid", "pg_shadow", "pg_user_mapping", "pg_subscription"),
-        *("pg_largeobject", "sqlite_dbpage", "sqlite_stat3", "sqlite_stat4"),
-    }
 )
 
 
@@ -58,7 +47,7 @@ def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
         )
     if any(token.kind == "end" for token in tokens):
         raise ParameterError(expected="one statement", found="several", note="run them one by one")
-    if called := harmful(tokens):
+    if called := _harmful(tokens):
         raise ProtectedError(
             expected="a statement that only reads data", found=f"a call of {called}", note="use another statement"
         )
@@ -69,17 +58,10 @@ def check(statement: str, *, sqlite: bool, unlocked: bool) -> str:
             found=secret,
             note="set passwords in the table view, where they are masked, and hashed when they are saved",
         )
-    names = {token.name.lower() for token in tokens if token.name}
-    if names & set(bookkeeping.BOOKKEEPING_TABLES) and {name.upper() for name in names} & set(WRITING):
-        raise ProtectedError(
-            expected="a statement that leaves pharmdb's own tables alone",
-            found=", ".join(sorted(names & set(bookkeeping.BOOKKEEPING_TABLES))),
-            note="use another statement",
-        )
     return first
 
 
-def harmful(tokens: list[Token]) -> str:
+def _harmful(tokens: list[Token]) -> str:
     """The name of a harmful function that is called, even if it is quoted; empty if there is none."""
     calls = (before.name for before, after in pairwise(tokens) if before.name and after.text == "(")
     return next((name for name in calls if HARMFUL.fullmatch(name)), "")

@@ -12,6 +12,8 @@ from pharmdb.studio_app.statement_log import MASKED, is_secret, mask_hashes
 from pharmdb.studio_app.statements import ROWS_SHOWN, Result, Typed
 
 _READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+# They contain samples of column values, or whole pages.
+_RAW = ("sqlite_dbpage", "sqlite_stat3", "sqlite_stat4")
 _WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 
 
@@ -20,7 +22,7 @@ def _authorizer(writes: bool, guarded: set[str]) -> Callable[..., int]:
 
     def allowed(action: int, first: str | None, second: str | None, *_: Any) -> int:
         if action == sqlite3.SQLITE_READ:
-            if (first or "").lower() in rights.SECRET_RELATIONS:
+            if (first or "").lower() in _RAW:
                 return sqlite3.SQLITE_DENY
             # SQLite reads NULL in place of a secret, however the statement refers to it.
             return sqlite3.SQLITE_IGNORE if is_secret(second or "", first or "") else sqlite3.SQLITE_OK
