@@ -8,18 +8,34 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_SECRETS = (
-    # Greedy to the last @ of the word: a user name or a password may contain one.
-    (re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/]*:)\S+(?=@)", re.IGNORECASE), r"\g<keep>***"),
-    (re.compile(r"""(?P<keep>\w*(password|secret)\w*\s*=\s*)('[^']*'|"[^"]*"|[^\s&;]+)""", re.I), r"\g<keep>***"),
-    (re.compile(r"(?P<keep>\bpassword\s+)'[^']*'", re.IGNORECASE), r"\g<keep>***"),
+_NAME = r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|private[_-]?key|scram_\w{1,20}_key)"
+# Quoted as in SQL, a shell, JSON or a connection string; a truncated text may not be closed.
+_QUOTED = (
+    r"""(?:''(?=[^\s&;]).+?''|[eE]?'(?:[^'\\]|''|\\.)*'?|"(?:[^"\\]|\\.)*"?|\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z))"""
+)
+_SECRETS = tuple(
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
+        # Greedy to the last @ of the word, or to the next one if the password has blanks; a port is none.
+        r"(?P<keep>://[^\s:]*:)(?:\S+|(?!\d{1,5}(?:[/?\s]|\Z))[^@\n]+)(?=@)",
+        rf"(?P<keep>{_NAME}\w*\s*=\s*)(?:{_QUOTED}|[^\s&;]+)",
+        rf"""(?P<keep>{_NAME}\w*["']\s*:\s*){_QUOTED}""",
+        rf"(?P<keep>\bpassword\s+){_QUOTED}",
+        rf"(?P<keep>--(?!no-)[\w-]{{0,40}}{_NAME}[\w-]*\s+)(?:{_QUOTED}|(?!-)\S+)",
+        r"(?P<keep>\bauthorization\W{1,4}(?:\w+\s+)?)[^\s'\"]+",
+    )
 )
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a parameter, setting or option of this name holds a secret."""
+    return re.search(_NAME, name, re.IGNORECASE) is not None
+
+
 def mask(text: str) -> str:
-    """Replaces the password of every URL or `password=` setting in the text with ***."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
+    """Replaces the secrets in URLs, settings, options and statements in the text with ***."""
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\g<keep>***", text)
     return text
 
 

@@ -13,7 +13,9 @@ from pharmdb import errors
 from pharmdb.errors import FilesError, PharmdbError, mask
 
 FIELDS = ("expected", "found", "unchanged", "command", "note")
-TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
+TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20).filter(
+    lambda text: errors.mask(text) == text
+)
 
 
 def kinds(base: type[PharmdbError] = PharmdbError) -> Iterator[type[PharmdbError]]:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from pharmdb import progress, settings
 from pharmdb.backups import manifests
 from pharmdb.database import servers, targets
-from pharmdb.errors import BackupError, MissingProgramError, ParameterError
+from pharmdb.errors import BackupError, MissingProgramError, ParameterError, is_secret_name
 from pharmdb.schema import bookkeeping
 
 
@@ -103,13 +103,13 @@ def connect_arguments(connection: Connection, target: targets.Target) -> tuple[s
     from psycopg.conninfo import make_conninfo
 
     options = servers.connect_options(target)
-    if "sslpassword" in options:
+    password = options.pop("password", None)
+    if secret := sorted(filter(is_secret_name, options)):
         raise ParameterError(
-            expected="a URL without sslpassword: pg_dump would show it to everybody on this machine",
-            found="a URL with sslpassword",
+            expected="a URL with no other secret than a password: pg_dump would show it to everybody on this machine",
+            found=f"a URL with {', '.join(secret)}",
             note=f"use a key without a password, or a service file; {manifests.NO_BACKUP}",
         )
-    password = options.pop("password", None)
     # The same time zone as our own connections, regardless of the settings of database and user.
     environment = dict(os.environ) | {"PGTZ": "UTC"}
     if password is not None:

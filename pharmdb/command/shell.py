@@ -18,6 +18,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from pharmdb import reports
+from pharmdb.errors import mask
 
 Output = dict[str, Any]
 
@@ -131,7 +132,12 @@ class Shell(InteractiveShell):
         parts = (type(error), error, error.__traceback__)
         own = getattr(error, "_render_traceback_", None)
         lines = own() if own else self.InteractiveTB.structured_traceback(*parts, tb_offset=1)
-        return {"output_type": "error", "ename": type(error).__name__, "evalue": str(error), "traceback": lines}
+        return {
+            "output_type": "error",
+            "ename": type(error).__name__,
+            "evalue": mask(str(error)),
+            "traceback": [mask(line) for line in lines],
+        }
 
 
 @contextmanager

@@ -6,13 +6,14 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
 from pharmdb import settings
 from pharmdb.database import engines, targets
-from pharmdb.errors import LockedError, mask
+from pharmdb.errors import LockedError, is_secret_name, mask
 
 _SESSIONS = """
     SELECT activity.pid, usename, application_name, state, left(query, 120) AS query,
@@ -69,8 +70,23 @@ def locked_error(target: targets.Target, what: str) -> LockedError:
 
 
 def _without_values(query: str) -> str:
-    """The query without its literals: one may be a password."""
-    return re.sub(r"'(?:[^']|'')*'?", "'…'", " ".join(query.split()))
+    """The query up to its first literal or comment, which may contain a password: only the server knows where it ends.
+
+    The value of a setting needs no quotes.
+    """
+    query = " ".join(query.split())
+    shown = re.match(r"set (?:session |local )?[^\s='$-]+|(?:(?!'|\$(?!\d)|--|/\*).)*", query, re.IGNORECASE)
+    assert shown is not None
+    return query if shown[0] == query else f"{shown[0].rstrip()} …"
+
+
+def _without_secrets(arguments: list[str]) -> str:
+    """The command line without code (`-c`), secret options and passwords in URLs, argument by argument."""
+    shown: list[str] = []
+    for before, argument in pairwise(["", *arguments]):
+        hidden = before == "-c" or bool(re.match(r"--?(?!no-)[^=]*$", before) and is_secret_name(before))
+        shown.append("…" if hidden else mask(argument))
+    return " ".join(shown)
 
 
 def _processes(target: targets.Target) -> list[Holder]:
@@ -83,7 +99,7 @@ def _processes(target: targets.Target) -> list[Holder]:
             if process.pid == os.getpid() or not names & {file.path for file in process.open_files()}:
                 continue
             since = datetime.fromtimestamp(process.create_time(), UTC)
-            found.append(Holder(process.pid, process.username(), " ".join(process.cmdline())[:120], since))
+            found.append(Holder(process.pid, process.username(), _without_secrets(process.cmdline())[:120], since))
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             # It has ended, or belongs to another user, whose open files are not visible.
             continue

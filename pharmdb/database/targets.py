@@ -8,6 +8,7 @@ import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     exc,
@@ -16,8 +17,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 
 from pharmdb import settings
-from pharmdb.database import dialect
-from pharmdb.errors import ParameterError
+from pharmdb.database import dialect, prisma_urls
+from pharmdb.errors import ParameterError, is_secret_name, mask
 
 DEFAULT_URL = "sqlite:///data/pharm.db"
 
@@ -69,7 +70,7 @@ class Target:
             path = self.path.relative_to(home) if self.path.is_relative_to(home := settings.home()) else self.path
             # A path that contains %20 is escaped, so that the URL can be used as it is printed.
             return "sqlite:///" + re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path))
-        query = {key: value for key, value in self.url.query.items() if not _is_secret(key)}
+        query = {key: value for key, value in self.url.query.items() if not _is_secret((key, value))}
         shown = URL.create(
             "postgresql", self.url.username, None, self.url.host, self.url.port, self.url.database, query
         )
@@ -95,13 +96,13 @@ def command(addressed: Target | str, text: str) -> str:
 def libpq_url(target: Target, name: str = "") -> str:
     """The URL for psql and similar programs, quoted for a shell, without the password: they prompt for it."""
     old = target.url
-    query = {key: value for key, value in old.query.items() if key != "password" and not (name and key == "dbname")}
+    query = {
+        key: value
+        for key, value in old.query.items()
+        if not _is_secret((key, value)) and not (name and key == "dbname")
+    }
     url = URL.create("postgresql", old.username, None, old.host, old.port, name or old.database, query)
     return shlex.quote(url.render_as_string().replace(" ", "%20"))
-
-
-def _is_secret(key: str) -> bool:
-    return "password" in key.lower() or "secret" in key.lower()
 
 
 def target(database_url: str = "") -> Target:
@@ -115,13 +116,15 @@ def target(database_url: str = "") -> Target:
 
 
 def named(source: str, text: str, *, secret: bool) -> Target:
-    """The database of a URL; `source` names the parameter or variable, `secret` says whether it may hold a password.
+    """The database of a URL, also of Prisma's.
 
-    Raises ParameterError for an invalid URL.
+    `source` names the parameter or variable, `secret` says whether it may hold a password. Raises ParameterError for an
+    invalid URL.
     """
     expected = "a URL like sqlite:///data/pharm.db or postgresql://user@host/database"
     if not isinstance(text, str):
         raise ParameterError(expected=expected, found=f"{source} of type {type(text).__name__}", note="pass a string")
+    text = prisma_urls.scheme(text)
     try:
         url = make_url(text)
         backend = url.get_backend_name()
@@ -137,18 +140,43 @@ def named(source: str, text: str, *, secret: bool) -> Target:
         raise ParameterError(
             expected=expected, found=f"{source} with the scheme {url.drivername!r}", note=f"correct {source}"
         )
-    if "@" in (url.host or ""):
+    # Otherwise a part of the password would be shown, or looked up as a host.
+    before, at, _ = text.partition("://")[2].rpartition("@")
+    if re.search("[@?]", before) or (at and url.username is None):
         raise ParameterError(
-            expected=expected, found=f"{source} with an @ in its password", note=f"write it as %40 in {source}"
+            expected=expected,
+            found=f"{source} with an @, / or ? that is not escaped",
+            note=f"write @ as %40, / as %2F and ? as %3F in {source}",
         )
-    if not secret and (url.password is not None or any(map(_is_secret, url.query))):
+    if not secret and (url.password is not None or any(map(_is_secret, url.query.items()))):
         variable = SECRET_VARIABLES[source]
         raise ParameterError(
             expected=f"a {source} without a password: parameters are written into the run file",
             found=f"a {source} with a password",
             note=f"export {variable}=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
         )
+    url = prisma_urls.without_prisma(url)
+    _check_options(url, source)
     return Target(url.set(drivername="postgresql+psycopg"))
+
+
+def _is_secret(parameter: tuple[str, Any]) -> bool:
+    name, value = parameter
+    return is_secret_name(name) or mask(str(value)) != str(value)
+
+
+def _check_options(url: URL, source: str) -> None:
+    from psycopg import pq
+
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    if unknown := sorted(url.query.keys() - known):
+        # With a password among them, an unknown name may be a part of it.
+        shown = "" if any(map(_is_secret, url.query.items())) else ": " + ", ".join(unknown)
+        raise ParameterError(
+            expected=f"parameters of libpq or Prisma in {source}",
+            found=f"{len(unknown)} other(s){shown}",
+            note="correct their names; an & in a value is written as %26",
+        )
 
 
 def _check_sqlite_url(url: URL, text: str, source: str) -> None:
@@ -156,8 +184,9 @@ def _check_sqlite_url(url: URL, text: str, source: str) -> None:
     odd = database in ("", ":memory:") or database.startswith("file:") or "\0" in database
     # sqlite://data/x.db has a host, and what?.db has a query: both would silently refer to another file.
     if odd or url.host or url.username or "?" in text:
+        shown = f"{len(text)} characters" if "@" in text else repr(url.render_as_string())
         raise ParameterError(
             expected="the path of a file, as in sqlite:///data/pharm.db (relative to the project) or sqlite:////tmp/x.db",
-            found=f"{source} = {url.render_as_string(hide_password=True)!r}",
+            found=f"{source} = {shown}",
             note=f"correct {source}",
         )

@@ -13,9 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from pharmdb.backups import manifests, sqlite_copies
 from pharmdb.database import driver_errors, targets, transactions
 from pharmdb.errors import (
@@ -32,8 +29,6 @@ from pharmdb.errors import (
     UnsoundSourceError,
 )
 
-# Query parameters that only Prisma understands; libpq would refuse them.
-_PRISMA_ONLY = ("connection_limit", "pool_timeout", "socket_timeout", "pgbouncer", "statement_cache_size", "schema")
 SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
@@ -50,28 +45,10 @@ def source_target(source: str = "") -> targets.Target:
             found=f"{name} = {text!r}" if text else "neither source nor PHARMDB_SOURCE is set",
             note="pass the source: pharmdb upgrade --source old.db",
         )
-    if text.startswith("file:"):
-        text = text.removeprefix("file:").partition("?")[0]
-    if "://" not in text:
-        return targets.of_file(Path(text).expanduser())
-    return targets.named(name, _without_prisma(text), secret=not source)
-
-
-def _without_prisma(text: str) -> str:
-    """Converts a Prisma URL to an SQLAlchemy URL; Prisma's `schema` becomes the search path."""
-    text = re.sub(r"^postgres:", "postgresql:", text)
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        return text
-    schema = url.query.get("schema")
-    if not url.drivername.startswith("postgresql"):
-        return text
-    url = url.difference_update_query(_PRISMA_ONLY)
-    if isinstance(schema, str):
-        path = f'-csearch_path="{schema}"'
-        url = url.update_query_dict({"options": path.replace("\\", "\\\\").replace(" ", "\\ ")})
-    return url.render_as_string(hide_password=False)
+    # A mistyped URL is no path: it would be shown.
+    if "://" in text or re.match(r"(?:file|postgres|mysql|prisma|sqlite)[\w+]*:", text):
+        return targets.named(name, text, secret=not source)
+    return targets.of_file(Path(text).expanduser())
 
 
 def command(old: targets.Target, *options: str) -> str:

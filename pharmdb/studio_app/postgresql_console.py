@@ -148,8 +148,11 @@ def _refused(error: Any, typed: Typed, role: Role) -> ProtectedError:
 
 
 def _shown(name: str, type_: int, value: str | None) -> str | None:
-    if value is None or is_secret(name):
-        return value and MASKED
+    # The masking view's NULL too: the secret is not NULL.
+    if is_secret(name):
+        return MASKED
+    if value is None:
+        return None
     if type_ == _BOOLEAN:
         return "true" if value == "t" else "false"
     return mask_hashes(value)

@@ -20,7 +20,7 @@ from pharmdb.database import targets
 from pharmdb.errors import NoPermissionError, PharmdbError, ProtectedError
 from pharmdb.studio_app import console, rights
 from pharmdb.studio_app.cancelling import Cancel
-from pharmdb.studio_app.statement_log import StatementLog
+from pharmdb.studio_app.statement_log import MASKED, StatementLog
 from pharmdb.studio_app.statements import Result
 
 OBJECTS = (
@@ -224,7 +224,7 @@ def test_rights_follow_the_tables(databases: Databases) -> None:
     run(url, "ALTER TABLE added ADD api_token text")
     with pytest.raises(ProtectedError):
         run_in(url, "INSERT INTO added (api_token) VALUES ('x')", unlocked=True)
-    assert run_in(url, "SELECT * FROM added").rows == [["1", "x", None]]
+    assert run_in(url, "SELECT * FROM added").rows == [["1", "x", MASKED]]
     run(url, "DROP TABLE added")
     pharmdb.reset(url)
     assert run_in(url, "SELECT count(*) FROM users").rows == [["2"]]
