@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ FORMATS = ("csv", "json", "markdown", "parquet")
 ROWS_AT_ONCE = 5000
 PIECE = 2**18
 
+# What a spreadsheet would run as a formula (OWASP, "CSV Injection"), and what looks like one with its apostrophe,
+# so that the apostrophe can be taken away again.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]infinity", re.IGNORECASE)
+
 Rows = Iterator[list[str | None]]
 _Writer = Callable[[list[Column], Rows], Iterable[str | bytes]]
 
@@ -33,9 +39,12 @@ def export(
     format: str,
     statement_log: StatementLog,
     cancel: Cancel,
+    *,
+    formulas: bool = False,
 ) -> Iterator[bytes]:
     """Yields all rows of a view, in its order, with these columns; secrets are masked.
 
+    In CSV a cell that begins like a formula gets an apostrophe, unless `formulas` says to leave it as it is.
     Raises ParameterError for an unknown format, UnfitError for a filter that does not fit.
     """
     if format not in FORMATS:
@@ -43,7 +52,8 @@ def export(
     shown = [table.column(name) for name in columns]
     with sessions.reading(target, statement_log) as session, cancel.over(session.connection):
         rows = _rows(session, table, view, shown, cancel)
-        writers: dict[str, _Writer] = {"csv": _csv, "json": _json, "markdown": _markdown, "parquet": _parquet}
+        csv = partial(_csv, formulas=formulas)
+        writers: dict[str, _Writer] = {"csv": csv, "json": _json, "markdown": _markdown, "parquet": _parquet}
         yield from _pieces(writers[format](shown, rows))
 
 
@@ -75,13 +85,16 @@ def _pieces(parts: Iterable[str | bytes]) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
-def _csv(shown: list[Column], rows: Rows) -> Iterator[str]:
+def _csv(shown: list[Column], rows: Rows, *, formulas: bool) -> Iterator[str]:
     """CSV as in RFC 4180; NULL is an empty field, an empty text is `""`."""
 
     def cell(text: str | None) -> str:
         if text is None:
             return ""
-        quote = text == "" or any(mark in text for mark in ',"\r\n')
+        if not formulas and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+            text = f"'{text}"
+        # Other separators too: in some countries a spreadsheet would begin a new cell there.
+        quote = text == "" or any(mark in text for mark in ',;\t"\r\n')
         return '"' + text.replace('"', '""') + '"' if quote else text
 
     yield ",".join(cell(c.name) for c in shown) + "\r\n"

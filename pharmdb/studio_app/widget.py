@@ -317,6 +317,7 @@ class Studio(anywidget.AnyWidget):
             str(message["format"]),
             self.statement_log,
             cancel,
+            formulas=message.get("formulas") is True,
         )
         for piece in pieces:
             if not window.acquire(timeout=TAKEN_SECONDS):

@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from support.chrome import fill
 from support.parquet import parquet
 
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError
+from pharmdb.models import Bookmark
 from pharmdb.studio_app import exporting, sessions
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Catalogue, catalogue
@@ -27,10 +29,19 @@ def tables(url: str) -> Catalogue:
         return catalogue(session)
 
 
-def export(url: str, table: str, format: str, view: View | None = None, columns: list[str] | None = None) -> bytes:
+def export(
+    url: str, table: str, format: str, view: View | None = None, columns: list[str] | None = None, **options: bool
+) -> bytes:
     found = tables(url)[table]
     pieces = exporting.export(
-        targets.target(url), found, view or View(), columns or list(found.columns), format, StatementLog(), Cancel()
+        targets.target(url),
+        found,
+        view or View(),
+        columns or list(found.columns),
+        format,
+        StatementLog(),
+        Cancel(),
+        **options,
     )
     return b"".join(pieces)
 
@@ -45,8 +56,28 @@ def hostile(seeded: str) -> str:
     return seeded
 
 
+FORMULAS = ["=1+1", "+1 x", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "\uff1d1+1", "-", "=cmd|' /C calc'!A0"]
+NUMBERS = ["-5", "+5", "-1.5", "-1e-7", "-Infinity", "5-3", "a=1", "it's", "'a"]
+
+
+def test_csv_has_no_formula_unless_asked_for(seeded: str) -> None:
+    texts = [*FORMULAS, *NUMBERS, "a;=1"]
+    with transactions.writing(targets.target(seeded)) as connection:
+        connection.execute(insert(Bookmark), [{"user_id": 1, "entity_type": "x", "entity_id": text} for text in texts])
+    data = {formulas: export(seeded, "bookmarks", "csv", formulas=formulas).decode() for formulas in (False, True)}
+    found = {
+        formulas: [row["entity_id"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+        for formulas, text in data.items()
+    }
+    assert found[True] == texts
+    assert found[False] == [*(f"'{text}" for text in FORMULAS), *NUMBERS, "a;=1"]
+    # A spreadsheet that separates by semicolons finds no cell that begins with =.
+    assert '"a;=1"' in data[False]
+    assert [row["entity_id"] for row in json.loads(export(seeded, "bookmarks", "json"))] == texts
+
+
 def test_csv_comes_back_as_it_was_and_null_is_told_from_empty(hostile: str) -> None:
-    text = export(hostile, "bookmarks", "csv").decode()
+    text = export(hostile, "bookmarks", "csv", formulas=True).decode()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["entity_id"] for row in rows] == HOSTILE
     assert ',"",' in text

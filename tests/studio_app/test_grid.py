@@ -312,6 +312,16 @@ def test_cells_are_copied_to_a_spreadsheet_and_back(tabs: Tabs, seeded: str) -> 
         ("cases", 'tab\tand "quote"'),
         ("cases", "plain"),
     ]
+    # A formula is copied as text, and comes back as it was.
+    page.evaluate("text => navigator.clipboard.writeText(text)", "'=1+1\t'-5")
+    cell(page, 0, "module").click()
+    page.keyboard.press("Control+v")
+    save(page)
+    assert query(seeded, "SELECT module, course_block FROM progress_by_tag ORDER BY id")[0] == ("=1+1", "-5")
+    cell(page, 0, "module").click()
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Control+c")
+    assert page.evaluate("navigator.clipboard.readText()") == "'=1+1\t-5"
     page.evaluate("navigator.clipboard.writeText('7')")
     cell(page, 0, "correct_count").click()
     page.keyboard.press("Shift+ArrowDown")
@@ -597,6 +607,9 @@ def test_an_export_is_the_whole_filtered_result(tabs: Tabs, seeded: str, tmp_pat
     files = {}
     for name, extension in [("csv", "csv"), ("json", "json"), ("markdown", "md"), ("parquet", "parquet")]:
         page.get_by_label("as", exact=True).select_option(name)
+        box = page.get_by_label("formulas as text")
+        assert box.is_checked()
+        assert box.is_visible() == (name == "csv")
         with page.expect_download() as download:
             page.get_by_role("button", name="Export").click()
         files[name] = tmp_path / f"attempts.{extension}"

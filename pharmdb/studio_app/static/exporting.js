@@ -18,12 +18,23 @@ const KEPT = 60000; // ms for which the browser can still begin the download
 export function buildExport(studio) {
   const id = idOf(studio, "format");
   const formats = h("select", { id });
-  const run = { id: null, button: button("Export", () => toggleExport(studio, run, formats.value)) };
-  on(studio, "info", () => formats.replaceChildren(...studio.info.formats.map((f) => h("option", { value: f }, f))));
-  return [h("label", { for: id }, "as"), formats, run.button];
+  const safe = h("input", { type: "checkbox", checked: true });
+  const title = "A cell that begins with =, +, -, @ or a tab gets an apostrophe, unless it is a number";
+  const option = h("label", { title }, safe, " formulas as text");
+  const run = {
+    id: null,
+    button: button("Export", () => toggleExport(studio, run, { format: formats.value, formulas: !safe.checked })),
+  };
+  const offer = () => (option.hidden = formats.value !== "csv");
+  formats.addEventListener("change", offer);
+  on(studio, "info", () => {
+    formats.replaceChildren(...studio.info.formats.map((f) => h("option", { value: f }, f)));
+    offer();
+  });
+  return [h("label", { for: id }, "as"), formats, option, run.button];
 }
 
-async function toggleExport(studio, run, format) {
+async function toggleExport(studio, run, options) {
   if (run.id) {
     tell(studio, "cancel", { request: run.id });
     return;
@@ -34,7 +45,7 @@ async function toggleExport(studio, run, format) {
   const exporting = request(
     studio,
     "export",
-    { ...wanted(studio), columns: studio.columns.map((c) => c.name), format },
+    { ...wanted(studio), columns: studio.columns.map((c) => c.name), ...options },
     (piece, id) => {
       parts.push(piece);
       bytes += piece.byteLength;
@@ -46,7 +57,7 @@ async function toggleExport(studio, run, format) {
   run.button.textContent = "Stop the export";
   try {
     await exporting;
-    const [extension, type] = FILES[format];
+    const [extension, type] = FILES[options.format];
     download(`${name}.${extension}`, new Blob(parts, { type }));
     say(studio, `${name}.${extension}: ${bytes.toLocaleString("en")} bytes`);
   } catch (error) {

@@ -21,6 +21,12 @@ export const asciiLower = (text) => text.replace(/[A-Z]/g, (c) => c.toLowerCase(
 
 export const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
+// What a spreadsheet would run as a formula gets an apostrophe when copied, and loses it when pasted, as in exporting.py.
+const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
+const NUMBER = /^([+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]infinity)$/i;
+const neutralized = (text) => (FORMULA.test(text) && !NUMBER.test(text) ? `'${text}` : text);
+const restored = (text) => (text.startsWith("'") && FORMULA.test(text) ? text.slice(1) : text);
+
 // Parses a spreadsheet's text into rows and cells; quoted cells can contain tabs and line breaks.
 export function fromTSV(text) {
   const rows = [[""]];
@@ -41,11 +47,12 @@ export function fromTSV(text) {
     else if (c === "\n") rows.push([""]);
     else row[at] += c;
   }
-  return rows;
+  return rows.map((row) => row.map(restored));
 }
 
 export const toTSV = (rows) => rows.map((row) => row.map(quotedText).join("\t")).join("\n");
 
-function quotedText(text) {
-  return /["\t\n\r]/.test(text ?? "") ? `"${text.replace(/"/g, '""')}"` : (text ?? "");
+function quotedText(value) {
+  const text = neutralized(value ?? "");
+  return /["\t\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
 }
