@@ -133,3 +133,10 @@ def test_a_widget_is_made_without_a_kernel_and_stored_as_its_table(tmp_path: Pat
     assert run.error is None
     (output,) = ours["cells"][1]["outputs"]
     assert output["data"].keys() == {"text/plain", "text/html"}
+
+
+def test_a_traceback_in_a_run_file_shows_no_password() -> None:
+    with shell.shell() as made:
+        ran = made.run("part = 's3' + 'cret'\nraise ValueError(f'postgresql://ann:p@x/{part}@host/db')")
+    assert isinstance(ran.error, ValueError)
+    assert "s3cret" not in json.dumps(ran.outputs)

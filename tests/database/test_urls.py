@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from support.databases import Databases, dsn
 
 from pharmdb import settings
+from pharmdb.backups import postgresql_dumps
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError
 from pharmdb.legacy import sources
@@ -85,6 +86,16 @@ def test_a_schema_of_prisma_is_the_one_in_use(databases: Databases) -> None:
     with transactions.watching(targets.target(url.render_as_string())) as connection:
         found = connection.exec_driver_sql("SELECT current_schema(), current_setting('work_mem')").one()
     assert tuple(found) == (name, "8MB")
+
+
+@pytest.mark.parametrize("name", ["sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"])
+def test_no_secret_gets_into_the_command_line_of_pg_dump(databases: Databases, name: str) -> None:
+    url = databases.empty("postgresql")
+    secret = targets.Target(targets.target(url).url.update_query_dict({name: "canary"}))
+    with transactions.watching(targets.target(url)) as connection, pytest.raises(ParameterError) as refused:
+        postgresql_dumps.connect_arguments(connection, secret)
+    assert name in refused.value.found
+    assert "canary" not in f"{refused.value} {secret} {targets.libpq_url(secret)}"
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=30))

@@ -179,7 +179,7 @@ def test_a_password_that_works_is_found_nowhere(project: Project) -> None:
 
 FAILURES: dict[str, Callable[[Project], tuple[tuple[str, ...], str]]] = {
     "a wrong password": lambda p: (("reset",), p.url(password=f"{PASSWORD}wrong")),
-    "an @ that is not escaped": lambda p: (("seed",), f"postgresql://canary:x@{CANARY}@localhost/canary"),
+    "an @ that is not escaped": lambda p: (("seed",), f"postgresql://canary:x@{CANARY}/y?z@localhost/canary"),
     "an unknown account": lambda p: (("account", "--user-email=x@y.test", "--action=set-password"), p.url()),
     "no server": lambda p: (("backup",), f"postgresql://canary:{CANARY}@127.0.0.1:1/canary"),
     "an unknown revision": lambda p: (("migrate", "--revision=ffff"), p.url()),
