@@ -24,6 +24,7 @@ from pharmdb.studio_app.statement_log import MASKED, StatementLog
 from pharmdb.studio_app.statements import Result
 
 OBJECTS = (
+    "UPDATE users SET password_hash = '$2b$10$' || md5(email) || md5(role)",
     "CREATE VIEW renamed AS SELECT id, password_hash AS h FROM users",
     "CREATE VIEW whole AS SELECT id, u::text AS t FROM users u",
     "CREATE VIEW nested AS SELECT t FROM whole",
@@ -164,6 +165,7 @@ def test_no_statement_gets_past_the_role(url: str, unread: Callable[[bool], None
     run_in(url, "SELECT 1")
     before = state_of(url)
     parts = [text[n : n + 20] for row in ask(url, SECRETS) for text in row for n in (8, 40)]
+    assert min(map(len, parts)) == 20
     unread(writes)
     for sql in HIDDEN:
         try:
