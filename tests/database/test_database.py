@@ -539,14 +539,14 @@ def test_many_transactions_over_one_connection_each_commit_or_roll_back(seeded: 
         assert set(connection.exec_driver_sql("SELECT role FROM users").scalars()) == {"ADMIN"}
 
 
-def test_a_kept_connection_follows_a_file_that_takes_the_place_of_its_own(databases: Databases, tmp_path: Path) -> None:
+def test_a_kept_connection_follows_a_file_that_takes_the_place_of_its_own(databases: Databases) -> None:
     url, other = databases.seeded("sqlite"), databases.seeded("sqlite")
     path = raw.path(url)
     with transactions.keeping(targets.target(url)) as transaction:
         with transaction() as connection:
             connection.exec_driver_sql("DELETE FROM progress_by_tag")
         for end in ("", "-wal", "-shm"):
-            Path(f"{path}{end}").rename(f"{tmp_path}/aside.db{end}")
+            Path(f"{path}{end}").rename(path.with_name(f"aside.db{end}"))
         for _ in range(2):
             with pytest.raises(UnavailableError, match="no file"), transaction():
                 pass
