@@ -11,6 +11,7 @@ from sqlalchemy import Connection, column, or_, select, update
 from pharmdb import reports
 from pharmdb.accounts import lookup, new_passwords
 from pharmdb.accounts.lookup import Account
+from pharmdb.arguments import checked
 from pharmdb.backups import manifests, taking
 from pharmdb.database import environments, locks, servers, targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError, ProtectedError
@@ -66,6 +67,7 @@ class AccountReport:
         return reports.table([row], {"ok": "bool", "changed": "str", "next": "str"})
 
 
+@checked
 def manage_account(
     database_url: str = "", *, user_email: str = "", action: str = "show", confirm: str = "", backup: bool = True
 ) -> AccountReport:

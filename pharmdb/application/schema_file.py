@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pharmdb import reports, settings
 from pharmdb.application import client, datamodel
+from pharmdb.arguments import checked
 from pharmdb.database import targets
 from pharmdb.errors import ParameterError
 from pharmdb.models import MODELS
@@ -73,6 +74,7 @@ class PrismaReport:
         return reports.table([(True, self.state, self.next)], {"ok": "bool", "changed": "str", "next": "str"})
 
 
+@checked
 def prisma_schema(
     database_url: str = "", *, output: str = "", confirm: bool = False, prisma_version: int = 6
 ) -> PrismaReport:

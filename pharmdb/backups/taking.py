@@ -18,6 +18,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, inspect
 
 from pharmdb import reports
+from pharmdb.arguments import checked
 from pharmdb.backups import files, manifests, postgresql_dumps, sqlite_copies
 from pharmdb.backups.manifests import Backup
 from pharmdb.database import driver_errors, environments, sqlite_codes, targets, transactions
@@ -59,6 +60,7 @@ class BackupReport:
         )
 
 
+@checked
 def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
     """Backs up the database to the backup folder while others continue to write, and verifies the copy.
 

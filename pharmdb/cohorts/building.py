@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 
 from pharmdb import progress, reports
+from pharmdb.arguments import checked
 from pharmdb.cohorts import batches, cohort_charts
 from pharmdb.database import bulk, environments, locks, targets, transactions
 from pharmdb.errors import ParameterError, ProtectedError
@@ -133,6 +134,7 @@ def _with_accuracy(data: pd.DataFrame, of: str = "attempts") -> pd.DataFrame:
     return data.assign(accuracy=(100.0 * data["correct"] / data[of]).astype("Float64").round(1))
 
 
+@checked
 def cohort(
     database_url: str = "",
     *,
@@ -189,8 +191,8 @@ def _guard(connection: Connection, target: targets.Target) -> None:
     revisions.require_head(connection, target)
 
 
-def _check(name: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+def _check(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
         raise ParameterError(
             expected=f"{name} as a whole number from {least} to {most}",
             found=f"{name}={value!r}",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from sqlalchemy.exc import DBAPIError
 
 from pharmdb import progress
+from pharmdb.arguments import checked
 from pharmdb.database import dialect, driver_errors, environments, servers, targets, transactions
 from pharmdb.doctor import content, remedies, results, structure, surroundings
 from pharmdb.doctor.context import Context
@@ -15,6 +16,7 @@ from pharmdb.doctor.results import CheckReport, Finding
 from pharmdb.errors import DamagedError, LockedError, MissingFileError, PharmdbError, TornSchemaError
 
 
+@checked
 def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
     """Runs every check on a database, and writes nothing.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, Connection, Integer, Table, cast, func, select
 
 from pharmdb import reports
+from pharmdb.arguments import checked
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError
 from pharmdb.learning import charts, framing, queries, schema_chart, table_sizes
@@ -121,6 +122,7 @@ class Inspection:
         )
 
 
+@checked
 def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test", days: int = 90) -> Inspection:
     """Inspects a database through a read-only connection.
 

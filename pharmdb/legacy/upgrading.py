@@ -9,6 +9,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from pharmdb.arguments import checked
 from pharmdb.backups import taking
 from pharmdb.database import ids, locks, targets, transactions
 from pharmdb.doctor import checking
@@ -20,6 +21,7 @@ from pharmdb.schema.fingerprints import fingerprint
 from pharmdb.seeding import seeding
 
 
+@checked
 def upgrade(
     source: str = "",
     database_url: str = "",

@@ -18,6 +18,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 
 from pharmdb import reports, settings
+from pharmdb.arguments import checked
 from pharmdb.backups import manifests, taking
 from pharmdb.database import environments, locks, targets, transactions
 from pharmdb.errors import ParameterError, RevisionError
@@ -105,6 +106,7 @@ class MigrateReport:
         return reports.table([row], columns)
 
 
+@checked
 def migrate(database_url: str = "", *, revision: str = "head", message: str = "", backup: bool = True) -> MigrateReport:
     """Migrates the schema to a revision, up or down, in one transaction; creates the SQLite file if it is missing.
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, String, Text, TextClause, cast, collate, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from pharmdb.arguments import checked
 from pharmdb.database import dialect
 from pharmdb.models import (
     MODELS,
@@ -68,6 +69,7 @@ _CONTENT: tuple[tuple[_Columns, _Columns], ...] = (
 _RENEWED = {"created_at", "updated_at", "last_attempt_at"}
 
 
+@checked
 def fingerprint(
     connection: Connection, *, seed: bool = False, users: ColumnElement[bool] | TextClause | None = None
 ) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect
 
 from pharmdb import reports
+from pharmdb.arguments import checked
 from pharmdb.backups import manifests, taking
 from pharmdb.database import environments, locks, servers, targets, transactions
 from pharmdb.errors import ProtectedError
@@ -60,6 +61,7 @@ class ResetReport:
         )
 
 
+@checked
 def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, seed_dir: str = "") -> ResetReport:
     """Drops everything in the database, applies all revisions and seeds: the known-good state, in one transaction.
 
