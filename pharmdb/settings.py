@@ -48,6 +48,16 @@ def backups() -> Path:
     return home() / Path(os.environ.get("PHARMDB_BACKUPS") or "data/backups").expanduser()
 
 
+def make_private(folder: Path) -> None:
+    """Creates a folder that only its owner can enter; an existing one keeps its mode."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Opens a file for writing, as os.open does; only its owner can use a new one, an existing one keeps its mode."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600)
+
+
 def data(name: str) -> Path:
     """A folder of the data that ships with pharmdb: seed or catalogue."""
     return SOURCE / "data" / name

@@ -58,7 +58,7 @@ class AccountReport:
     @property
     def way_back(self) -> str:
         """The command that restores the database as it was before a deletion; "" without a backup."""
-        return targets.command(self.target, f"pharmdb restore --backup {self.backup.id}") if self.backup else ""
+        return manifests.way_back(self.target, self.backup)
 
     @property
     def outcome(self) -> pd.DataFrame:

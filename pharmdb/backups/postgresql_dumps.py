@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pharmdb import progress, settings
-from pharmdb.backups import manifests
+from pharmdb.backups import ownership
 from pharmdb.database import servers, targets
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError, is_secret_name
 from pharmdb.schema import bookkeeping
@@ -52,7 +52,7 @@ def client(name: str, server_version: int) -> str:
     raise MissingProgramError(
         expected=f"{name} {server_version} or newer, to match the server",
         found=found,
-        note=f"install postgresql-client-{server_version}; {manifests.NO_BACKUP}",
+        note=f"install postgresql-client-{server_version}",
     )
 
 
@@ -81,7 +81,7 @@ def dumping(connection: Connection, target: targets.Target, copy: Path) -> Itera
     arguments, environment = connect_arguments(connection, target)
     quoted = schema if schema.startswith('"') else f'"{schema}"'
     command = [
-        *(program, "--format=custom", "--no-owner", f"--schema={quoted}", f"--snapshot={snapshot}"),
+        *(program, "--format=custom", f"--schema={quoted}", f"--snapshot={snapshot}"),
         *(f"--lock-wait-timeout={int(settings.lock_timeout() * 1000)}", "--no-password"),
         *(f"--file={copy}", f"--dbname={arguments}"),
     ]
@@ -108,7 +108,7 @@ def connect_arguments(connection: Connection, target: targets.Target) -> tuple[s
         raise ParameterError(
             expected="a URL with no other secret than a password: pg_dump would show it to everybody on this machine",
             found=f"a URL with {', '.join(secret)}",
-            note=f"use a key without a password, or a service file; {manifests.NO_BACKUP}",
+            note="use a key without a password, or a service file",
         )
     # The same time zone as our own connections, regardless of the settings of database and user.
     environment = dict(os.environ) | {"PGTZ": "UTC"}
@@ -121,7 +121,7 @@ def _client_failed(program: str, stderr: str) -> BackupError:
     return BackupError(
         expected=f"{Path(program).name} to succeed",
         found=stderr.strip()[-500:] or "no error output",
-        note=f"fix the reported problem, then run the same command again; {manifests.NO_BACKUP}",
+        note="fix the reported problem, then run the same command again",
     )
 
 
@@ -210,7 +210,7 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
     }
     kind = ""
     with subprocess.Popen(
-        [program, "--file=-", "--no-owner", str(copy)],
+        [program, "--file=-", str(copy)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -254,13 +254,30 @@ def _rows(stream: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(lines)
 
 
-def load_postgresql(connection: Connection, copy: Path) -> None:
-    """Loads a dump into an emptied schema, inside the caller's transaction."""
+def load_postgresql(connection: Connection, copy: Path) -> list[str]:
+    """Loads a dump into an emptied schema, inside the caller's transaction; everything then belongs to our role.
+
+    Returns the statements about owners and privileges, which are left out. Raises BackupError if the dump needs a role
+    or an extension that is missing.
+    """
+    from psycopg import errors
+
     driver: Any = connection.connection.dbapi_connection
+    held: list[str] = []
     with driver.cursor() as cursor:
         for kind, text, rows in read_dump(copy, server_version(connection)):
             if kind == "sql":
-                cursor.execute(text)
+                script, owning = ownership.split(text)
+                held += owning
+                try:
+                    cursor.execute(script)
+                except errors.UndefinedObject as error:
+                    raise BackupError(
+                        expected="every role, type and extension that the backup refers to",
+                        found=str(error).splitlines()[0],
+                        unchanged="everything was rolled back",
+                        note="create what is missing, then run the same command again",
+                    ) from error
                 continue
             with cursor.copy(text) as target, progress.counting(f"load {_copied_table(text)}") as advance:
                 for lines in rows:
@@ -268,3 +285,4 @@ def load_postgresql(connection: Connection, copy: Path) -> None:
                     advance(lines.count(b"\n"))
         # The dump sets an empty search path.
         cursor.execute("RESET search_path")
+    return held

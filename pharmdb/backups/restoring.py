@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from pharmdb import reports
-from pharmdb.backups import files, manifests, postgresql_dumps, sqlite_copies, taking
+from pharmdb import reports, settings
+from pharmdb.arguments import checked
+from pharmdb.backups import files, keeping, manifests, ownership, postgresql_dumps, sqlite_copies, taking
 from pharmdb.backups.manifests import Backup
-from pharmdb.database import driver_errors, engines, environments, locks, targets, time_zone, transactions
+from pharmdb.database import (
+    driver_errors,
+    engines,
+    environments,
+    identities,
+    locks,
+    servers,
+    targets,
+    time_zone,
+    transactions,
+)
+from pharmdb.database.environments import Stamp
+from pharmdb.database.identities import Identity
 from pharmdb.errors import BackupError, ProtectedError, RevisionError, UnavailableError
 from pharmdb.schema import dropping, revisions
 
@@ -27,22 +43,50 @@ TRIES = 3
 
 
 @dataclass(frozen=True)
+class Done:
+    """What was done to the database: the backup of what was replaced, if one was taken; the path of a damaged file.
+
+    `refused`: the owners and privileges that were not restored, as (role, reason, statement).
+    """
+
+    before: Backup | None = None
+    set_aside: str = ""
+    refused: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class RestoreReport:
     """What a restore did.
 
-    `restored` and `replaced`: table (str), rows (int64), the content now and before; `backups`: the table of
-    list_backups. `fingerprint`: of the restored content, "" if its schema is an old one.
+    `restored` and `replaced`: table (str), rows (int64), the content now and before; `not_given`: role, reason,
+    statement (str), the owners and privileges that could not be restored on PostgreSQL; `backups`: the table of
+    list_backups. `fingerprint`: of the restored content, "" if its schema is an old one. `set_aside`: the path of the
+    damaged file that was replaced, or "".
     """
 
     target: str
     backup: Backup
-    before: Backup | None
+    done: Done = field(repr=False)
     behind: bool
     all: list[Backup] = field(repr=False)
 
     @property
+    def before(self) -> Backup | None:
+        """The backup of what was replaced."""
+        return self.done.before
+
+    @property
+    def set_aside(self) -> str:
+        return self.done.set_aside
+
+    @property
     def fingerprint(self) -> str:
         return self.backup.fingerprint
+
+    @property
+    def way_back(self) -> str:
+        """The command that restores what was replaced; "" without a backup of it."""
+        return manifests.way_back(self.target, self.before, self.backup)
 
     @property
     def restored(self) -> pd.DataFrame:
@@ -51,6 +95,10 @@ class RestoreReport:
     @property
     def replaced(self) -> pd.DataFrame:
         return manifests.contents(self.before.tables if self.before else {})
+
+    @property
+    def not_given(self) -> pd.DataFrame:
+        return reports.table(list(self.done.refused), dict.fromkeys(("role", "reason", "statement"), "str"))
 
     @property
     def backups(self) -> pd.DataFrame:
@@ -66,148 +114,280 @@ class RestoreReport:
         )
 
 
-def restore(database_url: str = "", *, backup: str = "") -> RestoreReport:
+@checked
+def restore(database_url: str = "", *, backup: str = "", confirm: str = "", no_backup: bool = False) -> RestoreReport:
     """Restores a backup, after backing up what it replaces; the schema stays at the backup's revision.
 
     `backup` is a name from list_backups; empty: the newest backup of this database that was not taken by a restore.
+    `confirm` is the database's name; it is required for a backup of another database, and for one of production if
+    this database is not, or the other way round: the database then becomes what the backup was. Otherwise its own
+    environment stays; its id always does. Without a backup of what is replaced, with `no_backup`, there is no way back.
     Runs in one transaction: others see the old database or the restored one.
 
-    Raises BackupError if the backup does not exist or does not match its manifest, ProtectedError for another
-    environment's backup in production, LockedError, UnavailableError; the database is then unchanged.
+    Raises BackupError if the backup does not exist or does not match its manifest, ProtectedError if a required
+    `confirm` is missing, LockedError, UnavailableError; the database is then unchanged.
     """
     target = targets.target(database_url)
-    chosen = _choose(target, str(backup))
     with driver_errors.explaining(target):
-        verify(chosen)
-        load = {"sqlite": _restore_sqlite, "postgresql": _restore_postgresql}
-        before = load[target.dialect.name](target, chosen)
-    return RestoreReport(str(target), chosen, before, chosen.revision != revisions.head(), manifests.of(target))
+        chosen = _choose(target, str(backup))
+        with keeping.in_use(chosen, target):
+            verify(chosen, target)
+            load = {"sqlite": _restore_sqlite, "postgresql": _restore_postgresql}
+            done = load[target.dialect.name](target, chosen, str(confirm), not no_backup)
+    return RestoreReport(str(target), chosen, done, chosen.revision != revisions.head(), manifests.of(target))
 
 
 def _choose(target: targets.Target, name: str) -> Backup:
-    own = manifests.of(target)
+    """The backup with this name, or the newest that no restore has taken, so that running it again does the same."""
+    known, unusable = manifests.scan()
+    mine = identities.look(target)
+    own = [b for b in known if manifests.belongs(b, mine)]
+    entries = [b for b in own if not b.before_restore_of] or own
     if name:
-        same = (target.name, target.dialect.name)
-        entries = [b for b in manifests.known() if name in (b.id, b.name) and (b.database, b.dialect) == same]
-    else:
-        # Without the backups that restores take first, so that running it again does the same.
-        entries = [b for b in own if not b.before_restore_of] or own
-    if not entries:
-        names = ", ".join(b.id for b in own) or "none"
-        raise BackupError(
-            expected=f"a backup {name!r} of {target.name} in {manifests.folder()}"
-            if name
-            else f"a backup of {target.name}",
-            found=f"in {manifests.folder()}: {names}",
-            unchanged="the database",
-            command=targets.command(target, f"pharmdb restore --backup {own[0].id}" if own else "pharmdb reset"),
-        )
-    return entries[0]
+        entries = [b for b in known if name in (b.id, b.name) and b.dialect == target.dialect.name]
+        # Only backups of 1.0 can have the same time.
+        entries = [b for b in entries if b in own] or entries
+    if entries:
+        return entries[0]
+    found = [", ".join(b.id for b in own[: manifests.KEPT]) or "none of this database"]
+    others = [b for b in known if b not in own and b.dialect == target.dialect.name]
+    if others:
+        found.append("of others: " + ", ".join(f"{b.id} ({b.origin})" for b in others[:8]))
+    if unusable:
+        found.append("not readable: " + ", ".join(unusable[:8]))
+    raise BackupError(
+        expected=f"a backup {name!r}" if name else f"a backup of {target}",
+        found=f"in {manifests.folder()}: {'; '.join(found)}",
+        unchanged="the database",
+        command=targets.command(target, f"pharmdb restore --backup {own[0].id}" if own else "pharmdb backup --list"),
+        note=""
+        if own
+        else "PHARMDB_BACKUPS names the folder of the backups; "
+        f"one of another database needs its name and --confirm {shlex.quote(target.name)}",
+    )
 
 
-def verify(chosen: Backup) -> None:
-    """Raises BackupError unless the file matches its manifest and can be opened."""
+def verify(chosen: Backup, target: targets.Target | None = None) -> None:
+    """Raises BackupError unless the file matches its manifest and can be opened.
+
+    The error names another backup of the target, if one is given.
+    """
     found = ""
-    if files.sha256(chosen.path) != chosen.sha256:
-        found = "a file that has changed since it was taken"
-    elif chosen.dialect == "sqlite":
-        found = "; ".join(sqlite_copies.check_sqlite(chosen.path))
-    _refuse_changed(chosen, found)
+    with _readable(chosen, target):
+        if files.sha256(chosen.path) != chosen.sha256:
+            found = "a file that has changed since it was taken"
+        elif chosen.dialect == "sqlite":
+            found = "; ".join(sqlite_copies.check_sqlite(chosen.path))
+    _refuse_changed(chosen, target, found)
 
 
-def verify_quickly(chosen: Backup) -> None:
+def verify_quickly(chosen: Backup, target: targets.Target | None = None) -> None:
     """Like `verify`, but checks only the size and the first bytes: fast at every size."""
-    with chosen.path.open("rb") as file:
-        begins = file.read(16).startswith(manifests.MAGIC[chosen.dialect])
+    with _readable(chosen, target):
+        with chosen.path.open("rb") as file:
+            begins = file.read(16).startswith(manifests.MAGIC[chosen.dialect])
+        size = chosen.path.stat().st_size
     found = "" if begins else "a file that does not begin like a backup"
-    if chosen.path.stat().st_size != chosen.size:
-        found = f"a file of {chosen.path.stat().st_size:,} bytes instead of {chosen.size:,}"
-    _refuse_changed(chosen, found)
+    if size != chosen.size:
+        found = f"a file of {size:,} bytes instead of {chosen.size:,}"
+    _refuse_changed(chosen, target, found)
 
 
-def _refuse_changed(chosen: Backup, found: str) -> None:
+@contextmanager
+def _readable(chosen: Backup, target: targets.Target | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unusable(chosen, target, str(error)) from error
+
+
+def _refuse_changed(chosen: Backup, target: targets.Target | None, found: str) -> None:
     if found:
-        raise BackupError(
-            expected=f"{chosen.name} as it was taken",
-            found=found,
-            unchanged="the database",
-            note="restore another one, by its name: pharmdb restore --backup=…",
+        raise _unusable(chosen, target, found)
+
+
+def _unusable(
+    chosen: Backup, target: targets.Target | None, found: str, unchanged: str = "the database"
+) -> BackupError:
+    """The error for a backup that can't be restored; it names the newest other one of the same database."""
+    others = [b for b in manifests.of(target) if b != chosen] if target else []
+    others = [b for b in others if not b.before_restore_of] or others
+    text = f"pharmdb restore --backup {others[0].id}" if others else "pharmdb backup --list"
+    return BackupError(
+        expected=f"{chosen.name} as it was taken",
+        found=found,
+        unchanged=unchanged,
+        command=targets.command(target, text) if target else text,
+        note="" if others or not target else "there is no other backup of this database",
+    )
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """Decides whether a backup may replace what is there: one check on every path."""
+
+    target: targets.Target
+    chosen: Backup
+    confirm: str
+
+    def of(self, connection: Connection) -> Stamp:
+        """Checks the connection's database. Returns what it is to record afterwards; see environments.put_stamp."""
+        stamp = environments.read_stamp(connection)
+        name = servers.server_name(connection, self.target)
+        return self._check(identities.of(connection, self.target), stamp, name)
+
+    def of_file(self) -> Stamp:
+        """As `of`, for a file that may be missing or damaged; PHARMDB_ENV counts even if it can't be asked."""
+        with suppress(UnavailableError, RevisionError), transactions.watching(self.target) as connection:
+            return self.of(connection)
+        return self._check(identities.unread(self.target), Stamp(), self.target.name)
+
+    def _check(self, mine: Identity, stamp: Stamp, name: str) -> Stamp:
+        own = manifests.belongs(self.chosen, mine)
+        here = environments.known_environment(stamp)
+        switches = bool(here) and manifests.needs_confirm(here, self.chosen.environment)
+        reasons = [] if own else [f"a backup of another database: {self.chosen.origin}"]
+        if switches:
+            reasons.append(f"a backup of {self.chosen.environment} for a {here} database")
+        # A wrong name is never ignored: the caller meant another database.
+        if (reasons or self.confirm) and self.confirm != name:
+            text = f"pharmdb restore --backup {self.chosen.name} --confirm {shlex.quote(name)}"
+            raise ProtectedError(
+                expected=f"confirm={name}, to replace everything in it"
+                + (f" and make it a {self.chosen.environment} database" if switches else ""),
+                found=f"{'; '.join(reasons) or 'a backup that needs no confirm'}; confirm={self.confirm!r}",
+                unchanged="the database",
+                command=targets.command(self.target, text),
+            )
+        return Stamp(
+            "" if switches else stamp.environment,
+            mine.database_id or ("" if own else str(uuid4())),
         )
 
 
-def _refuse_other_environment(connection: Connection, chosen: Backup) -> None:
-    _refuse_environment(environments.environment(connection), chosen)
-
-
-def _refuse_environment(environment: str, chosen: Backup) -> None:
-    if environment == "production" != chosen.environment:
-        raise ProtectedError(
-            expected="a backup of production for a production database",
-            found=f"{chosen.name}, of {chosen.environment}",
-            note="restore a backup of production, by its name: pharmdb restore --backup=…",
-        )
-
-
-def _restore_sqlite(target: targets.Target, chosen: Backup) -> Backup | None:
+def _restore_sqlite(target: targets.Target, chosen: Backup, confirm: str, keep: bool) -> Done:
+    guard = _Guard(target, chosen, confirm)
+    stamp = guard.of_file()
+    if target.in_own_folder:
+        settings.make_private(target.path.parent)
     if not target.path.exists():
-        sqlite_copies.load_sqlite(chosen.path, target.path, None, None)
+        with _prepared(chosen, None, stamp) as copy:
+            _create(target.path, copy)
         engines.turn_to_wal(target.path)
-        return None
+        return Done()
     if sqlite_copies.check_sqlite(target.path):
-        _replace_damaged(target, chosen)
-        return None
+        with _prepared(chosen, None, stamp) as copy:
+            return Done(set_aside=_replace_damaged(target.path.resolve(), copy))
     before = None
-    with transactions.reading(target) as connection:
-        _refuse_other_environment(connection, chosen)
     # Only in WAL mode can a reader check whether the database has changed while it is locked.
     engines.turn_to_wal(target.path)
-    for _ in range(TRIES):
-        with sqlite_copies.open_sqlite(target.path) as monitor:
-            seen = sqlite_copies.data_version(monitor)
-            with transactions.reading(target) as connection:
-                _refuse_other_environment(connection, chosen)
-                before = taking.take(connection, target, before_restore_of=chosen.name)
-            if sqlite_copies.load_sqlite(chosen.path, target.path, seen, monitor):
-                return before
+    with _prepared(chosen, sqlite_copies.page_size(target.path), stamp) as copy:
+        for _ in range(TRIES):
+            with sqlite_copies.open_sqlite(target.path) as monitor:
+                seen = sqlite_copies.data_version(monitor)
+                with transactions.reading(target) as connection:
+                    guard.of(connection)
+                    before = taking.take(connection, target, before_restore_of=chosen.name) if keep else None
+                if sqlite_copies.load_sqlite(copy, target.path, seen, monitor):
+                    return Done(before)
     raise sqlite_copies.locked_error(target)
 
 
-def _replace_damaged(target: targets.Target, chosen: Backup) -> None:
+def _create(path: Path, copy: Path) -> None:
+    os.close(settings.open_private(path, 0))
+    try:
+        sqlite_copies.load_sqlite(copy, path, None, None)
+    except BaseException:
+        if not path.stat().st_size:
+            path.unlink()
+        raise
+
+
+@contextmanager
+def _prepared(chosen: Backup, page_size: int | None, stamp: Stamp) -> Iterator[Path]:
+    """The file of a backup, or a private copy of it that has this page size and records this stamp.
+
+    A backup that records nothing, of another program's database, stays as it is.
+    """
+    with transactions.reading(targets.of_file(chosen.path)) as connection:
+        recorded = environments.read_stamp(connection)
+    stamp = stamp if recorded.environment else Stamp()
+    resized = page_size is not None and page_size != sqlite_copies.page_size(chosen.path)
+    wanted = Stamp(stamp.environment or recorded.environment, stamp.database_id or recorded.database_id)
+    if not resized and wanted == recorded:
+        yield chosen.path
+        return
+
+    def fill(copy: Path) -> None:
+        if resized:
+            # A WAL database can't change its page size while it is overwritten.
+            sqlite_copies.resize_sqlite(chosen.path, copy, page_size or 0)
+        else:
+            shutil.copyfile(chosen.path, copy)
+        if wanted != recorded:
+            with transactions.writing(targets.of_file(copy)) as connection:
+                environments.put_stamp(connection, wanted)
+
+    with keeping.scratch(chosen.name, fill) as copy:
+        yield copy
+
+
+def _replace_damaged(path: Path, copy: Path) -> str:
     """An unreadable file supports no transactions; it is renamed, with its -wal, and replaced by a new file."""
-    _refuse_damaged_production(target, chosen)
-    aside = f"{target.path}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    fresh = target.path.with_name(f".{target.path.name}.{os.getpid()}.partial")
-    shutil.copyfile(chosen.path, fresh)
-    files.sync(fresh)
-    for end in ("-wal", "-shm", ""):
-        part = Path(f"{target.path}{end}")
-        if part.exists():
-            part.rename(f"{aside}{end}")
-    fresh.rename(target.path)
-    files.sync(target.path.parent)
+    aside = f"{path}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with suppress(FileNotFoundError):
+        fresh.unlink()
+    try:
+        os.close(settings.open_private(fresh, os.O_EXCL))
+        shutil.copyfile(copy, fresh)
+        _give_mode(path, fresh)
+        files.sync(fresh)
+        for end in ("-wal", "-shm", ""):
+            part = Path(f"{path}{end}")
+            if part.exists():
+                part.rename(f"{aside}{end}")
+        fresh.rename(path)
+        files.sync(path.parent)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return aside
 
 
-def _refuse_damaged_production(target: targets.Target, chosen: Backup) -> None:
-    """Like _refuse_other_environment; if the file is too damaged to be asked, only PHARMDB_ENV counts."""
-    environment = environments.configured_environment()
-    with suppress(UnavailableError, RevisionError), transactions.watching(target) as connection:
-        environment = environments.environment(connection)
-    _refuse_environment(environment, chosen)
+def _give_mode(path: Path, fresh: Path) -> None:
+    """Gives a new file the mode and, as far as we may, the owner of the file that it replaces."""
+    old = path.stat()
+    if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+        with suppress(PermissionError):
+            os.chown(fresh, old.st_uid, old.st_gid)
+    shutil.copymode(path, fresh)
 
 
-def _restore_postgresql(target: targets.Target, chosen: Backup) -> Backup | None:
+def _restore_postgresql(target: targets.Target, chosen: Backup, confirm: str, keep: bool) -> Done:
     with transactions.changing_schema(target) as connection:
-        _refuse_other_environment(connection, chosen)
+        stamp = _Guard(target, chosen, confirm).of(connection)
+        _refuse_other_schema(connection, target, chosen)
         locks.lock_tables(connection)
-        before = taking.take(connection, target, before_restore_of=chosen.name)
+        before = taking.take(connection, target, before_restore_of=chosen.name) if keep else None
         dropping.drop_everything(connection)
-        postgresql_dumps.load_postgresql(connection, chosen.path)
+        owning = postgresql_dumps.load_postgresql(connection, chosen.path)
         time_zone.use_utc(connection)
         if postgresql_dumps.digest_postgresql(connection).sha256 != chosen.digest:
-            raise BackupError(
-                expected=f"the content of {chosen.name}",
-                found="other rows after loading it",
-                unchanged="everything was rolled back",
-                note="restore another one, by its name: pharmdb restore --backup=…",
-            )
-        return before
+            raise _unusable(chosen, target, "other rows after loading it", "everything was rolled back")
+        if environments.read_stamp(connection).environment:
+            environments.put_stamp(connection, stamp)
+        # Last, because afterwards our role may not even be allowed to read.
+        return Done(before, refused=tuple(ownership.apply(connection, owning)))
+
+
+def _refuse_other_schema(connection: Connection, target: targets.Target, chosen: Backup) -> None:
+    """A dump names its schema, and is loaded into no other."""
+    here = identities.of(connection, target).place.rpartition("/")[2]
+    there = chosen.place.rpartition("/")[2]
+    if chosen.place and here != there:
+        raise BackupError(
+            expected=f"a backup of the schema {here}",
+            found=f"{chosen.name}, of the schema {there}",
+            unchanged="the database",
+            note=f"choose the schema in the URL: ?options=-csearch_path%3D{there}",
+        )

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,10 +14,10 @@ from sqlalchemy import Connection, inspect
 
 from pharmdb import reports
 from pharmdb.arguments import checked
-from pharmdb.backups import files, manifests, postgresql_dumps, sqlite_copies
+from pharmdb.backups import files, keeping, manifests, postgresql_dumps, sqlite_copies
 from pharmdb.backups.manifests import Backup
-from pharmdb.database import driver_errors, environments, sqlite_codes, targets, transactions
-from pharmdb.errors import BackupError, NoRoomForBackupError, UnsoundSourceError
+from pharmdb.database import driver_errors, environments, identities, targets, transactions
+from pharmdb.errors import BackupError, MissingProgramError, ParameterError, UnsoundSourceError
 from pharmdb.models import MODELS
 from pharmdb.schema import revisions
 from pharmdb.schema.fingerprints import fingerprint
@@ -64,15 +59,15 @@ class BackupReport:
 def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
     """Backs up the database to the backup folder while others continue to write, and verifies the copy.
 
-    With `list_only` the existing backups are listed, and the database is not even opened.
+    With `list_only` the existing backups are listed; the database is only asked which one it is.
 
     Raises BackupError if there is nothing to back up or the copy is faulty, UnavailableError, LockedError.
     """
     target = targets.target(database_url)
     if list_only:
         return BackupReport(str(target), None, manifests.of(target))
-    with transactions.reading(target) as connection:
-        taken = take(connection, target)
+    with transactions.copying(target) as connection:
+        taken = take(connection, target, advise=False)
     if taken is None:
         raise BackupError(
             expected=f"tables in {target}", found="no table", command=targets.command(target, "pharmdb reset")
@@ -81,36 +76,39 @@ def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
 
 
 def take(
-    connection: Connection, target: targets.Target, *, before_restore_of: str = "", place: targets.Target | None = None
+    connection: Connection,
+    target: targets.Target,
+    *,
+    before_restore_of: str = "",
+    place: targets.Target | None = None,
+    advise: bool = True,
 ) -> Backup | None:
     """Takes and verifies a backup of the connection's database; None if it has no tables.
 
     At the beginning of a write transaction, the backup is exactly the content that the transaction will change: nobody
     else can write between backup and operation. `before_restore_of` names the backup that is about to replace this
     content, so that it is not deleted as an old one. `place` is where to read an SQLite file from, if not its own path.
+    With `advise` the errors say how to continue without a backup.
 
     Raises BackupError, UnavailableError or LockedError; no part of a backup is then left behind.
     """
     if not inspect(connection).get_table_names():
         return None
-    taken_at = datetime.now(UTC)
     heads = revisions.current_heads(connection)
-    name = "_".join(
-        (
-            f"{taken_at:%Y%m%dT%H%M%S.%fZ}",
-            quote(target.name, safe="").replace("_", "%5F"),
-            "+".join(heads) or "none",
-        )
-    )
-    name += manifests.SUFFIXES[target.dialect.name]
-    with _partial(name) as partial:
+    identity = identities.of(connection, target)
+    rest = f"{quote(target.name, safe='').replace('_', '%5F')}_{'+'.join(heads) or 'none'}"
+    with _advising(advise), keeping.partial(rest + manifests.SUFFIXES[target.dialect.name]) as (taken_at, partial):
         write = {"sqlite": _copy, "postgresql": _dump}
         digest, mark = write[target.dialect.name](connection, target, place or target, partial)
         entry = Backup(
-            name=name,
+            name=keeping.final_name(partial),
             taken_at=taken_at.isoformat(),
             database=target.name,
-            target=target.identity,
+            database_id=identity.database_id,
+            machine=identity.machine,
+            place=identity.place,
+            target=identity.url,
+            host=identity.host,
             before_restore_of=before_restore_of,
             dialect=target.dialect.name,
             revision=", ".join(heads) or "none",
@@ -121,63 +119,20 @@ def take(
             sha256=files.sha256(partial),
             size=partial.stat().st_size,
         )
-        _publish(partial, entry)
-    _make_room(entry)
-    return entry
+        return keeping.publish(partial, entry)
 
 
 @contextmanager
-def _partial(name: str) -> Iterator[Path]:
-    """A file that only its owner can read; it is always removed at the end."""
-    manifests.folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = manifests.folder() / f"{name}.{os.getpid()}.partial"
-    for old in manifests.folder().glob("*.partial*"):
-        if _is_alive(old):
-            continue
-        published = old.with_name(old.name.split(".partial")[0].rpartition(".")[0])
-        if not Path(f"{published}.json").exists():
-            # Killed between renaming the backup and its manifest: without a manifest it is not a backup.
-            published.unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
+def _advising(advise: bool) -> Iterator[None]:
+    """Adds to the errors of a backup how to continue without one."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        yield path
-    except (OSError, sqlite3.Error) as error:
-        if sqlite_codes.is_busy(error):
-            # The lock is on the source: nobody else knows the copy.
+        yield
+    except (BackupError, MissingProgramError, ParameterError) as error:
+        if not advise:
             raise
-        raise _failed(error) from error
-    finally:
-        for left in (path, *(Path(f"{path}{end}") for end in ("-journal", "-wal", "-shm", ".json"))):
-            left.unlink(missing_ok=True)
-
-
-def _is_alive(partial: Path) -> bool:
-    """Whether the process that writes this file is still running; its process ID is in the file name."""
-    import psutil
-
-    number = partial.name.split(".partial")[0].rpartition(".")[2]
-    # A file without a process ID is not ours to remove.
-    return not number.isdecimal() or psutil.pid_exists(int(number))
-
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
-
-def _failed(error: OSError | sqlite3.Error) -> BackupError:
-    kind: type[BackupError]
-    kind, advice = BackupError, "fix the reported problem"
-    if sqlite_codes.is_damaged(error):
-        kind, advice = UnsoundSourceError, "restore an older backup"
-    elif getattr(error, "errno", None) in _NO_ROOM or sqlite_codes.primary(error) == sqlite3.SQLITE_FULL:
-        kind = NoRoomForBackupError
-        advice = f"free space in {manifests.folder()} (pharmdb keeps the newest {manifests.KEPT} backups)"
-    return kind(
-        expected=f"a backup in {manifests.folder()}",
-        found=str(error),
-        unchanged="the database; no part of a backup was left behind",
-        note=f"{advice}, then run the same command again; {manifests.NO_BACKUP}",
-    )
+        parts = {name: getattr(error, name) for name in ("expected", "found", "command", "unchanged")}
+        note = "; ".join(filter(None, (error.note, manifests.NO_BACKUP)))
+        raise type(error)(**parts, note=note) from error.__cause__
 
 
 def _copy(
@@ -198,7 +153,7 @@ def _copy(
             expected="a sound database to back up",
             found="; ".join(faults),
             command=targets.command(target, "pharmdb restore"),
-            note=f"this restores the newest backup; {manifests.NO_BACKUP}",
+            note="this restores the newest backup",
         )
     return postgresql_dumps.Digest(rows, ""), mark
 
@@ -216,7 +171,7 @@ def _dump(
         raise BackupError(
             expected="a dump with the same rows as the database",
             found="a dump with other rows",
-            note=f"run the same command again; {manifests.NO_BACKUP}",
+            note="run the same command again",
         )
     return source, mark
 
@@ -234,24 +189,3 @@ def _fingerprint(connection: Connection) -> str:
     if not {model.__tablename__ for model in MODELS} <= set(inspect(connection).get_table_names()):
         return ""
     return fingerprint(connection)
-
-
-def _publish(partial: Path, entry: Backup) -> None:
-    """Renames backup and manifest, both already flushed to disk; the manifest comes last, as only it makes a backup."""
-    manifest = Path(f"{partial}.json")
-    with os.fdopen(os.open(manifest, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(asdict(entry), file, indent=1)
-    for path in (partial, manifest):
-        files.sync(path)
-    partial.rename(entry.path)
-    manifest.rename(f"{entry.path}.json")
-    files.sync(manifests.folder())
-
-
-def _make_room(newest: Backup) -> None:
-    """Keeps the newest backups of the database, including the one just verified, and deletes the others."""
-    same = [b for b in manifests.known() if (b.target, b.dialect) == (newest.target, newest.dialect)]
-    for old in same[manifests.KEPT :]:
-        if old.name != newest.before_restore_of:
-            Path(f"{old.path}.json").unlink(missing_ok=True)
-            old.path.unlink(missing_ok=True)

@@ -177,6 +177,7 @@ def cohort(
                 locks.take_advisory_lock(connection)
                 # Another process may have reset the database since the last batch.
                 _guard(connection, target)
+                environments.ensure_id(connection)
                 _add(connection, batch, created, unchanged)
             advance(last - first + 1)
     return CohortReport(str(target), learners, days, random_seed, created, unchanged, target)

@@ -20,7 +20,7 @@ from typing import Any
 from pharmdb import settings
 from pharmdb.command import parameters, tables
 from pharmdb.command.listing import Command, commands
-from pharmdb.errors import PharmdbError, mask
+from pharmdb.errors import PharmdbError, UnavailableError, mask
 
 RUNS_KEPT = 20
 _PATHS = "Paths are relative to the folder you are in; relative SQLite URLs (sqlite:///…) are relative to {home}."
@@ -93,7 +93,9 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> list[argp
     for parameter in command.parameters:
         help_ = (parameter.help + _default(parameter)).replace("%", "%%")
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
-        if parameter.type != "bool":
+        if parameter.name.startswith("no_"):
+            how = {"action": "store_true"}
+        elif parameter.type != "bool":
             metavar = parameter.type.upper().replace(" OR ", "|")
             how = {"type": parameters.TYPES[parameter.type], "metavar": metavar}
         action = parser.add_argument(
@@ -270,10 +272,19 @@ def _quiet_without_reader() -> Iterator[None]:
 
 def _run_file(name: str) -> Path:
     """A new path in runs/; only the newest files of each command are kept."""
-    settings.runs().mkdir(parents=True, exist_ok=True)
+    try:
+        settings.make_private(settings.runs())
+    except OSError as error:
+        raise UnavailableError(
+            expected=f"to write run files in {settings.runs()}",
+            found=str(error),
+            note="set PHARMDB_HOME to a folder of your own",
+        ) from error
     old = sorted(settings.runs().glob(f"{name}-[0-9]*.ipynb"))[: -RUNS_KEPT + 1]
     for path in old:
-        path.unlink(missing_ok=True)
+        # Another user's run files are left to that user.
+        with suppress(OSError):
+            path.unlink()
     return settings.runs() / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z-{os.getpid()}.ipynb"
 
 

@@ -7,6 +7,7 @@ the engine in `papermill_engine`, which shares `execute`.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
-from pharmdb import reports
+from pharmdb import reports, settings
 from pharmdb.command.shell import Output, Ran, shell
 from pharmdb.plain_table import PlainTable
 
@@ -158,4 +159,6 @@ class RunFile:
 
     def save(self) -> None:
         text = json.dumps(self.nb, indent=1, ensure_ascii=False, default=str)
-        self.path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        descriptor = settings.open_private(self.path, os.O_TRUNC)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text + "\n")

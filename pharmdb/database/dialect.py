@@ -64,6 +64,10 @@ class Dialect(ABC):
         """Waits for the advisory lock with this number and holds it until the end of the transaction."""
 
     @abstractmethod
+    def share_lock(self, connection: Connection, number: int) -> None:
+        """As `take_lock`, together with others who share it, and until the connection is closed."""
+
+    @abstractmethod
     def lock_tables(self, connection: Connection) -> None:
         """Locks all tables of the schema against other writers until the end of the transaction; readers continue."""
 
@@ -74,6 +78,10 @@ class Dialect(ABC):
     @abstractmethod
     def savepoint(self, connection: Connection) -> AbstractContextManager[Any]:
         """Keeps the transaction usable if a statement inside fails; the error itself is raised."""
+
+    @abstractmethod
+    def attempting(self, connection: Connection) -> AbstractContextManager[None]:
+        """Statements inside are undone if our role may not do it, or another session holds a lock that they need."""
 
     @abstractmethod
     def analyze(self, connection: Connection, table: str) -> None:
@@ -127,6 +135,9 @@ class SQLite(Dialect):
     def take_lock(self, connection: Connection, number: int) -> None:
         pass
 
+    def share_lock(self, connection: Connection, number: int) -> None:
+        pass
+
     def lock_tables(self, connection: Connection) -> None:
         pass
 
@@ -134,6 +145,9 @@ class SQLite(Dialect):
         pass
 
     def savepoint(self, connection: Connection) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def attempting(self, connection: Connection) -> AbstractContextManager[None]:
         return nullcontext()
 
     def analyze(self, connection: Connection, table: str) -> None:
@@ -197,6 +211,9 @@ class PostgreSQL(Dialect):
     def take_lock(self, connection: Connection, number: int) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({number})")
 
+    def share_lock(self, connection: Connection, number: int) -> None:
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock_shared({number})")
+
     def lock_tables(self, connection: Connection) -> None:
         tables = inspect(connection).get_table_names()
         quote_name = connection.dialect.identifier_preparer.quote_identifier
@@ -218,6 +235,19 @@ class PostgreSQL(Dialect):
 
     def savepoint(self, connection: Connection) -> AbstractContextManager[Any]:
         return connection.begin_nested()
+
+    @contextmanager
+    def attempting(self, connection: Connection) -> Iterator[None]:
+        from psycopg import errors
+
+        try:
+            with connection.begin_nested():
+                self.set_local(connection, lock_timeout="100ms")
+                yield
+                connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+        except exc.DBAPIError as error:
+            if not isinstance(error.orig, (errors.InsufficientPrivilege, errors.LockNotAvailable)):
+                raise
 
     def analyze(self, connection: Connection, table: str) -> None:
         connection.exec_driver_sql(f"ANALYZE {table}")

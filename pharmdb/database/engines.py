@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
     mode = "rwc" if schema else "rw" if write else "ro"
 
     def connect() -> sqlite3.Connection:
+        if schema and not path.exists():
+            # SQLite would let everybody read it. If this fails, SQLite says why.
+            with suppress(OSError):
+                os.close(settings.open_private(path, 0))
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=settings.lock_timeout()
         )

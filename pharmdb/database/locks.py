@@ -9,6 +9,9 @@ from pharmdb.database import dialect
 # Schema changes and seeds exclude each other through this lock; the number is "pharmdb" in ASCII.
 ADVISORY_LOCK = int.from_bytes(b"pharmdb", "big")
 
+# Excludes schema changes while a copy is made: "copying" in ASCII.
+COPY_LOCK = int.from_bytes(b"copying", "big")
+
 
 def lock_tables(connection: Connection) -> None:
     """Locks all tables of the schema against other writers until the end of the transaction; readers continue.
@@ -24,3 +27,19 @@ def take_advisory_lock(connection: Connection) -> None:
     On SQLite a write transaction excludes other writers from its beginning.
     """
     dialect.of(connection).take_lock(connection, ADVISORY_LOCK)
+
+
+def exclude_copies(connection: Connection) -> None:
+    """Waits until nobody copies the database from outside, and makes them wait until the end of the transaction.
+
+    A copy's reader waits for pg_dump, which would wait for a DROP, which would wait for the reader.
+    """
+    dialect.of(connection).take_lock(connection, COPY_LOCK)
+
+
+def exclude_schema_changes(connection: Connection) -> None:
+    """Waits until nobody changes the schema, and makes them wait until the connection is closed.
+
+    The lock outlives this transaction, because a snapshot must not begin before it is there.
+    """
+    dialect.of(connection).share_lock(connection, COPY_LOCK)

@@ -28,7 +28,8 @@ from pharmdb.models import MODELS
 _STAMP = environments.STAMP.name
 # The columns that our own statements use.
 _COLUMNS = {model.__tablename__: [column.key for column in model.__table__.columns] for model in MODELS} | {
-    _STAMP: [column.key for column in environments.STAMP.columns],
+    # A record that older code made has no other column.
+    _STAMP: ["id", "name"],
     "alembic_version": ["version_num"],
 }
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     exc,
 )
 
+from pharmdb import settings
 from pharmdb.database import dialect, driver_errors, engines, locks, targets
 from pharmdb.database.targets import Target
 from pharmdb.errors import LostConnectionError, PharmdbError
@@ -31,6 +32,20 @@ def reading(target: Target) -> Iterator[Connection]:
 def watching(target: Target) -> Iterator[Connection]:
     """Like `reading`, but without waiting for a schema change: for looking at locks, not at the content of tables."""
     with _transaction(target, write=False) as connection:
+        yield connection
+
+
+@contextmanager
+def copying(target: Target) -> Iterator[Connection]:
+    """Like `reading`, for a copy of the whole database: no schema change runs meanwhile."""
+    with (
+        driver_errors.explaining(target),
+        engines.engine_of(target, write=False).connect() as connection,
+    ):
+        with connection.begin():
+            locks.exclude_schema_changes(connection)
+        connection.begin()
+        target.dialect.wait_for_schema(connection)
         yield connection
 
 
@@ -108,9 +123,10 @@ def changing_schema(target: Target) -> Iterator[Connection]:
     Raises PharmdbError if a row's owner is missing at the end; everything is then rolled back.
     """
     if target.in_own_folder:
-        target.path.parent.mkdir(parents=True, exist_ok=True)
+        settings.make_private(target.path.parent)
     with _transaction(target, write=True, schema=True) as connection:
         locks.take_advisory_lock(connection)
+        locks.exclude_copies(connection)
         yield connection
         check_foreign_keys(connection)
     if target.is_sqlite:

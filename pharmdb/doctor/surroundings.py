@@ -57,7 +57,7 @@ def newest_backup(target: targets.Target, thorough: bool) -> Finding:
     newest = entries[0]
     whole = thorough or newest.size <= servers.LARGE
     try:
-        (restoring.verify if whole else restoring.verify_quickly)(newest)
+        (restoring.verify if whole else restoring.verify_quickly)(newest, target)
     except PharmdbError as error:
         return Finding(
             "newest backup", results.FAIL, f"{newest.name}: {error.found}", targets.command(target, "pharmdb backup")

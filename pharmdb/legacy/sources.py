@@ -93,18 +93,18 @@ def told_of(old: targets.Target, place: targets.Target | None = None) -> Iterato
 
 
 def _advice(old: targets.Target, error: PharmdbError) -> tuple[str, str]:
-    """Command and note; an upgrade always makes a backup, so neither suggests skipping it."""
+    """Command and note."""
     if isinstance(error, LockedError):
         return error.command, error.note
     if isinstance(error, UnsoundSourceError | DamagedError) and old.is_sqlite:
         path = shlex.quote(str(old.path))
         return f"sqlite3 {path} .recover | sqlite3 recovered.db && pharmdb upgrade --source recovered.db", ""
     if isinstance(error, NoRoomForBackupError):
-        return "", f"free space in {manifests.folder()}, then run the same command again"
+        return "", f"free space in {manifests.folder()}, then run the same command again; {manifests.NO_BACKUP}"
     if isinstance(error, MissingProgramError):
-        return "", "install it, then run the same command again"
+        return "", f"install it, then run the same command again; {manifests.NO_BACKUP}"
     if isinstance(error, BackupError):
-        return "", "fix the reported problem, then run the same command again"
+        return "", f"fix the reported problem, then run the same command again; {manifests.NO_BACKUP}"
     return "", f"check that {old} is the old database and that you may read it"
 
 

@@ -90,6 +90,11 @@ class UpgradeReport:
         return reports.table(rows, {"of": "str", "backup": "str", "rows": "int64", "revision": "str"})
 
     @property
+    def way_back(self) -> str:
+        """The command that restores what the target held before; "" without a backup of it."""
+        return manifests.way_back(self.target, self.target_backup)
+
+    @property
     def checks(self) -> pd.DataFrame:
         return (self.doctor or results.CheckReport(self.target, ())).checks
 

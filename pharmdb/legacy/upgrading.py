@@ -10,7 +10,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from pharmdb.arguments import checked
-from pharmdb.backups import taking
+from pharmdb.backups import keeping, taking
 from pharmdb.database import ids, locks, targets, transactions
 from pharmdb.doctor import checking
 from pharmdb.legacy import receiving, sources, stages
@@ -30,11 +30,13 @@ def upgrade(
     confirm: str = "",
     seed: bool = False,
     decode_json: bool = False,
+    backup: bool = True,
 ) -> UpgradeReport:
     """Copies an old database to `database_url` in one transaction, and accounts for every row.
 
     `source` is a path (relative to the project's root) or a URL; if empty, PHARMDB_SOURCE is used. It is only read. The
-    target is backed up first; learners' data in it is replaced only if `confirm` is the target's name. With `dry_run`
+    target is backed up first, and so is the source, unless `backup` is False; learners' data in the target is replaced
+    only if `confirm` is its name. With `dry_run`
     nothing is written. A source that was already imported completely is not imported again. With `seed`, what is
     missing of the seed's accounts is created; no row of the source is changed for that. JSON that JSON strings hold, as
     the application stores it, stays as it is, or with `decode_json` becomes the JSON itself.
@@ -70,10 +72,12 @@ def upgrade(
         # Done before the lock is taken, because hashing is slow by design.
         hashes = seeding.hash_passwords(accounts, {}) if accounts else {}
         with sources.told_of(old):
-            taken = taking.take(reader, old, place=place)
-        assert taken is not None
-        if old.is_sqlite:
+            if not backup:
+                sources.refuse_damaged(place)
+            taken = taking.take(reader, old, place=place) if backup else None
+        if taken is not None and old.is_sqlite:
             # The backup does not change, even if somebody goes on writing to the source.
+            stack.enter_context(keeping.in_use(taken, old))
             place = targets.of_file(taken.path)
             reader = stack.enter_context(transactions.watching(place))
         with transactions.changing_schema(target) as writer:
@@ -81,7 +85,7 @@ def upgrade(
             if accounts:
                 seeding.refuse_known_passwords(writer, accounts)
             locks.lock_tables(writer)
-            before = taking.take(writer, target)
+            before = taking.take(writer, target) if backup else None
             receiving.empty(writer)
             account = account_of(reader, old, place, recognition, writer=writer)
             account.run()

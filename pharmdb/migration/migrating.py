@@ -53,6 +53,11 @@ class MigrateReport:
     rejects: tuple[tuple[str, str, int], ...] = field(repr=False)
 
     @property
+    def way_back(self) -> str:
+        """The command that restores the content from before a downgrade; "" without a backup."""
+        return manifests.way_back(self.target, self.backup)
+
+    @property
     def applied(self) -> pd.DataFrame:
         columns = {"order": "int64", "revision": "str", "direction": "str", "description": "str"}
         return reports.table(list(self.steps), columns)

@@ -47,9 +47,7 @@ class ResetReport:
     @property
     def way_back(self) -> str:
         """The command that restores the previous content; "" without a backup."""
-        if self.backup is None:
-            return ""
-        return targets.command(self.target, f"pharmdb restore --backup {self.backup.id}")
+        return manifests.way_back(self.target, self.backup)
 
     @property
     def outcome(self) -> pd.DataFrame:
@@ -81,10 +79,11 @@ def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, see
         _guard(connection, target, confirm)
         locks.lock_tables(connection)
         destroyed = dropping.objects(connection)
+        stamp = environments.read_stamp(connection)
         taken = taking.take(connection, target) if backup else None
         dropping.drop_everything(connection)
         revisions.upgrade(connection)
-        environments.stamp_environment(connection)
+        environments.stamp_environment(connection, stamp)
         seeded = seeding.apply(connection, target, seed, hashes)
         return ResetReport(str(target), revisions.current_revision(connection) or "", tuple(destroyed), taken, seeded)
 

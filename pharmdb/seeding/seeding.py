@@ -162,6 +162,7 @@ def seed(database_url: str = "", *, seed_dir: str = "") -> SeedReport:
         locks.take_advisory_lock(connection)
         revisions.require_head(connection, target)
         refuse_known_passwords(connection, rows)
+        environments.ensure_id(connection)
         return apply(connection, target, rows, hashes)
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pharmdb import settings
 from pharmdb.database import targets
 from pharmdb.errors import UnavailableError
 from pharmdb.studio_app import values
@@ -81,8 +82,8 @@ def append(path: Path, entry: dict[str, Any]) -> None:
     """Writes a line and waits until it is on disk. Raises UnavailableError if it can't be written."""
     line = json.dumps(entry) + "\n"
     try:
-        path.parent.mkdir(exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        settings.make_private(path.parent)
+        descriptor = settings.open_private(path, os.O_APPEND)
         try:
             os.write(descriptor, line.encode("ascii"))
             os.fsync(descriptor)
