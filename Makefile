@@ -60,9 +60,12 @@ lab: .venv/done ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=notebooks
 
 chromium: ## install the browser for the tests, from Debian's packages
-	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	@for name in chromium-headless-shell chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+		export DEBIAN_FRONTEND=noninteractive; apt-get update -qq; \
+		for name in chromium-headless-shell chromium; do \
+			apt-get install -qq -y --no-install-recommends $$name >/dev/null && exit 0; \
+		done; exit 1; \
 	else echo "no Chromium, and it can't be installed without root and apt-get: the browser tests are skipped"; fi
 
 test: .venv/done chromium ## run all tests, on SQLite and PostgreSQL
