@@ -12,6 +12,9 @@ from sqlalchemy import Connection
 
 from pharmdb.errors import PharmdbError
 
+# Between two statements of a block a cancellation finds nothing to cancel, and it may fail: it is repeated.
+_AGAIN = 0.2
+
 
 class Cancel:
     """Cancels the statement that runs in its `over` block; call it from another thread."""
@@ -19,12 +22,14 @@ class Cancel:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._interrupt: Callable[[], None] | None = None
+        self._again: threading.Timer | None = None
         self.reason = ""
 
     def __call__(self, reason: str = "cancelled") -> None:
         with self._lock:
             self.reason = self.reason or reason
             if self._interrupt is not None:
+                self._again = _timer(_AGAIN, self)
                 self._interrupt()
 
     def check(self) -> None:
@@ -37,13 +42,10 @@ class Cancel:
         """Makes the connection's statements in this block cancellable, and cancels them after `seconds`."""
         driver: Any = connection.connection.dbapi_connection
         interrupt = driver.interrupt if isinstance(driver, sqlite3.Connection) else driver.cancel_safe
-        timer = threading.Timer(seconds, self, [f"timed out after {seconds:g} s"]) if seconds else None
         with self._lock:
             self.check()
             self._interrupt = interrupt
-        if timer:
-            timer.daemon = True
-            timer.start()
+        timer = _timer(seconds, self, f"timed out after {seconds:g} s") if seconds else None
         try:
             yield
         except Exception as error:
@@ -55,6 +57,15 @@ class Cancel:
                 timer.cancel()
             with self._lock:
                 self._interrupt = None
+                if self._again:
+                    self._again.cancel()
+
+
+def _timer(seconds: float, cancel: Cancel, *reason: str) -> threading.Timer:
+    timer = threading.Timer(seconds, cancel, reason)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _cancelled(reason: str) -> PharmdbError:

@@ -12,7 +12,7 @@ import pytest
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError, ProtectedError
 from pharmdb.legacy import accounting
-from pharmdb.studio_app import console, rights, save_log
+from pharmdb.studio_app import console, rights, save_log, sessions
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.statement_log import MASKED, StatementLog, mask_hashes
 from pharmdb.studio_app.statements import Result
@@ -287,6 +287,20 @@ def test_a_statement_is_cancelled(run: Console) -> None:
         run(SLOW, cancel=cancel)
     assert time.monotonic() - began < 10
     assert run.statement_log.since(0)[-1].error == "cancelled"
+
+
+def test_a_cancellation_between_two_statements_is_not_lost(run: Console) -> None:
+    cancel = Cancel()
+    with sessions.reading(run.target, run.statement_log) as session:
+        connection = session.connection
+
+        def later() -> None:
+            with cancel.over(connection):
+                cancel()
+                connection.exec_driver_sql(SLOW)
+
+        with pytest.raises(PharmdbError, match="cancelled"):
+            later()
 
 
 def test_a_statement_times_out(run: Console) -> None:

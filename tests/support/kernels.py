@@ -23,6 +23,7 @@ from ipykernel.kernelapp import IPKernelApp
 
 import pharmdb
 
+ROOT = Path(__file__).resolve().parents[2]
 # What Jupyter starts. It says where the kernel works and writes, and passes interrupts on.
 _STARTED = """
 import array, json, os, signal, socket, sys
@@ -53,7 +54,8 @@ def warm_kernels(folder: Path) -> Iterator[dict[str, str]]:
     argv = [sys.executable, "-I", "-S", "-c", _STARTED, str(address), "-f", "{connection_file}"]
     specification.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
     command = [sys.executable, __file__, str(address)]
-    warm = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    warm = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert warm.stdin is not None
     assert warm.stdout is not None
     try:
