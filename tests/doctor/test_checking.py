@@ -353,7 +353,7 @@ def test_who_holds_a_lock_is_told(ours: str) -> None:
     assert list(told) == ["locks"]
     assert told["locks"].state == WARN
     assert told["locks"].found.startswith(f"pid {pid} (")
-    assert ("sqlite3.connect" if ours.startswith("sqlite") else "a learner") in told["locks"].found
+    assert ("python" if ours.startswith("sqlite") else "a learner") in told["locks"].found
     assert told["locks"].remedy == ends(ours, pid)
     assert wrong() == {}, "the lock is gone with its holder"
 

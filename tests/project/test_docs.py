@@ -25,6 +25,7 @@ NOT_RUN = {
     r"npm |npx ": "works in the application's folder, with Node.js",
     r"make harm": "takes many minutes",
     r"pharmdb studio": "serves until it is ended",
+    r"--backup \d{8}T": "there is no backup of this name",
     r"--action set-password": "asks for the password at a terminal",
 }
 # What documents name and a clean clone does not have.
