@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pharmdb.backups.manifests import list_backups as list_backups
     from pharmdb.backups.restoring import restore as restore
     from pharmdb.backups.taking import backup as backup
+    from pharmdb.cluster.distributing import distribute as distribute
     from pharmdb.cohorts.building import cohort as cohort
     from pharmdb.command.listing import notebooks as notebooks
     from pharmdb.database.targets import target as target
@@ -48,6 +49,7 @@ _HOMES = {
     "cohort": "cohorts.building",
     "daily_progress": "learning.daily",
     "delete_user": "learning.attempts",
+    "distribute": "cluster.distributing",
     "fingerprint": "schema.fingerprints",
     "frame": "learning.framing",
     "inspect": "learning.inspecting",

@@ -150,6 +150,10 @@ class TornSchemaError(RevisionError):
     """A table or column of the recorded revision is missing, or its definition is broken."""
 
 
+class DistributedError(PharmdbError):
+    """The database can't be distributed, or the command can't run on a distributed one."""
+
+
 class BackupError(PharmdbError):
     """A backup can't be taken, found, verified or restored."""
 

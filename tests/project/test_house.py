@@ -25,6 +25,7 @@ ORDER = (
     ("database",),
     ("schema",),
     ("backups", "learning"),
+    ("cluster",),
     ("migration", "seeding", "cohorts", "application"),
     ("accounts",),
     ("doctor", "studio_app"),

@@ -1,0 +1,1 @@
+"""Onto a Citus cluster, and back."""
