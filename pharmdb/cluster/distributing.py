@@ -96,7 +96,7 @@ def distribute(database_url: str = "", *, dry_run: bool = True, back: bool = Fal
         # Not even its lock is taken.
         _refuse([obstacles.NO_CITUS])
     with transactions.changing_schema(target) as connection:
-        _, steps, hindrances = _look(connection, target, back)
+        found, steps, hindrances = _look(connection, target, back)
         _refuse(hindrances)
         taken = None
         if steps:
@@ -105,8 +105,8 @@ def distribute(database_url: str = "", *, dry_run: bool = True, back: bool = Fal
             before, steps, _ = _look(connection, target, back)
             taken = taking.take(connection, target)
             placing.run(connection, steps)
-            _compare(before, placing.tables(connection))
-        found = placing.tables(connection)
+            found = placing.tables(connection, sized=False)
+            _compare(before, found)
     return DistributeReport(str(target), back, dry_run, tuple(steps), (), tuple(found), taken)
 
 

@@ -14,14 +14,17 @@ from pharmdb.models import MODELS
 from pharmdb.schema import placements
 
 
-def tables(connection: Connection) -> list[Table]:
-    """The tables of the models as they are now, in the models' order; the schema must be at head."""
+def tables(connection: Connection, *, sized: bool = True) -> list[Table]:
+    """The tables of the models as they are now, in the models' order; the schema must be at head.
+
+    Citus measures no sizes in a transaction that has changed several shards: there, ask for none.
+    """
     placed = placements.placements(connection)
     inspector = inspect(connection)
     names = [model.__tablename__ for model in MODELS]
     rows = {name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()) for name in names}
-    sizes = {name: size for name, (size, _) in table_sizes.measure(connection, rows).items()}
-    for name in placed:
+    sizes = {name: size for name, (size, _) in table_sizes.measure(connection, rows).items()} if sized else {}
+    for name in placed if sized else ():
         sizes[name] = connection.exec_driver_sql(f"SELECT citus_total_relation_size('{name}')").scalar_one()
     return [
         Table(
@@ -51,8 +54,6 @@ def workers(connection: Connection) -> int:
 
 def run(connection: Connection, steps: Iterable[Step]) -> None:
     """Runs the steps inside the caller's transaction."""
-    # In parallel, the connections to the workers would not see what the same transaction changed before.
-    connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
     steps = list(steps)
     with progress.counting("distribute", len(steps), " statements") as advance:
         for step in steps:

@@ -67,15 +67,15 @@ def forward(tables: Sequence[Table], workers: int = 1) -> list[Step]:
 
 
 def _forward(tables: Sequence[Table], workers: int) -> Iterator[Step]:
+    for table in tables:
+        if table.is_sharded and table.key != table.key_there:
+            yield Step(_key(table, table.key_there), table.name, table.rows, EVERYTHING, 0.0)
     # Foreign keys lead from shards to reference tables, which must therefore be there first.
     for table in tables:
         if not table.is_sharded and not table.placed:
             # The coordinator keeps one copy.
             growth = table.mib * workers
             yield Step(f"SELECT create_reference_table('{table.name}')", table.name, table.rows, WRITING, growth)
-    for table in tables:
-        if table.is_sharded and table.key != table.key_there:
-            yield Step(_key(table, table.key_there), table.name, table.rows, EVERYTHING, 0.0)
     together = next((t.name for t in tables if t.is_sharded and t.placed), "none")
     for table in tables:
         if table.is_sharded and not table.placed:
@@ -111,5 +111,6 @@ def _outward(tables: Sequence[Table]) -> list[Table]:
 
 
 def _key(table: Table, columns: tuple[str, ...]) -> str:
-    name = f"pk_{table.name}"
-    return f"ALTER TABLE {table.name} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} PRIMARY KEY ({', '.join(columns)})"
+    change = f"ALTER TABLE {table.name}", f"CONSTRAINT pk_{table.name}"
+    # Two statements: Citus takes ADD CONSTRAINT only alone.
+    return "{0} DROP {1}; {0} ADD {1} PRIMARY KEY ({2})".format(*change, ", ".join(columns))

@@ -100,6 +100,10 @@ def _postgresql_engine(url: URL, seconds: float, *, write: bool) -> Engine:
         # Last, so that it overrides the URL's options: days are UTC days.
         "-c timezone=UTC"
     )
+    if write:
+        # On a Citus cluster: in parallel, the connections to a worker would not see each other's changes of the same
+        # transaction, and Citus would refuse it. Plain PostgreSQL ignores the setting.
+        options += " -c citus.multi_shard_modify_mode=sequential"
     engine = create_engine(
         url.difference_update_query(["options"]),
         poolclass=NullPool,

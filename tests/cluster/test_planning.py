@@ -19,12 +19,13 @@ WHOLE = [replace(table, placed=table.placement, key=table.key_there) for table i
 
 def test_a_plain_database_is_distributed_by_these_statements() -> None:
     assert [step.statement for step in planning.forward(PLAIN)] == [
-        "SELECT create_reference_table('users')",
-        "SELECT create_reference_table('dataset_overrides')",
         *(
-            f"ALTER TABLE {name} DROP CONSTRAINT pk_{name}, ADD CONSTRAINT pk_{name} PRIMARY KEY (id, user_id)"
+            f"ALTER TABLE {name} DROP CONSTRAINT pk_{name}; "
+            f"ALTER TABLE {name} ADD CONSTRAINT pk_{name} PRIMARY KEY (id, user_id)"
             for name in ("user_settings", "bookmarks", "attempts", "progress_by_tag", "spaced_repetition_items")
         ),
+        "SELECT create_reference_table('users')",
+        "SELECT create_reference_table('dataset_overrides')",
         "SELECT create_distributed_table('user_settings', 'user_id', colocate_with => 'none')",
         *(
             f"SELECT create_distributed_table('{name}', 'user_id', colocate_with => 'user_settings')"
@@ -45,7 +46,8 @@ def test_the_way_back_is_one_call_and_the_old_keys() -> None:
     assert [step.statement for step in steps] == [
         "SELECT undistribute_table('users', cascade_via_foreign_keys => true)",
         *(
-            f"ALTER TABLE {name} DROP CONSTRAINT pk_{name}, ADD CONSTRAINT pk_{name} PRIMARY KEY (id)"
+            f"ALTER TABLE {name} DROP CONSTRAINT pk_{name}; "
+            f"ALTER TABLE {name} ADD CONSTRAINT pk_{name} PRIMARY KEY (id)"
             for name in ("user_settings", "bookmarks", "attempts", "progress_by_tag", "spaced_repetition_items")
         ),
     ]
@@ -69,7 +71,7 @@ def test_a_half_distributed_database_gets_what_it_lacks() -> None:
 
 def test_a_step_says_what_it_keeps_others_from_and_what_it_needs() -> None:
     steps = planning.forward(PLAIN, workers=3)
-    assert (steps[0].table, steps[0].rows, steps[0].locks, steps[0].growth_mib) == ("users", 5, WRITING, 6.0)
+    assert steps[5][1:] == ("users", 5, WRITING, 6.0)
     assert sum(step.growth_mib for step in steps if "attempts" in step.statement) == 0.0
 
 
@@ -113,8 +115,8 @@ def test_shards_refer_to_tables_that_are_there_already(tables: list[Table]) -> N
     statements = [step.statement for step in planning.forward(tables)]
     kinds = [statement.split("(")[0].split()[1] for statement in statements]
     order = [
-        "create_reference_table",
         "TABLE",
+        "create_reference_table",
         "create_distributed_table",
         "truncate_local_data_after_distributing_table",
     ]
