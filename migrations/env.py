@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from alembic import context
 from sqlalchemy import JSON, Connection, TypeDecorator
 
+from pharmdb.cluster import placing
 from pharmdb.database import environments, targets, time_zone, transactions
+from pharmdb.database.placements import placements
 from pharmdb.schema import rebuilding, revisions
 from pharmdb.schema.drift import COMPARISON
 from pharmdb.types import SQLITE_NOW, UTCDateTime, utcnow
@@ -39,8 +41,6 @@ def include_object(item: Any, name: str | None, type_: str, reflected: bool, com
 
 def migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        # Plain PostgreSQL ignores this setting; Citus needs it to change several tables in one transaction.
-        connection.exec_driver_sql("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
         time_zone.use_utc(connection)
 
     def record(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
@@ -70,5 +70,8 @@ else:
     target = targets.target()
     with transactions.changing_schema(target) as own:
         revisions.require_known(own, target)
+        distributed = bool(placements(own))
         migrate(own)
+        if distributed:
+            placing.place(own)
         environments.stamp_environment(own)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pharmdb.backups.manifests import list_backups as list_backups
     from pharmdb.backups.restoring import restore as restore
     from pharmdb.backups.taking import backup as backup
-    from pharmdb.cluster.distributing import distribute as distribute
     from pharmdb.cohorts.building import cohort as cohort
     from pharmdb.command.listing import notebooks as notebooks
     from pharmdb.database.targets import target as target
     from pharmdb.database.transactions import reading as reading
     from pharmdb.database.transactions import writing as writing
+    from pharmdb.distribution.distributing import distribute as distribute
     from pharmdb.doctor.checking import check as check
     from pharmdb.errors import PharmdbError as PharmdbError
     from pharmdb.learning.attempts import delete_user as delete_user
@@ -49,7 +49,7 @@ _HOMES = {
     "cohort": "cohorts.building",
     "daily_progress": "learning.daily",
     "delete_user": "learning.attempts",
-    "distribute": "cluster.distributing",
+    "distribute": "distribution.distributing",
     "fingerprint": "schema.fingerprints",
     "frame": "learning.framing",
     "inspect": "learning.inspecting",

@@ -19,6 +19,7 @@ from pharmdb import reports, settings
 from pharmdb.arguments import checked
 from pharmdb.backups import files, keeping, manifests, ownership, postgresql_dumps, sqlite_copies, taking
 from pharmdb.backups.manifests import Backup
+from pharmdb.cluster import placing
 from pharmdb.database import (
     driver_errors,
     engines,
@@ -369,13 +370,14 @@ def _restore_postgresql(target: targets.Target, chosen: Backup, confirm: str, ke
         _refuse_other_schema(connection, target, chosen)
         locks.lock_tables(connection)
         before = taking.take(connection, target, before_restore_of=chosen.name) if keep else None
-        dropping.drop_everything(connection)
-        owning = postgresql_dumps.load_postgresql(connection, chosen.path)
-        time_zone.use_utc(connection)
-        if postgresql_dumps.digest_postgresql(connection).sha256 != chosen.digest:
-            raise _unusable(chosen, target, "other rows after loading it", "everything was rolled back")
-        if environments.read_stamp(connection).environment:
-            environments.put_stamp(connection, stamp)
+        with placing.gathered(connection, emptied=True):
+            dropping.drop_everything(connection)
+            owning = postgresql_dumps.load_postgresql(connection, chosen.path)
+            time_zone.use_utc(connection)
+            if postgresql_dumps.digest_postgresql(connection).sha256 != chosen.digest:
+                raise _unusable(chosen, target, "other rows after loading it", "everything was rolled back")
+            if environments.read_stamp(connection).environment:
+                environments.put_stamp(connection, stamp)
         # Last, because afterwards our role may not even be allowed to read.
         return Done(before, refused=tuple(ownership.apply(connection, owning)))
 

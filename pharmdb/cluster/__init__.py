@@ -1,1 +1,1 @@
-"""Onto a Citus cluster, and back."""
+"""The tables on the nodes of a Citus cluster: where they are, the plan to place them, and carrying it out."""

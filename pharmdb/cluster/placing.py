@@ -1,55 +1,41 @@
-"""What the catalogues of a cluster say about the tables, and running the statements that place them."""
+"""What the catalogues of a cluster say about the tables, and moving the tables inside the caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, inspect
 
 from pharmdb import progress
 from pharmdb.cluster import planning
 from pharmdb.cluster.planning import Step, Table
-from pharmdb.learning import table_sizes
+from pharmdb.database.placements import placements
 from pharmdb.models import MODELS
-from pharmdb.schema import placements
 
 
-def tables(connection: Connection, *, sized: bool = True) -> list[Table]:
-    """The tables of the models as they are now, in the models' order; the schema must be at head.
-
-    Citus measures no sizes in a transaction that has changed several shards: there, ask for none.
-    """
-    placed = placements.placements(connection)
+def tables(connection: Connection) -> list[Table]:
+    """The tables of the models as they are now, in the models' order, without sizes; a missing one is left out."""
+    placed = placements(connection)
     inspector = inspect(connection)
-    names = [model.__tablename__ for model in MODELS]
-    rows = {name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()) for name in names}
-    sizes = {name: size for name, (size, _) in table_sizes.measure(connection, rows).items()} if sized else {}
-    for name in placed if sized else ():
-        sizes[name] = connection.exec_driver_sql(f"SELECT citus_total_relation_size('{name}')").scalar_one()
+    there = set(inspector.get_table_names())
     return [
         Table(
             name=name,
             placement=planning.named(name),
             placed=placed.get(name, ""),
             key=tuple(inspector.get_pk_constraint(name)["constrained_columns"]),
-            rows=rows[name],
-            mib=float(sizes.get(name, 0)) / 2**20,
+            rows=int(connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()),
             remains=name in placed and _remains(connection, name),
         )
-        for name in names
+        for name in (model.__tablename__ for model in MODELS)
+        if name in there
     ]
 
 
 def _remains(connection: Connection, table: str) -> bool:
     """Whether the coordinator's own file of a distributed table still holds its rows."""
     return bool(connection.exec_driver_sql(f"SELECT pg_relation_size('{table}')").scalar_one())
-
-
-def workers(connection: Connection) -> int:
-    """The number of workers that the coordinator knows; 0 without Citus."""
-    if not placements.has_citus(connection):
-        return 0
-    return int(connection.exec_driver_sql("SELECT count(*) FROM citus_get_active_worker_nodes()").scalar_one())
 
 
 def run(connection: Connection, steps: Iterable[Step]) -> None:
@@ -59,3 +45,32 @@ def run(connection: Connection, steps: Iterable[Step]) -> None:
         for step in steps:
             connection.exec_driver_sql(step.statement)
             advance(1)
+
+
+@contextmanager
+def gathered(connection: Connection, *, emptied: bool = False) -> Iterator[None]:
+    """Brings distributed tables back to the coordinator for the block, and distributes what is there after it.
+
+    For operations that drop tables or make them anew: in a transaction that has dropped a distributed table, Citus
+    can't distribute another one. Does nothing if no table is distributed. With `emptied`, the rows are deleted instead
+    of moved, because the block replaces them.
+    """
+    placed = placements(connection)
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    if placed and emptied:
+        connection.exec_driver_sql(f"TRUNCATE {', '.join(map(quote, placed))} CASCADE")
+    was_distributed = bool(placed)
+    while placed:
+        name = quote(next(iter(placed))).replace("'", "''").replace("%", "%%")
+        connection.exec_driver_sql(f"SELECT undistribute_table('{name}', cascade_via_foreign_keys => true)")
+        placed = placements(connection)
+    yield
+    if was_distributed:
+        place(connection)
+
+
+def place(connection: Connection) -> list[Step]:
+    """Distributes what is not yet distributed, and returns the steps: all of them, or none."""
+    steps = planning.forward(tables(connection))
+    run(connection, steps)
+    return steps

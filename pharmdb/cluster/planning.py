@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pharmdb.database.placements import REFERENCE
 from pharmdb.models import MODELS
-from pharmdb.schema.placements import REFERENCE
 
 # What a statement keeps others from doing until the transaction ends.
 WRITING, EVERYTHING = "writing", "reading and writing"
@@ -69,7 +69,7 @@ def forward(tables: Sequence[Table], workers: int = 1) -> list[Step]:
 def _forward(tables: Sequence[Table], workers: int) -> Iterator[Step]:
     for table in tables:
         if table.is_sharded and table.key != table.key_there:
-            yield Step(_key(table, table.key_there), table.name, table.rows, EVERYTHING, 0.0)
+            yield from _key(table, table.key_there)
     # Foreign keys lead from shards to reference tables, which must therefore be there first.
     for table in tables:
         if not table.is_sharded and not table.placed:
@@ -99,9 +99,9 @@ def back(tables: Sequence[Table]) -> list[Step]:
         statement = f"SELECT undistribute_table('{first.name}', cascade_via_foreign_keys => true)"
         rows, mib = sum(table.rows for table in placed), sum(table.mib for table in placed)
         steps.append(Step(statement, ", ".join(table.name for table in placed), rows, EVERYTHING, mib))
-    steps += [
-        Step(_key(table, ("id",)), table.name, table.rows, EVERYTHING, 0.0) for table in tables if table.key != ("id",)
-    ]
+    for table in tables:
+        if table.key != ("id",):
+            steps += _key(table, ("id",))
     return steps
 
 
@@ -110,7 +110,10 @@ def _outward(tables: Sequence[Table]) -> list[Table]:
     return sorted(tables, key=lambda table: table.name == "users")
 
 
-def _key(table: Table, columns: tuple[str, ...]) -> str:
-    change = f"ALTER TABLE {table.name}", f"CONSTRAINT pk_{table.name}"
-    # Two statements: Citus takes ADD CONSTRAINT only alone.
-    return "{0} DROP {1}; {0} ADD {1} PRIMARY KEY ({2})".format(*change, ", ".join(columns))
+def _key(table: Table, columns: tuple[str, ...]) -> Iterator[Step]:
+    # Citus takes ADD CONSTRAINT only alone.
+    for change in (
+        f"DROP CONSTRAINT pk_{table.name}",
+        f"ADD CONSTRAINT pk_{table.name} PRIMARY KEY ({', '.join(columns)})",
+    ):
+        yield Step(f"ALTER TABLE {table.name} {change}", table.name, table.rows, EVERYTHING, 0.0)

@@ -304,8 +304,7 @@ _RETENTION = f"""
     ) AS known GROUP BY 1
 """
 _FIRST_ACTIVE = """
-    SELECT min(email) FROM users
-    WHERE id IN :cohort AND EXISTS (SELECT 1 FROM attempts WHERE attempts.user_id = users.id)
+    SELECT min(email) FROM attempts JOIN users ON users.id = user_id WHERE user_id IN :cohort
 """
 _ACTIVITY = "SELECT {weekday}, {hour}, count(*) FROM attempts WHERE user_id IN :cohort GROUP BY 1, 2"
 # Expressions that differ between the databases.

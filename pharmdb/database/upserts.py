@@ -24,7 +24,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from pharmdb.database import bulk, dialect, driver_errors
+from pharmdb.database import bulk, dialect, driver_errors, placements
 
 # More rows than this are written through a temporary table.
 FEW = 1000
@@ -132,6 +132,9 @@ def _many(
     statement = _on_conflict(dialect.of(connection).insert(table).from_select(names, selected), table, key, update)
     written = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     staged.drop(connection)
+    if placements.placements(connection):
+        # Citus counts the rows that it read, not those that it wrote.
+        written = expected[0] + expected[1]
     created = min(expected[0], written)
     return Upserted((created, written - created, sum(expected) - written), shown)
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from pharmdb import progress
 from pharmdb.arguments import checked
 from pharmdb.database import dialect, driver_errors, environments, servers, targets, transactions
-from pharmdb.doctor import content, remedies, results, structure, surroundings
+from pharmdb.doctor import content, nodes, remedies, results, structure, surroundings
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import CheckReport, Finding
 from pharmdb.errors import DamagedError, LockedError, MissingFileError, PharmdbError, TornSchemaError
@@ -98,6 +98,7 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     content.check_default_passwords,
     structure.check_journal_mode,
     structure.check_time_zone,
+    nodes.check_nodes,
 )
 
 
@@ -109,4 +110,5 @@ _AT_HEAD = (
     content.check_seed,
     content.check_json_shapes,
     content.check_default_passwords,
+    nodes.check_nodes,
 )

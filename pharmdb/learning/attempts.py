@@ -187,7 +187,8 @@ def _review(dialect: str, grade: int, last_was_good: bool | None) -> TextualSele
     due = (
         f"date({last}, '+' || ({reviewed.interval}) || ' days') || substr({last}, 11)"
         if dialect == "sqlite"
-        else f"{last} + make_interval(hours => 24 * ({reviewed.interval}))"
+        # Only without a time zone is the sum independent of the session, as Citus requires here.
+        else f"(({last}) AT TIME ZONE 'UTC' + make_interval(hours => 24 * ({reviewed.interval}))) AT TIME ZONE 'UTC'"
     )
     sql = f"""
     INSERT INTO spaced_repetition_items AS item

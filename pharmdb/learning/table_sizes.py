@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from pharmdb.database import servers
+from pharmdb.database import placements, servers
 from pharmdb.models import MODELS
 
 # The most pages of a table or index in an SQLite file that are read to determine its size.
@@ -28,7 +28,12 @@ def _on_postgresql(connection: Connection) -> Sizes:
         f"SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname IN ({names}) "
         "AND relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r'"
     )
-    return {name: (size, "measured") for name, size in found}
+    sizes = {name: (size, "measured") for name, size in found}
+    for name in placements.placements(connection):
+        # A distributed table is empty on the coordinator; this is its size on all nodes.
+        size = connection.exec_driver_sql(f"SELECT citus_total_relation_size('{name}')").scalar_one()
+        sizes |= {name: (size, "measured")} if name in sizes else {}
+    return sizes
 
 
 def _on_sqlite(connection: Connection, counts: dict[str, int]) -> Sizes:

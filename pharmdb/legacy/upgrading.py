@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from pharmdb.arguments import checked
 from pharmdb.backups import keeping, taking
+from pharmdb.cluster import placing
 from pharmdb.database import ids, locks, targets, transactions
 from pharmdb.doctor import checking
 from pharmdb.legacy import receiving, sources, stages
@@ -86,30 +87,31 @@ def upgrade(
                 seeding.refuse_known_passwords(writer, accounts)
             locks.lock_tables(writer)
             before = taking.take(writer, target) if backup else None
-            receiving.empty(writer)
-            account = account_of(reader, old, place, recognition, writer=writer)
-            account.run()
-            marks = _keep_ids(writer, account, recognition.reached)
-            seeded = None
-            if accounts:
-                seeded = seeding.apply(writer, target, accounts, hashes, only_missing=True, mark=False)
-            created = {table: new for table, new, *_ in seeded.counts} if seeded else {}
-            receiving.record(writer, str(old), recognition.stage, account.digest)
-            account.verify(writer, marks, created)
-            report = UpgradeReport(
-                str(old),
-                str(target),
-                dry_run,
-                False,
-                recognition,
-                account,
-                str(content),
-                taken,
-                before,
-                seeded,
-                fingerprint(writer),
-                command=command,
-            )
+            with placing.gathered(writer, emptied=True):
+                receiving.empty(writer)
+                account = account_of(reader, old, place, recognition, writer=writer)
+                account.run()
+                marks = _keep_ids(writer, account, recognition.reached)
+                seeded = None
+                if accounts:
+                    seeded = seeding.apply(writer, target, accounts, hashes, only_missing=True, mark=False)
+                created = {table: new for table, new, *_ in seeded.counts} if seeded else {}
+                receiving.record(writer, str(old), recognition.stage, account.digest)
+                account.verify(writer, marks, created)
+                report = UpgradeReport(
+                    str(old),
+                    str(target),
+                    dry_run,
+                    False,
+                    recognition,
+                    account,
+                    str(content),
+                    taken,
+                    before,
+                    seeded,
+                    fingerprint(writer),
+                    command=command,
+                )
     return replace(report, doctor=checking.check(database_url))
 
 

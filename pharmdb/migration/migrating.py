@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +20,18 @@ from sqlalchemy import Connection, inspect
 from pharmdb import reports, settings
 from pharmdb.arguments import checked
 from pharmdb.backups import manifests, taking
+from pharmdb.cluster import placing
 from pharmdb.database import environments, locks, targets, transactions
+from pharmdb.database.placements import placements
 from pharmdb.errors import ParameterError, RevisionError
 from pharmdb.schema import revisions
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# Later revisions change distributed tables where they are. Downgrades and older revisions drop and alter tables in ways
+# that Citus refuses: for these, the tables are on one server.
+_FIRST_ON_NODES = "7b1f4e90d2a6"
 _HISTORY = {"revision": "str", "file": "str", "description": "str", "state": "str"}
 
 
@@ -38,6 +43,8 @@ class MigrateReport:
     (applied, current or pending), oldest first. `drift`: see pharmdb.drift. `rejected`: source_table, reason,
     rows (int64): what this run moved to upgrade_rejects. `written`: the new revision's file, or "". `dropped`: the
     columns that it drops, because of which it was not applied. `backup`: taken before a downgrade, else None.
+    `placed`: the new tables that were distributed, on a Citus cluster. `undistributed`: whether all distributed tables
+    are gone, so that those of a later migration have to be distributed again.
     """
 
     target: str
@@ -51,6 +58,8 @@ class MigrateReport:
     chain: tuple[tuple[str, str, str, str], ...] = field(repr=False)
     differences: tuple[tuple[str, str, str, str, str], ...] = field(repr=False)
     rejects: tuple[tuple[str, str, int], ...] = field(repr=False)
+    placed: tuple[str, ...] = ()
+    undistributed: bool = False
 
     @property
     def way_back(self) -> str:
@@ -84,6 +93,10 @@ class MigrateReport:
     @property
     def changed(self) -> str:
         done = f"{len(self.steps)} revisions applied"
+        if self.placed:
+            done += f", {', '.join(self.placed)} distributed"
+        if self.undistributed:
+            done += "; no table is distributed any more: run pharmdb distribute after the next migration"
         if not self.message:
             return done
         if self.dropped:
@@ -163,14 +176,18 @@ def _migrate(
         environments.refuse_production(connection, "write a revision from")
     revisions.require_known(connection, target)
     before = revisions.current_heads(connection)
+    placed = placements(connection)
     rejected_before = _rejects(connection)
     taken = None
     with _explained(target, revision):
-        if backup and _is_downgrade(connection, revision):
+        down = _is_downgrade(connection, revision)
+        if backup and down:
             locks.lock_tables(connection)
             taken = taking.take(connection, target)
-        _go_to(connection, target, revision)
+        with placing.gathered(connection) if down or _is_old(before) else nullcontext():
+            _go_to(connection, target, revision)
     dropped = _write_revision(connection, message, written) if message else ()
+    steps = placing.place(connection) if placed else []
     after = revisions.current_heads(connection)
     environments.stamp_environment(connection)
     script = ScriptDirectory.from_config(revisions.config())
@@ -186,6 +203,8 @@ def _migrate(
         chain=tuple(_history(script, after)),
         differences=tuple(drift.differences(connection)),
         rejects=tuple((*key, n) for key, n in sorted((_rejects(connection) - rejected_before).items())),
+        placed=tuple(dict.fromkeys(step.table for step in steps)),
+        undistributed=bool(placed) and not placements(connection),
     )
 
 
@@ -222,6 +241,12 @@ def _is_downgrade(connection: Connection, revision: str) -> bool:
     wanted = script.get_revision(revision)
     ancestors = {r.revision for r in script.iterate_revisions(current, "base")}
     return wanted is not None and wanted.revision in ancestors and wanted.revision not in current
+
+
+def _is_old(heads: tuple[str, ...]) -> bool:
+    """Whether a pending revision may be one that was not written for the nodes of a Citus cluster."""
+    script = ScriptDirectory.from_config(revisions.config())
+    return _FIRST_ON_NODES not in {revision.revision for revision in _ancestors(script, heads)}
 
 
 def _write_revision(connection: Connection, message: str, written: list[Path]) -> tuple[str, ...]:

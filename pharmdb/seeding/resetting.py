@@ -11,6 +11,7 @@ from sqlalchemy import Connection, inspect
 from pharmdb import reports
 from pharmdb.arguments import checked
 from pharmdb.backups import manifests, taking
+from pharmdb.cluster import placing
 from pharmdb.database import environments, locks, servers, targets, transactions
 from pharmdb.errors import ProtectedError
 from pharmdb.models import MODELS
@@ -81,10 +82,12 @@ def reset(database_url: str = "", *, confirm: str = "", backup: bool = True, see
         destroyed = dropping.objects(connection)
         stamp = environments.read_stamp(connection)
         taken = taking.take(connection, target) if backup else None
-        dropping.drop_everything(connection)
-        revisions.upgrade(connection)
-        environments.stamp_environment(connection, stamp)
-        seeded = seeding.apply(connection, target, seed, hashes)
+        # On a Citus cluster the new tables are distributed like the old ones.
+        with placing.gathered(connection, emptied=True):
+            dropping.drop_everything(connection)
+            revisions.upgrade(connection)
+            environments.stamp_environment(connection, stamp)
+            seeded = seeding.apply(connection, target, seed, hashes)
         return ResetReport(str(target), revisions.current_revision(connection) or "", tuple(destroyed), taken, seeded)
 
 

@@ -31,7 +31,7 @@ def keys(url: str) -> set[str]:
 def test_without_a_cluster_the_plan_is_shown_with_what_is_in_the_way(seeded: str) -> None:
     before = mark(seeded)
     report = pharmdb.distribute(seeded)
-    assert len(report.plan) == 15
+    assert len(report.plan) == 20
     assert list(report.obstacles["what"]) == ["extension"]
     assert (bool(report.outcome["ok"].iloc[0]), report.dry_run, report.backup) == (False, True, None)
     with pytest.raises(DistributedError) as refused:
@@ -72,7 +72,7 @@ pharmdb.distribute(sys.argv[1], dry_run=False, back=sys.argv[3] == "back")
 """
 
 
-@pytest.mark.parametrize(("steps", "back"), [(1, False), (9, False), (12, False), (19, False), (1, True), (4, True)])
+@pytest.mark.parametrize(("steps", "back"), [(1, False), (14, False), (17, False), (24, False), (1, True), (6, True)])
 def test_killed_in_the_middle_the_old_database_is_whole(citus: str, steps: int, back: bool) -> None:  # noqa: F811
     if back:
         pharmdb.distribute(citus, dry_run=False)

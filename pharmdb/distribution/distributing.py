@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from pharmdb import reports
 from pharmdb.backups import manifests, taking
-from pharmdb.cluster import obstacles, placing, planning
-from pharmdb.cluster.obstacles import Obstacle
+from pharmdb.cluster import placing, planning
 from pharmdb.cluster.planning import Step, Table
 from pharmdb.database import locks, targets, transactions
+from pharmdb.distribution import obstacles
+from pharmdb.distribution.obstacles import Obstacle
 from pharmdb.errors import DistributedError
+from pharmdb.learning import table_sizes
 from pharmdb.schema import revisions
 
 if TYPE_CHECKING:
@@ -105,17 +107,22 @@ def distribute(database_url: str = "", *, dry_run: bool = True, back: bool = Fal
             before, steps, _ = _look(connection, target, back)
             taken = taking.take(connection, target)
             placing.run(connection, steps)
-            found = placing.tables(connection, sized=False)
+            found = placing.tables(connection)
             _compare(before, found)
     return DistributeReport(str(target), back, dry_run, tuple(steps), (), tuple(found), taken)
 
 
 def _look(connection: Connection, target: targets.Target, back: bool) -> tuple[list[Table], list[Step], list[Obstacle]]:
     revisions.require_head(connection, target)
-    found = placing.tables(connection)
+    found = _sized(connection, placing.tables(connection))
     hindrances = obstacles.obstacles(connection, target, found, back=back)
-    steps = planning.back(found) if back else planning.forward(found, max(placing.workers(connection), 1))
+    steps = planning.back(found) if back else planning.forward(found, max(obstacles.workers(connection), 1))
     return found, steps, hindrances
+
+
+def _sized(connection: Connection, found: list[Table]) -> list[Table]:
+    sizes = table_sizes.measure(connection, {table.name: table.rows for table in found})
+    return [replace(table, mib=sizes.get(table.name, (0.0, ""))[0] / 2**20) for table in found]
 
 
 def _refuse(hindrances: list[Obstacle]) -> None:

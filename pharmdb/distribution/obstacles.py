@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from pharmdb.cluster.planning import Table
 from pharmdb.database import targets
-from pharmdb.schema import placements
+from pharmdb.database.placements import has_citus
 
 SHOWN = 5
 
@@ -36,12 +36,19 @@ NO_CITUS = Obstacle(
 
 def obstacles(connection: Connection, target: targets.Target, tables: Sequence[Table], *, back: bool) -> list[Obstacle]:
     """What is in the way of distributing these tables, or of bringing them back; empty if nothing is."""
-    if not placements.has_citus(connection):
+    if not has_citus(connection):
         if target.is_sqlite or not connection.exec_driver_sql(_INSTALLED).scalar_one():
             return [NO_CITUS]
         create = sql(target, "CREATE EXTENSION citus")
         return [NO_CITUS._replace(found="the extension is installed, but not created in this database", command=create)]
     return list(_on_citus(connection, target, tables, back=back))
+
+
+def workers(connection: Connection) -> int:
+    """The number of workers that the coordinator knows; 0 without Citus."""
+    if not has_citus(connection):
+        return 0
+    return int(connection.exec_driver_sql("SELECT count(*) FROM citus_get_active_worker_nodes()").scalar_one())
 
 
 def sql(target: targets.Target, statement: str) -> str:
@@ -52,7 +59,7 @@ def sql(target: targets.Target, statement: str) -> str:
 def _on_citus(
     connection: Connection, target: targets.Target, tables: Sequence[Table], *, back: bool
 ) -> Iterator[Obstacle]:
-    if not connection.exec_driver_sql("SELECT count(*) FROM citus_get_active_worker_nodes()").scalar_one():
+    if not workers(connection):
         yield Obstacle(
             "worker",
             "a cluster with at least one active worker",

@@ -1,0 +1,1 @@
+"""The distribute command."""
