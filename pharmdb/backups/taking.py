@@ -16,7 +16,7 @@ from pharmdb import reports
 from pharmdb.arguments import checked
 from pharmdb.backups import files, keeping, manifests, postgresql_dumps, sqlite_copies
 from pharmdb.backups.manifests import Backup
-from pharmdb.database import driver_errors, environments, identities, targets, transactions
+from pharmdb.database import driver_errors, environments, identities, locks, placements, targets, transactions
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError, UnsoundSourceError
 from pharmdb.models import MODELS
 from pharmdb.schema import revisions
@@ -59,6 +59,7 @@ class BackupReport:
 def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
     """Backs up the database to the backup folder while others continue to write, and verifies the copy.
 
+    On a Citus cluster others wait with writing until the backup is complete.
     With `list_only` the existing backups are listed; the database is only asked which one it is.
 
     Raises BackupError if there is nothing to back up or the copy is faulty, UnavailableError, LockedError.
@@ -66,13 +67,27 @@ def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
     target = targets.target(database_url)
     if list_only:
         return BackupReport(str(target), None, manifests.of(target))
-    with transactions.copying(target) as connection:
-        taken = take(connection, target, advise=False)
+    with transactions.copying(target) as connection, _still(connection, target) as source:
+        taken = take(source, target, advise=False)
     if taken is None:
         raise BackupError(
             expected=f"tables in {target}", found="no table", command=targets.command(target, "pharmdb reset")
         )
     return BackupReport(str(target), taken, manifests.of(target))
+
+
+@contextmanager
+def _still(connection: Connection, target: targets.Target) -> Iterator[Connection]:
+    """The connection itself; for a distributed database another one, which keeps others from writing.
+
+    Each node of a Citus cluster has its own snapshot: without the locks, a backup could hold one half of a transaction.
+    """
+    if not placements.placements(connection):
+        yield connection
+        return
+    with transactions.writing(target) as holder:
+        locks.lock_tables(holder)
+        yield holder
 
 
 def take(

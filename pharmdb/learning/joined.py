@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from pharmdb.database import dialect
+from pharmdb.database import dialect, placements
 from pharmdb.schema import json_values
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def chunks(
 
     `conditions` are SQL with `values` as `:name` parameters. Raises ValueError if a value does not fit its column.
     """
-    reader = _READERS[connection.dialect.name](connection, table, columns, conditions, values)
+    reader = _reader(connection, table)(connection, table, columns, conditions, values)
 
     def take_apart(joined: Sequence[Any]) -> list[Any]:
         return [reader.split(column, value) for column, value in zip(columns, joined, strict=True)]
@@ -105,7 +105,7 @@ class _Reader(ABC):
         limited = f"(SELECT {names} FROM {self.table} WHERE {self.where} ORDER BY id LIMIT {CHUNK}) AS chunk"
         select = f"SELECT count(*), max(id), {', '.join(map(self.join, self.columns))} FROM "
         by_rows = self.placed(select + limited)
-        sql = f"{select}{self.table} WHERE id > :last AND id <= :upto" if whole else by_rows
+        sql = self.placed(select + self.ranged(names)) if whole else by_rows
         last = -(2**63)
         while True:
             bounds = self.values | {"last": last, "upto": min(last + CHUNK, 2**63 - 1)}
@@ -122,8 +122,13 @@ class _Reader(ABC):
                 return
             last = after - 1
 
+    def ranged(self, names: str) -> str:
+        """The rows of a range of ids, in their order, as SQL."""
+        return f"{self.table} WHERE id > :last AND id <= :upto"
+
     def _next_id(self, last: int) -> int | None:
-        (found,) = self.cursor.execute(f"SELECT min(id) FROM {self.table} WHERE id > ?", [last]).fetchone()
+        sql = self.placed(f"SELECT min(id) FROM {self.table} WHERE id > :last")
+        (found,) = self.cursor.execute(sql, {"last": last}).fetchone()
         return None if found is None else int(found)
 
     def one_by_one(self, column: Column, bounds: dict[str, Any], rows: int) -> np.ndarray[Any, Any]:
@@ -181,7 +186,7 @@ class _PostgreSQLReader(_Reader):
         return self.driver.cursor(binary=True)
 
     def placed(self, sql: str) -> str:
-        for name in ("last", *self.values):
+        for name in ("last", "upto", *self.values):
             sql = sql.replace(f":{name}", f"%({name})s")
         return sql
 
@@ -208,7 +213,19 @@ class _PostgreSQLReader(_Reader):
         return _split_text(column, value)
 
 
-_READERS: dict[str, type[_Reader]] = {"sqlite": _SQLiteReader, "postgresql": _PostgreSQLReader}
+class _CitusReader(_PostgreSQLReader):
+    """Of a distributed table each shard would send its first CHUNK rows for every chunk: a range of ids limits them."""
+
+    by_ranges = True
+
+    def ranged(self, names: str) -> str:
+        return f"(SELECT {names} FROM {self.table} WHERE id > :last AND id <= :upto ORDER BY id LIMIT {CHUNK}) AS chunk"
+
+
+def _reader(connection: Connection, table: str) -> type[_Reader]:
+    if connection.dialect.name == "sqlite":
+        return _SQLiteReader
+    return _CitusReader if table in placements.placements(connection) else _PostgreSQLReader
 
 
 def _texts(column: Column, values: Iterable[str]) -> np.ndarray[Any, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ from support.databases import Databases, dsn
 from support.revisions import scripts  # noqa: F401 - a fixture
 
 import pharmdb
+from pharmdb.backups import postgresql_dumps
 from pharmdb.cluster import placing, planning
 from pharmdb.database import placements
 from pharmdb.learning.attempts import Tag, counting
@@ -102,7 +105,7 @@ def test_the_studio_saves(distributed: str, tmp_path: Path) -> None:  # noqa: F8
     target = pharmdb.target(distributed)
     with sessions.reading(target, StatementLog()) as session:
         tables = catalogue(session)
-    new = {"user_id": "1", "entity_type": "drug", "entity_id": "aspirin"}
+    new: dict[str, str | None] = {"user_id": "1", "entity_type": "drug", "entity_id": "aspirin"}
     log = tmp_path / "log"
     saved = editing.save(
         target, tables, [Change(1, "insert", "bookmarks", values=new)], StatementLog(), unlocked=False, log=log
@@ -115,6 +118,43 @@ def test_the_studio_saves(distributed: str, tmp_path: Path) -> None:  # noqa: F8
     assert one(distributed, f"SELECT entity_id FROM bookmarks WHERE id = {values.from_wire(key[0])}") == "ibuprofen"
     gone = Change(3, "delete", "bookmarks", key=tuple(key), cascade={})
     assert editing.save(target, tables, [gone], StatementLog(), unlocked=False, log=log).problems == []
+
+
+def test_a_backup_holds_no_half_of_a_transaction(distributed: str) -> None:  # noqa: F811
+    """Two learners on different nodes get a bookmark each in one transaction, again and again."""
+    with psycopg.connect(dsn(distributed)) as connection:
+        shard = "SELECT get_shard_id_for_distribution_column('bookmarks', id), id FROM users ORDER BY id"
+        (_, one_user), *others = connection.execute(
+            f"SELECT DISTINCT ON (nodeport) nodeport, id FROM ({shard}) AS u (shard, id) "
+            "JOIN citus_shards ON shardid = shard ORDER BY 1, 2"
+        ).fetchall()
+    other_user = others[0][1]
+    ended = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(dsn(distributed)) as connection:
+            while not ended.is_set():
+                for user in (one_user, other_user):
+                    connection.execute(
+                        "INSERT INTO bookmarks (user_id, entity_type, entity_id) VALUES (%s, 'pair', 'x')", (user,)
+                    )
+                connection.commit()
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(write)
+        try:
+            backups = [pharmdb.backup(distributed).backup for _ in range(5)]
+        finally:
+            ended.set()
+        writer.result()
+    rows = []
+    for backup in filter(None, backups):
+        parts = postgresql_dumps.read_dump(backup.path, 15)
+        data = b"".join(b"".join(lines) for kind, text, lines in parts if kind == "copy" and "bookmarks" in text)
+        pairs = [line.split(b"\t")[1] for line in data.splitlines() if b"\tpair\t" in line]
+        rows.append((pairs.count(b"%d" % one_user), pairs.count(b"%d" % other_user)))
+    assert [(one, two) for one, two in rows if one != two] == []
+    assert rows[-1] > (0, 0)
 
 
 def _restored(url: str) -> None:

@@ -82,17 +82,19 @@ def after(tables: list[Table], *, back: bool = False) -> list[Table]:
     return [replace(table, placed=table.placement, key=table.key_there, remains=False) for table in tables]
 
 
+def state(table: Table, placed: bool, swapped: bool, remains: bool, rows: int) -> Table:
+    return replace(
+        table,
+        placed=table.placement if placed else "",
+        key=table.key_there if placed or swapped else ("id",),
+        remains=placed and remains,
+        rows=rows,
+    )
+
+
 STATES = st.tuples(
     *(
-        st.tuples(st.booleans(), st.booleans(), st.booleans(), st.integers(0, 9)).map(
-            lambda s, t=table: replace(
-                t,
-                placed=t.placement if s[0] else "",
-                key=t.key_there if s[0] or s[1] else ("id",),
-                remains=s[0] and s[2],
-                rows=s[3],
-            )
-        )
+        st.builds(state, st.just(table), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 9))
         for table in PLAIN
     )
 ).map(list)
