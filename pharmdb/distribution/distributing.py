@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from pharmdb import reports
+from pharmdb.arguments import checked
 from pharmdb.backups import manifests, taking
 from pharmdb.cluster import placing, planning
 from pharmdb.cluster.planning import Step, Table
@@ -79,6 +80,7 @@ class DistributeReport:
         return "on one server" if self.back else "distributed"
 
 
+@checked
 def distribute(database_url: str = "", *, dry_run: bool = True, back: bool = False) -> DistributeReport:
     """Distributes the database over the workers of a Citus cluster, or brings it `back` to one server.
 
@@ -105,7 +107,7 @@ def distribute(database_url: str = "", *, dry_run: bool = True, back: bool = Fal
             locks.lock_tables(connection)
             # Now nobody writes any more: the numbers of rows are final.
             before, steps, _ = _look(connection, target, back)
-            taken = taking.take(connection, target)
+            taken = taking.take(connection, target, advise=False)
             placing.run(connection, steps)
             found = placing.tables(connection)
             _compare(before, found)
