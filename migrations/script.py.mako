@@ -12,7 +12,7 @@ Create Date: ${create_date}
 #  - A new NOT NULL column needs a server_default. Time defaults have the format of types.utcnow.
 #  - On SQLite use op.batch_alter_table; foreign keys are off while it runs and are checked before the commit.
 #  - It also runs on a Citus cluster: every UNIQUE of a table with a user_id contains it, ADD CONSTRAINT is alone in its
-#    ALTER TABLE, and there is no trigger and no identity column. `pharmdb migrate` distributes a new table of the models.
+#    ALTER TABLE, and there is no trigger and no identity column. A new table of the models is then distributed, too.
 #  - Never edit a revision that has been applied anywhere: write a new one.
 
 import sqlalchemy as sa
