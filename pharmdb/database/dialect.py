@@ -227,10 +227,12 @@ class PostgreSQL(Dialect):
 
         try:
             connection.exec_driver_sql("LOCK TABLE users IN ACCESS SHARE MODE")
-        except exc.ProgrammingError as error:
-            if not isinstance(error.orig, (errors.UndefinedTable, errors.InsufficientPrivilege)):
-                raise
+        except exc.DBAPIError as error:
             driver: Any = connection.connection.dbapi_connection
+            # A worker of a Citus cluster is down: no schema change can run, and what is elsewhere can be read.
+            worker = isinstance(error.orig, errors.ConnectionFailure) and not driver.closed
+            if not worker and not isinstance(error.orig, (errors.UndefinedTable, errors.InsufficientPrivilege)):
+                raise
             driver.rollback()
 
     def savepoint(self, connection: Connection) -> AbstractContextManager[Any]:

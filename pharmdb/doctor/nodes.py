@@ -22,12 +22,10 @@ def check_nodes(context: Context) -> Iterator[Finding]:
         return
     # Its own transaction: after a command to the nodes, Citus refuses other reads in the same one.
     with transactions.watching(context.target) as connection:
-        yield _placement(context, connection)
-        dead = False
-        for finding in _answers(context, connection):
-            dead |= finding.state == results.FAIL
-            yield finding
-        if not dead:
+        answers = list(_answers(context, connection))
+        yield from answers
+        if all(finding.state != results.FAIL for finding in answers):
+            yield _placement(context, connection)
             yield _balance(context, connection)
 
 
@@ -43,7 +41,7 @@ def _answers(context: Context, connection: Connection) -> Iterator[Finding]:
     answers = connection.exec_driver_sql(_ASK).all()
     dead = [f"{name}:{port}: {text}" for name, port, success, text in answers if not success]
     if dead:
-        note = "start it, or bring it back: nothing is lost, but its learners can't be read or written meanwhile"
+        note = "start it again: nothing is lost, but meanwhile its learners can't be read and no account can be written"
         yield Finding("nodes", results.FAIL, "; ".join(dead), note=note)
     else:
         yield Finding("nodes", results.OK, f"all {len(answers)} answer")
