@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pharmdb.distribution.distributing import distribute as distribute
     from pharmdb.doctor.checking import check as check
     from pharmdb.errors import PharmdbError as PharmdbError
+    from pharmdb.exporting.analysing import exported as exported
+    from pharmdb.exporting.taking import export as export
     from pharmdb.learning.attempts import delete_user as delete_user
     from pharmdb.learning.attempts import record_attempt as record_attempt
     from pharmdb.learning.daily import daily_progress as daily_progress
@@ -50,6 +52,8 @@ _HOMES = {
     "daily_progress": "learning.daily",
     "delete_user": "learning.attempts",
     "distribute": "distribution.distributing",
+    "export": "exporting.taking",
+    "exported": "exporting.analysing",
     "fingerprint": "schema.fingerprints",
     "frame": "learning.framing",
     "inspect": "learning.inspecting",

@@ -166,6 +166,10 @@ class UnsoundSourceError(BackupError):
     """The database to back up is damaged."""
 
 
+class ExportError(PharmdbError):
+    """An export can't be written, found or verified."""
+
+
 class CheckFailedError(PharmdbError):
     """At least one of the doctor's checks failed."""
 

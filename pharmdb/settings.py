@@ -58,6 +58,11 @@ def open_private(path: Path, flags: int) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600)
 
 
+def exports() -> Path:
+    """The folder of the exports: PHARMDB_EXPORTS (relative to the home, ~ is expanded), else data/exports."""
+    return home() / Path(os.environ.get("PHARMDB_EXPORTS") or "data/exports").expanduser()
+
+
 def data(name: str) -> Path:
     """A folder of the data that ships with pharmdb: seed or catalogue."""
     return SOURCE / "data" / name

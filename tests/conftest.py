@@ -35,6 +35,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
             if name.startswith(("PHARMDB_", "PG")):
                 patch.delenv(name)
         patch.setenv("PHARMDB_BACKUPS", str(tmp_path_factory.mktemp("backups")))
+        patch.setenv("PHARMDB_EXPORTS", str(tmp_path_factory.mktemp("exports")))
         patch.setenv("PHARMDB_URL", "sqlite:////nonexistent/no test may use the default database.db")
         yield
 

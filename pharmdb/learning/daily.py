@@ -16,6 +16,8 @@ from pharmdb.learning.sm2 import CORRECT_FROM
 if TYPE_CHECKING:
     import pandas as pd
 
+# Attempts by day and entity.
+COUNTED = ["day", "entity_type", "entity_id", "correct_count", "attempts"]
 _COUNTS = ["correct_count", "wrong_count"]
 _KEY = ["day", "module", "course_block", "tag"]
 
@@ -43,7 +45,11 @@ def daily_progress(
     rows: Iterable[Sequence[Any]] = connection.execute(text(sql), values)
     if connection.dialect.name == "sqlite":
         rows = ((key[:10], *key[10:].split(" ", 1), correct, attempts) for key, correct, attempts in rows)
-    data = pd.DataFrame(map(tuple, rows), columns=["day", "entity_type", "entity_id", "correct_count", "attempts"])
+    return by_tag(pd.DataFrame(map(tuple, rows), columns=COUNTED), catalogue)
+
+
+def by_tag(data: pd.DataFrame, catalogue: str | Path) -> pd.DataFrame:
+    """The dataframe of `daily_progress` from one with the columns COUNTED, which may have several rows for a key."""
     data = data.astype({"day": "datetime64[s]"} | dict.fromkeys(("entity_type", "entity_id"), "str"))
     data = data.assign(wrong_count=data["attempts"] - data["correct_count"])
     tagged = data.merge(_tags(read(catalogue)), how="left", on=["entity_type", "entity_id"])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 CHUNK = 50_000
+# The ids of a whole table.
+ALL = (1 - 2**63, 2**63 - 1)
 # The separator between values, and the stand-in for NULL: control characters that text hardly ever contains.
 _CUT, NULL = "\x1e", "\x1f"
 
@@ -37,13 +39,19 @@ class Column:
 
 
 def chunks(
-    connection: Connection, table: str, columns: list[Column], conditions: list[str], values: dict[str, Any]
+    connection: Connection,
+    table: str,
+    columns: list[Column],
+    conditions: list[str],
+    values: dict[str, Any],
+    ids: tuple[int, int] = ALL,
 ) -> Iterator[list[Any]]:
     """Yields the columns of at most CHUNK rows at a time, each as an array, ordered by id.
 
-    `conditions` are SQL with `values` as `:name` parameters. Raises ValueError if a value does not fit its column.
+    `conditions` are SQL with `values` as `:name` parameters; `ids` are the first and the last id. Raises ValueError if
+    a value does not fit its column.
     """
-    reader = _reader(connection, table)(connection, table, columns, conditions, values)
+    reader = _reader(connection, table)(connection, table, columns, conditions, values, ids)
 
     def take_apart(joined: Sequence[Any]) -> list[Any]:
         return [reader.split(column, value) for column, value in zip(columns, joined, strict=True)]
@@ -73,14 +81,21 @@ class _Reader(ABC):
     by_ranges = False
 
     def __init__(
-        self, connection: Connection, table: str, columns: list[Column], conditions: list[str], values: dict[str, Any]
+        self,
+        connection: Connection,
+        table: str,
+        columns: list[Column],
+        conditions: list[str],
+        values: dict[str, Any],
+        ids: tuple[int, int],
     ) -> None:
-        self.table, self.columns, self.values = table, columns, values
+        self.table, self.columns, self.values = table, columns, values | {"until": ids[1]}
+        self.first, self.until = ids
         self.dialect = dialect.of(connection)
         self.driver: Any = connection.connection.driver_connection
         self.cursor = self.open()
         self.conditions = conditions
-        self.where = " AND ".join(["id > :last", *conditions])
+        self.where = " AND ".join(["id > :last", "id <= :until", *conditions])
 
     @abstractmethod
     def open(self) -> Any:
@@ -106,9 +121,9 @@ class _Reader(ABC):
         select = f"SELECT count(*), max(id), {', '.join(map(self.join, self.columns))} FROM "
         by_rows = self.placed(select + limited)
         sql = self.placed(select + self.ranged(names)) if whole else by_rows
-        last = -(2**63)
+        last = self.first - 1
         while True:
-            bounds = self.values | {"last": last, "upto": min(last + CHUNK, 2**63 - 1)}
+            bounds = self.values | {"last": last, "upto": min(last + CHUNK, self.until)}
             rows, newest, *joined = self.cursor.execute(sql, bounds).fetchone()
             if rows:
                 yield bounds, rows, joined
@@ -127,8 +142,8 @@ class _Reader(ABC):
         return f"{self.table} WHERE id > :last AND id <= :upto"
 
     def _next_id(self, last: int) -> int | None:
-        sql = self.placed(f"SELECT min(id) FROM {self.table} WHERE id > :last")
-        (found,) = self.cursor.execute(sql, {"last": last}).fetchone()
+        sql = self.placed(f"SELECT min(id) FROM {self.table} WHERE id > :last AND id <= :until")
+        (found,) = self.cursor.execute(sql, {"last": last, "until": self.until}).fetchone()
         return None if found is None else int(found)
 
     def one_by_one(self, column: Column, bounds: dict[str, Any], rows: int) -> np.ndarray[Any, Any]:

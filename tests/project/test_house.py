@@ -27,7 +27,7 @@ ORDER = (
     ("cluster",),
     ("backups", "learning"),
     ("distribution",),
-    ("migration", "seeding", "cohorts", "application"),
+    ("migration", "seeding", "cohorts", "application", "exporting"),
     ("accounts",),
     ("doctor", "studio_app"),
     ("legacy",),
