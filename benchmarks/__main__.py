@@ -33,6 +33,7 @@ PARTS = {
     "writers": "Eight writers",
     "copies": "Backup and restore",
     "upgrade": "Upgrade",
+    "export": "Exports",
 }
 _MODULES = {
     "frames": "framing",
@@ -40,6 +41,7 @@ _MODULES = {
     "cohort": "cohorts",
     "copies": "backups",
     "upgrade": "upgrading",
+    "export": "exports",
 }
 
 
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     keep = (options.attempts, options.rounds) == (usual.attempts, usual.rounds)
     with TemporaryDirectory(prefix="pharmdb-bench-") as name:
-        os.environ["PHARMDB_BACKUPS"] = str(Path(name) / "backups")
+        os.environ |= {f"PHARMDB_{place.upper()}": str(Path(name) / place) for place in ("backups", "exports")}
         ground = Ground(Path(name), options.attempts, options.rounds)
         found = results.read()
         try:

@@ -23,7 +23,7 @@ from pharmdb.command.running import without_widgets
 ROOT = Path(__file__).resolve().parents[1]
 # The order in which they are run and tested. Before the reset the database has an active learner; then only the seed.
 ORDER = (
-    *("index", "inspect", "reset", "seed", "migrate", "backup", "distribute", "doctor", "restore", "account"),
+    *("index", "inspect", "export", "reset", "seed", "migrate", "backup", "distribute", "doctor", "restore", "account"),
     *("studio", "upgrade", "cohort", "prisma"),
 )
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "data/catalogue", "pyproject.toml")

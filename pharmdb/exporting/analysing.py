@@ -92,14 +92,20 @@ class Export:
         return daily.by_tag(counted, catalogue)
 
     def overview(self, *, executor: Executor | None = None) -> pd.DataFrame:
-        """table (str), rows, users (int64, with rows in it), earliest, latest (UTC times), read from the files."""
+        """table (str), rows, users (int64, with rows in it), earliest, latest (UTC, rounded down to the second).
+
+        Read from the files. Raises ExportError.
+        """
         sql = " UNION ALL ".join(
             _OVERVIEW.format(table=table, user=parquet_files.owner(table), time=parquet_files.time_column(table))
             for table in self.contents.columns
         )
         parts = self.by_bucket(sql, executor=executor).groupby("table", sort=False)
         merged = parts.agg({"rows": "sum", "users": "sum", "earliest": "min", "latest": "max"}).reset_index()
-        times = {name: merged[name].astype("Int64").astype("datetime64[us, UTC]") for name in ("earliest", "latest")}
+        times = {
+            name: merged[name].astype("Int64").astype("datetime64[us, UTC]").dt.floor("s")
+            for name in ("earliest", "latest")
+        }
         return merged.assign(**times).astype({"table": "str", "rows": "int64", "users": "int64"})
 
 

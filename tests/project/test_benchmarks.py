@@ -48,6 +48,11 @@ LINES = {
     "writers": ["eight writers at once"],
     "copies": ["backup .* SQLite", "restore", "backup .* PostgreSQL", "restore"],
     "upgrade": ["→ SQLite", "→ PostgreSQL", "memory"],
+    "export": [
+        f"{what}{dialect}"
+        for dialect in DIALECTS
+        for what in ("^export .*, ", "again, nothing changed, ", "memory .*, ", "export, ", "two workers of Dask, ")
+    ],
 }
 
 

@@ -29,7 +29,7 @@ NOT_RUN = {
     r"--action set-password": "asks for the password at a terminal",
 }
 # What documents name and a clean clone does not have.
-NOT_CLONED = ("data/pharm.db", "data/backups")
+NOT_CLONED = ("data/pharm.db", "data/backups", "data/exports", "data/exports/pharm.db", "data/exports/pseudonyms.key")
 
 
 @dataclass(frozen=True)
