@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import closing
 from typing import Any
 
@@ -13,7 +14,6 @@ from benchmarks import ground as grounds
 from benchmarks.cohorts import EACH
 from benchmarks.ground import DIALECTS, Ground, peak_mib
 from benchmarks.timing import Baseline, alternate, line, memory
-from pharmdb.exporting.analysing import Export
 
 # The largest database has this many times the attempts of the other parts' large databases.
 TIMES = 10
@@ -28,11 +28,17 @@ pharmdb.export(sys.argv[1], folder=sys.argv[2])
 
 def main(ground: Ground) -> Iterator[str]:
     """The lines of the table."""
-    for dialect in DIALECTS:
-        yield from _lines(ground, dialect, ground.attempts * TIMES)
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        for dialect in DIALECTS:
+            yield from _lines(ground, dialect, ground.attempts * TIMES, client.get_executor(pure=False))
 
 
-def _lines(ground: Ground, dialect: str, attempts: int) -> Iterator[str]:
+def _lines(ground: Ground, dialect: str, attempts: int, dask: Executor) -> Iterator[str]:
     url, small = (_cohort(ground, dialect, size) for size in (attempts, attempts // 10))
     folder = ground.folder / "export"
     rounds = min(ROUNDS, ground.rounds)
@@ -51,11 +57,19 @@ def _lines(ground: Ground, dialect: str, attempts: int) -> Iterator[str]:
         Baseline("attempts as CSV, by the driver", raw),
     )
     yield line(f"the same again, nothing changed, {dialect}", again, Baseline("the first run", first, 0.25))
-    peaks = [peak_mib(_EXPORT, of, str(ground.folder / f"peak {number}"))[0] for number, of in enumerate((url, small))]
+    peaks = [peak_mib(_EXPORT, of, str(ground.folder / f"export {ground.number()}"))[0] for of in (url, small)]
     yield memory(
         f"peak memory of that export, {dialect}", peaks[0], f"the same with {attempts // 10:,}", peaks[1], most=1.25
     )
-    yield from _analyses(rounds, dialect, url, pharmdb.exported(folder))
+    export, expected = pharmdb.exported(folder), in_database(url)
+    for found in (export.daily_progress(), export.daily_progress(executor=dask)):
+        if not found.equals(expected):
+            raise RuntimeError("other sums than the database's")
+    works = (export.daily_progress, lambda: export.daily_progress(executor=dask), lambda: in_database(url))
+    here, there, database = alternate(rounds, *works)
+    work = "progress by tag and day, from the export"
+    yield line(f"{work}, {dialect}", here, Baseline("in the database", database, 1.0))
+    yield line(f"{work}, two workers of Dask, {dialect}", there, Baseline("in the database", database))
     for used in (url, small):
         ground.drop(used)
 
@@ -88,29 +102,3 @@ def _csv(ground: Ground, url: str) -> None:
 def in_database(url: str) -> Any:
     with pharmdb.reading(pharmdb.target(url)) as connection:
         return pharmdb.daily_progress(connection)
-
-
-def _analyses(rounds: int, dialect: str, url: str, export: Export) -> Iterator[str]:
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
-        dask = client.get_executor(pure=False)
-        expected = in_database(url)
-        for found in (export.daily_progress(), export.daily_progress(executor=dask)):
-            if not found.equals(expected):
-                raise RuntimeError("other sums than the database's")
-        here, there, database = alternate(
-            rounds,
-            export.daily_progress,
-            lambda: export.daily_progress(executor=dask),
-            lambda: in_database(url),
-        )
-    yield line(f"progress by tag and day, from the export, {dialect}", here, Baseline("in the database", database, 1.0))
-    yield line(
-        f"progress by tag and day, from the export, two workers of Dask, {dialect}",
-        there,
-        Baseline("in the database", database),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -29,7 +30,7 @@ def test_a_kill_leaves_the_old_export_or_the_new_one(
     message = killing.said(request.node.name)
     numbers = killing.dice(request.node.name)
     pharmdb.cohort(seeded, learners=20, days=10)
-    options = {"folder": str(tmp_path / "export")}
+    options: dict[str, Any] = {"folder": str(tmp_path / "export")}
     duration = stable.duration("export", seeded, options)
     inside: list[float] = []
     for instant in killing.instants(numbers, duration, inside):
