@@ -130,6 +130,10 @@ class LostConnectionError(UnavailableError):
     """The connection was lost, although the server responds again."""
 
 
+class ReplayConflictError(UnavailableError):
+    """A standby replayed a change that removes what was being read."""
+
+
 class LockedError(PharmdbError):
     """Another process or session holds the required lock."""
 

@@ -21,6 +21,7 @@ from pharmdb.errors import (
     PharmdbError,
     ProtectedError,
     ReadOnlyError,
+    ReplayConflictError,
     ServerDownError,
     TornSchemaError,
     UnavailableError,
@@ -76,6 +77,14 @@ def _explain_state(target: Target, code: str, first: str, error: BaseException) 
             found=first,
             unchanged=_ROLLED_BACK,
             note=_AGAIN,
+        )
+    if code == "40001" and _ask(target, "SELECT pg_is_in_recovery()", {}):
+        # What its primary has changed had to be replayed, and the reader was in the way.
+        return ReplayConflictError(
+            expected=f"{target}, a standby, to keep the rows and tables that are being read",
+            found=first,
+            unchanged="everything, as nothing was written",
+            note=f"{_AGAIN}; with max_standby_streaming_delay = -1 the standby would wait for its readers",
         )
     if code == "42501":
         return NoPermissionError(

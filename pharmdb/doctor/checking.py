@@ -99,6 +99,7 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     structure.check_journal_mode,
     structure.check_time_zone,
     nodes.check_nodes,
+    structure.check_replica,
 )
 
 

@@ -11,8 +11,9 @@ from sqlalchemy.exc import DBAPIError
 
 from pharmdb.backups import manifests
 from pharmdb.database import dialect, placements, targets, time_zone, transactions
-from pharmdb.doctor import orphans, remedies, sampling
+from pharmdb.doctor import orphans, remedies, sampling, standbys
 from pharmdb.doctor.context import Context
+from pharmdb.doctor.results import Finding
 from pharmdb.doctor.side import Faults, Side
 from pharmdb.errors import PharmdbError
 
@@ -83,6 +84,9 @@ class PostgreSQLSide(Side):
             return None
         statement = "; ".join(each.statement for each in wrong or settings[:1])
         return "; ".join(found), remedies.sql_command(context.target, statement)
+
+    def replica(self, context: Context) -> Finding | None:
+        return standbys.look(context)
 
     def is_locked(self, target: targets.Target) -> bool:
         try:

@@ -11,6 +11,7 @@ from sqlalchemy import CheckConstraint, Connection
 from pharmdb.database import targets
 from pharmdb.doctor import orphans, sampling
 from pharmdb.doctor.context import Context
+from pharmdb.doctor.results import Finding
 
 
 class Faults(NamedTuple):
@@ -63,6 +64,10 @@ class Side(ABC):
     @abstractmethod
     def other_zones(self, context: Context) -> tuple[str, str] | None:
         """Whose sessions are in a time zone other than UTC, and the command that changes it; None if there are none."""
+
+    @abstractmethod
+    def replica(self, context: Context) -> Finding | None:
+        """Whether a standby replays its primary's changes, and how far behind it is; None if it is none."""
 
     @abstractmethod
     def is_locked(self, target: targets.Target) -> bool:

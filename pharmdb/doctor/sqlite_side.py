@@ -13,6 +13,7 @@ from sqlalchemy import CheckConstraint, Connection
 from pharmdb.database import sqlite_codes, targets
 from pharmdb.doctor import orphans, remedies, sampling
 from pharmdb.doctor.context import Context
+from pharmdb.doctor.results import Finding
 from pharmdb.doctor.side import Faults, Side
 from pharmdb.models import MODELS, Base
 
@@ -56,6 +57,9 @@ class SQLiteSide(Side):
         return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
 
     def other_zones(self, context: Context) -> tuple[str, str] | None:
+        return None
+
+    def replica(self, context: Context) -> Finding | None:
         return None
 
     def is_locked(self, target: targets.Target) -> bool:

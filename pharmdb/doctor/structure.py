@@ -171,3 +171,10 @@ def check_time_zone(context: Context) -> Iterator[Finding]:
     """Whether the sessions of all programs are in UTC, whatever the settings of the database and of its roles."""
     other = sides.of(context.target).other_zones(context)
     yield Finding("time zone", *((results.WARN, *other) if other else (results.OK, "UTC for every session")))
+
+
+def check_replica(context: Context) -> Iterator[Finding]:
+    """Only a standby has this check."""
+    found = sides.of(context.target).replica(context)
+    if found is not None:
+        yield found

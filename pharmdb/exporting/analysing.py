@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pharmdb import reports, settings
+from pharmdb.arguments import checked
 from pharmdb.database import targets
 from pharmdb.errors import ExportError
 from pharmdb.exporting import contents, parquet_files, taking
@@ -146,6 +147,7 @@ def _engine() -> duckdb.DuckDBPyConnection:
     return parquet_files.connect()
 
 
+@checked
 def exported(folder: str | Path = "", *, verify: bool = True) -> Export:
     """The export in a folder (relative to settings.home()); by default that of the database in PHARMDB_URL.
 

@@ -19,7 +19,9 @@ from urllib.parse import quote
 from sqlalchemy import Connection
 
 from pharmdb import progress, reports, settings
+from pharmdb.arguments import checked
 from pharmdb.database import environments, targets
+from pharmdb.database.identities import of as identity_of
 from pharmdb.errors import ExportError, LockedError, NoRoomError, ParameterError, ProtectedError
 from pharmdb.exporting import contents, parquet_files, pseudonyms, slices
 from pharmdb.exporting.contents import Contents, Part
@@ -79,6 +81,7 @@ def default_folder(target: targets.Target) -> Path:
     return settings.exports() / quote(target.name, safe="")
 
 
+@checked
 def export(
     database_url: str = "", *, folder: str | Path = "", buckets: int = BUCKETS, identities: bool = False
 ) -> ExportReport:
@@ -94,7 +97,7 @@ def export(
     Raises ParameterError, ProtectedError for identities of a production database, RevisionError if the schema isn't at
     head, LockedError if another run writes to the folder, ExportError, NoRoomError, UnavailableError.
     """
-    if isinstance(buckets, bool) or not isinstance(buckets, int) or not 1 <= buckets <= MOST_BUCKETS:
+    if not 1 <= buckets <= MOST_BUCKETS:
         raise ParameterError(
             expected=f"buckets as a whole number from 1 to {MOST_BUCKETS}",
             found=f"buckets={buckets!r}",
@@ -114,7 +117,7 @@ def export(
             secret = b"" if identities else pseudonyms.key()
             terms = {
                 "format": contents.FORMAT,
-                "database": _identity(target, history),
+                "database": _database(connection, target),
                 "revision": revisions.head(),
                 "buckets": buckets,
                 "pseudonyms": hashlib.sha256(secret).hexdigest()[:16] if secret else "",
@@ -123,11 +126,10 @@ def export(
             return _taken(connection, target, place, history, terms, secret)
 
 
-def _identity(target: targets.Target, history: str) -> str:
-    """The database, whichever of its servers is asked: a standby has its primary's number."""
-    if target.is_sqlite or not history:
-        return target.identity
-    return f"{history.split()[0]}/{target.name}"
+def _database(connection: Connection, target: targets.Target) -> str:
+    """Which database it is, whichever of its servers is asked: a standby has its primary's number."""
+    found = identity_of(connection, target)
+    return f"{found.machine} {found.place}"
 
 
 def _taken(

@@ -23,6 +23,7 @@ NOT_RUN = {
     r"conda ": "needs conda",
     r"make test|-m pytest": "would run this test",
     r"npm |npx ": "works in the application's folder, with Node.js",
+    r"pg_basebackup |pg_ctl ": "needs another server",
     r"make harm": "takes many minutes",
     r"pharmdb studio": "serves until it is ended",
     r"--backup \d{8}T": "there is no backup of this name",

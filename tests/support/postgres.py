@@ -85,3 +85,22 @@ class Server:
         finally:
             for folder in (self.folder, self.data):
                 remove_later(folder)
+
+
+class Standby(Server):
+    """A streaming standby of a server, which lets no reader delay it."""
+
+    def __init__(self, primary: Server) -> None:
+        self.settings = f"{primary.settings} -c max_standby_streaming_delay=0"
+        self.user, self.binaries = primary.user, primary.binaries
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.folder.chmod(0o755)
+        self.data = new_folder("pg-")
+        self.data.chmod(0o700)
+        if self.user:
+            shutil.chown(self.data, self.user)
+        source = ("-h", primary.data, "-U", SUPERUSER, "-D", self.data)
+        self._run("pg_basebackup", *source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+        # The primary's own.
+        (self.data / ".s.PGSQL.5432.lock").unlink()
+        self.start()
