@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort account prisma export studio lab chromium test harm lint bench notebooks lock lint-js
+.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort account prisma export distribute studio lab chromium test harm lint bench notebooks lock lint-js
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ prisma: .venv/done ## the application's schema.prisma, and what goes with it
 
 export: .venv/done ## write the database to Parquet files in data/exports
 	@$(BIN)/pharmdb export
+
+distribute: .venv/done ## show what the move onto a Citus cluster would do
+	@$(BIN)/pharmdb distribute
 
 studio: .venv/done ## browse and edit the database at http://localhost:5555
 	@$(BIN)/pharmdb studio

@@ -26,6 +26,7 @@ NOT_RUN = {
     r"pg_basebackup |pg_ctl ": "needs another server",
     r"make harm": "takes many minutes",
     r"pharmdb studio": "serves until it is ended",
+    r"distribute .*--no-dry-run|psql -h coordinator": "needs a Citus cluster",
     r"--backup \d{8}T": "there is no backup of this name",
     r"--action set-password": "asks for the password at a terminal",
 }
