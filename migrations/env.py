@@ -12,6 +12,7 @@ from sqlalchemy import JSON, Connection, TypeDecorator
 from pharmdb.cluster import placing
 from pharmdb.database import environments, targets, time_zone, transactions
 from pharmdb.database.placements import placements
+from pharmdb.migration import checks
 from pharmdb.schema import rebuilding, revisions
 from pharmdb.schema.drift import COMPARISON
 from pharmdb.types import SQLITE_NOW, UTCDateTime, utcnow
@@ -21,6 +22,8 @@ def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[Fal
     """Revisions are frozen: they use SQLAlchemy's types, never those of pharmdb, which may change."""
     if kind == "server_default" and isinstance(item, sa.DefaultClause) and isinstance(item.arg, utcnow):
         return f'sa.text("({SQLITE_NOW})" if op.get_bind().dialect.name == "sqlite" else "now()")'
+    if kind == "check":
+        return checks.render(item)
     if kind != "type":
         return False
     if isinstance(item, JSON):

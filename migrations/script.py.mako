@@ -7,6 +7,7 @@ Create Date: ${create_date}
 
 # Before you commit this revision:
 #  - Review it. Autogenerate detects neither renames (it drops and adds, which loses data) nor changed checks.
+#  - A check that it drops comes back in the downgrade of one database: write it for the other one, too.
 #  - Lose no row. If a new constraint rejects existing rows, repair them or move them to upgrade_rejects with a reason.
 #  - It runs in one transaction with everything else: no COMMIT, no VACUUM, no CREATE INDEX CONCURRENTLY.
 #  - A new NOT NULL column needs a server_default. Time defaults have the format of types.utcnow.

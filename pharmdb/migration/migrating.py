@@ -24,6 +24,7 @@ from pharmdb.cluster import placing
 from pharmdb.database import environments, locks, targets, transactions
 from pharmdb.database.placements import placements
 from pharmdb.errors import ParameterError, RevisionError
+from pharmdb.migration import checks
 from pharmdb.schema import revisions
 
 if TYPE_CHECKING:
@@ -180,6 +181,7 @@ def _migrate(
     rejected_before = _rejects(connection)
     taken = None
     with _explained(target, revision):
+        _refuse_short(revision)
         down = _is_downgrade(connection, revision)
         if backup and down:
             locks.lock_tables(connection)
@@ -220,6 +222,17 @@ def _explained(target: targets.Target, revision: str) -> Iterator[None]:
         ) from error
 
 
+# Alembic takes any unique beginning of a revision's name, so that a slip such as 5 for -5 would be one.
+_SHORTEST = 4
+
+
+def _refuse_short(revision: str) -> None:
+    name = re.split(r"[-+@]", revision)[0]
+    names = {s.revision for s in ScriptDirectory.from_config(revisions.config()).walk_revisions()}
+    if 0 < len(name) < _SHORTEST and name not in names:
+        raise CommandError(f"a beginning of fewer than {_SHORTEST} characters")
+
+
 def _go_to(connection: Connection, target: targets.Target, revision: str) -> None:
     if not revision:
         raise CommandError("no revision")
@@ -258,6 +271,7 @@ def _write_revision(connection: Connection, message: str, written: list[Path]) -
 
     def check(context: Any, revision: Any, directives: list[Any]) -> None:
         changes = directives[0].upgrade_ops
+        checks.complete(connection, changes, directives[0].downgrade_ops)
         dropped.extend(
             f"{change.table_name}.{change.column_name}" for change in _flat(changes) if isinstance(change, DropColumnOp)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from alembic.autogenerate import compare_metadata
@@ -12,7 +13,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.types import TypeEngine
 
 from pharmdb.database import ids
-from pharmdb.models import MODELS, Base
+from pharmdb.models import Base
 from pharmdb.schema.bookkeeping import BOOKKEEPING_TABLES
 from pharmdb.types import UTCDateTime, utcnow
 
@@ -122,24 +123,17 @@ def _paired(found: list[Difference]) -> list[Difference]:
 
 
 def _checks(connection: Connection) -> list[Difference]:
-    inspector = inspect(connection)
-    tables = set(inspector.get_table_names())
-    names = [model.__tablename__ for model in MODELS if model.__tablename__ in tables]
     # SQLite keeps the text of a check as it was written.
     normalize = {"sqlite": _without_breaks, "postgresql": _normal}[connection.dialect.name]
     found: list[Difference] = []
-    for model in MODELS:
-        table: Table = model.__table__  # type: ignore[assignment]
-        if table.name not in names:
-            continue
+    for table, actual in checks_there(connection):
         expected = {str(c.name): str(c.sqltext) for c in active_checks(table, connection)}
-        actual = {str(c["name"]): str(c["sqltext"]) for c in inspector.get_check_constraints(table.name)}
         for name in sorted(expected.keys() | actual.keys()):
             want, have = expected.get(name, NONE), actual.get(name, NONE)
             if normalize(want) != normalize(have):
                 found.append(("check", table.name, name, want, have))
         if connection.dialect.name == "sqlite":
-            options = inspector.get_table_options(table.name)
+            options = inspect(connection).get_table_options(table.name)
             # SQLAlchemy reflects STRICT, but not AUTOINCREMENT.
             words = {
                 "STRICT": options.get("sqlite_strict", False),
@@ -149,11 +143,24 @@ def _checks(connection: Connection) -> list[Difference]:
     return found
 
 
+def checks_there(connection: Connection) -> Iterator[tuple[Table, dict[str, str]]]:
+    """Each table of the models that the database has, and its checks there: SQL by name."""
+    inspector = inspect(connection)
+    tables = set(inspector.get_table_names())
+    for table in Base.metadata.sorted_tables:
+        if table.name in tables:
+            yield table, {str(c["name"]): str(c["sqltext"]) for c in inspector.get_check_constraints(table.name)}
+
+
 def active_checks(table: Table, connection: Connection) -> list[CheckConstraint]:
     """The checks of a table that apply to this dialect."""
-    name = connection.dialect.name
     checks = (c for c in table.constraints if isinstance(c, CheckConstraint))
-    return [check for check in checks if check.info.get("dialect", name) == name]
+    return [check for check in checks if dialect_of(check) in ("", connection.dialect.name)]
+
+
+def dialect_of(check: CheckConstraint) -> str:
+    """The one database that a check is for, or ""."""
+    return str(check.info.get("dialect", ""))
 
 
 def _without_breaks(sql: str) -> str:

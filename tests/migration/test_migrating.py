@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from support import raw
+from support.databases import DIALECTS
 from support.processes import pool, warm
 from support.raw import ANN, OWNERS, TABLES, insert
 from support.revisions import differences
@@ -497,6 +498,17 @@ def test_an_unknown_revision_is_refused(seeded: str, revision: str) -> None:
     refuses(seeded, f"found: +{re.escape(repr(revision))}", revision=revision)
 
 
+@pytest.mark.parametrize("revision", ["5", "5a3", "5a3+1", "h", "7b1"])
+def test_a_few_characters_are_no_revision(migrated: str, revision: str) -> None:
+    before = raw.everything(migrated)
+    refuses(migrated, f"found: +{re.escape(repr(revision))}", revision=revision)
+    assert raw.everything(migrated) == before
+
+
+def test_four_characters_are(migrated: str) -> None:
+    assert pharmdb.migrate(migrated, revision=HARDENED[:4]).after == HARDENED
+
+
 @pytest.mark.parametrize("revision", ["nonsense", "+99", "-1"])
 def test_an_unknown_revision_is_refused_on_an_empty_database(databases: Any, dialect: str, revision: str) -> None:
     url = databases.empty(dialect)
@@ -727,12 +739,102 @@ def test_a_revision_that_fails_after_it_was_written_leaves_no_file(
     assert raw.everything(migrated) == before
 
 
-def test_a_check_that_autogenerate_does_not_see_is_no_silent_success(migrated: str, scripts: Path) -> None:
+@pytest.fixture
+def both(databases: Any, dialect: str) -> list[str]:
+    """The URLs of two databases with rows, one of each dialect; the first one is of `dialect`."""
+    return [at(databases.migrated(each), HEAD) for each in sorted(DIALECTS, key=lambda name: name != dialect)]
+
+
+@pytest.fixture
+def tables(models: sa.MetaData) -> sa.MetaData:
+    """Three more tables, with every type of column and every kind of check that the models have."""
+    for name in ("attempts", "progress_by_tag", "dataset_overrides"):
+        made = models.tables[name].to_metadata(models, name=f"new_{name}")
+        for item in (*made.indexes, *made.constraints):
+            item.name = str(item.name).replace(name, made.name, 1)
+    return models
+
+
+def test_a_revision_for_new_tables_applies_on_both_databases_in_both_directions(
+    both: list[str], scripts: Path, tables: sa.MetaData
+) -> None:
+    assert pharmdb.migrate(both[0], message="three tables").differences == ()
+    for url in both:
+        before = rows(url)
+        for step in ("head", "-1", "head"):
+            pharmdb.migrate(url, revision=step)
+        assert differences(url) == []
+        assert rows(url) == before
+        with raw.session(url) as session:
+            for table, changes in BROKEN.items():
+                for broken in changes:
+                    with pytest.raises(raw.REFUSED):
+                        session.execute(insert(table, **broken).replace(table, f"new_{table}", 1))
+                session.execute(insert(table).replace(table, f"new_{table}", 1))
+
+
+# Values that a new table refuses.
+BROKEN: dict[str, list[dict[str, str]]] = {
+    "attempts": [
+        {"created_at": "'never'"},
+        {"score": "101"},
+        {"entity_type": "'drug'"},
+        {"answers": "'{'"},
+        {"answers": "NULL"},
+        {"user_id": "4711"},
+    ],
+    "progress_by_tag": [{"correct_count": "-1"}, {"last_attempt_at": "'10000-01-01 00:00:00+00'"}],
+    "dataset_overrides": [{"is_active": "2"}, {"json_text": "'{'"}, {"updated_at": "'infinity'"}],
+}
+
+
+def checked(models: sa.MetaData) -> None:
+    """The models have a new column with checks, a new check for both databases and one for each, and lack one."""
+    table, new = models.tables["bookmarks"], models.tables["attempts"]
+    table.append_column(sa.Column("opened_at", new.columns["created_at"].type))
+    table.append_column(sa.Column("notes", new.columns["feedback"].type))
+    for check in list(new.constraints):
+        if isinstance(check, sa.CheckConstraint) and check.name in ("ck_attempts_created_at", "ck_attempts_feedback"):
+            old = str(check.name).removeprefix("ck_attempts_")
+            column = {"created_at": "opened_at", "feedback": "notes"}[old]
+            sql = str(check.sqltext).replace(old, column)
+            table.append_constraint(sa.CheckConstraint(sql, name=column, info=check.info))
+    table.append_constraint(sa.CheckConstraint("length(entity_id) > 0", name="entity_id"))
+    score = next(each for each in new.constraints if each.name == "ck_attempts_score")
+    new.constraints.discard(score)
+
+
+def test_new_and_removed_checks_are_written_for_both_databases(
+    both: list[str], scripts: Path, models: sa.MetaData
+) -> None:
+    checked(models)
+    assert pharmdb.migrate(both[0], message="checks").differences == ()
+    for url in both:
+        pharmdb.migrate(url)
+        pharmdb.migrate(url, revision="-1")
+        with raw.session(url) as session:
+            session.execute(insert("bookmarks", entity_id="''"))
+            session.execute("DELETE FROM bookmarks WHERE entity_id = ''")
+            if url == both[0]:
+                with pytest.raises(raw.REFUSED):
+                    session.execute(insert("attempts", score="101"))
+        pharmdb.migrate(url)
+        assert differences(url) == []
+        with raw.session(url) as session:
+            session.execute(insert("attempts", score="101"))
+            for broken in ({"entity_id": "''"}, {"opened_at": "'never'"}, {"notes": "'{'"}):
+                with pytest.raises(raw.REFUSED):
+                    session.execute(insert("bookmarks", **broken))
+
+
+def test_a_changed_check_is_no_silent_success(migrated: str, scripts: Path) -> None:
     table: Any = Bookmark.__table__
     check = sa.CheckConstraint("length(entity_id) > 0", name="entity_id")
     table.append_constraint(check)
     try:
-        report = pharmdb.migrate(migrated, message="check entity")
+        assert pharmdb.migrate(migrated, message="check entity").outcome["ok"].tolist() == [True]
+        check.sqltext = sa.text("length(entity_id) > 1")
+        report = pharmdb.migrate(migrated, message="check entity again")
     finally:
         table.constraints.discard(check)
     assert report.outcome["ok"].tolist() == [False]
