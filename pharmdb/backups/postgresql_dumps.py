@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from pharmdb import progress, settings
 from pharmdb.backups import ownership
-from pharmdb.database import servers, targets
+from pharmdb.database import postgresql_engines, servers, targets
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError, is_secret_name
 from pharmdb.schema import bookkeeping
 
@@ -73,16 +73,21 @@ class Digest:
 def dumping(connection: Connection, target: targets.Target, copy: Path) -> Iterator[None]:
     """Dumps the schema from the connection's snapshot (`pg_dump -Fc`) in parallel with the body of the `with`.
 
-    Raises BackupError at the end if pg_dump has failed.
+    Raises BackupError behind a connection pooler, and at the end if pg_dump has failed.
     """
+    postgresql_engines.refuse_pooler(connection, target)
     program = client("pg_dump", server_version(connection))
     snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
     arguments, environment = connect_arguments(connection, target)
+    # The bytes that `digest_postgresql` reads; in SQL_ASCII any, which only loading without a conversion accepts.
+    driver: Any = connection.connection.dbapi_connection
+    encoding = "SQL_ASCII" if driver.info.parameter_status("server_encoding") == "SQL_ASCII" else "UTF8"
     quoted = schema if schema.startswith('"') else f'"{schema}"'
     command = [
         *(program, "--format=custom", f"--schema={quoted}", f"--snapshot={snapshot}"),
         *(f"--lock-wait-timeout={int(settings.lock_timeout() * 1000)}", "--no-password"),
+        f"--encoding={encoding}",
         *(f"--file={copy}", f"--dbname={arguments}"),
     ]
     with subprocess.Popen(
@@ -232,12 +237,17 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
                     statements = []
                 yield "copy", line, _rows(process.stdout)
             elif not (kind in left_out and left_out[kind].match(line)) and not line.startswith("\\unrestrict "):
-                statements.append(line)
+                # The settings at the beginning must not outlast our transaction: a pooler would pass them on.
+                statements.append(line if kind else _of_transaction(line))
         if statements:
             yield "sql", "".join(statements), iter(())
         errors = process.stderr.read().decode(errors="replace")
     if process.returncode:
         raise _client_failed(program, errors)
+
+
+def _of_transaction(line: str) -> str:
+    return re.sub(r"^SET ", "SET LOCAL ", line).replace("('search_path', '', false)", "('search_path', '', true)")
 
 
 def _rows(stream: Iterable[bytes]) -> Iterator[bytes]:
@@ -264,6 +274,7 @@ def load_postgresql(connection: Connection, copy: Path) -> list[str]:
 
     driver: Any = connection.connection.dbapi_connection
     held: list[str] = []
+    path = connection.exec_driver_sql("SHOW search_path").scalar_one()
     with driver.cursor() as cursor:
         for kind, text, rows in read_dump(copy, server_version(connection)):
             if kind == "sql":
@@ -283,6 +294,7 @@ def load_postgresql(connection: Connection, copy: Path) -> list[str]:
                 for lines in rows:
                     target.write(lines)
                     advance(lines.count(b"\n"))
-        # The dump sets an empty search path.
-        cursor.execute("RESET search_path")
+        # The dump sets an empty search path, and its own encoding.
+        cursor.execute("SET LOCAL client_encoding TO 'UTF8'")
+        cursor.execute("SELECT set_config('search_path', %s, true)", (path,))
     return held

@@ -233,7 +233,9 @@ class PostgreSQL(Dialect):
             worker = isinstance(error.orig, errors.ConnectionFailure) and not driver.closed
             if not worker and not isinstance(error.orig, (errors.UndefinedTable, errors.InsufficientPrivilege)):
                 raise
-            driver.rollback()
+            connection.rollback()
+            # With the settings of a new transaction, which a pooler needs.
+            connection.begin()
 
     def savepoint(self, connection: Connection) -> AbstractContextManager[Any]:
         return connection.begin_nested()

@@ -21,11 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 
 from pharmdb import settings
-from pharmdb.database import sqlite_codes
+from pharmdb.database import postgresql_engines, sqlite_codes
 from pharmdb.database.targets import Target
-
-# Seconds after which PostgreSQL cancels a statement of ours, or ends an idle transaction of ours.
-STATEMENT_TIMEOUT = 1800
 
 
 def engine_of(target: Target, *, write: bool, schema: bool = False) -> Engine:
@@ -93,30 +90,4 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 @lru_cache(maxsize=64)
 def _postgresql_engine(url: URL, seconds: float, *, write: bool) -> Engine:
-    milliseconds = int(seconds * 1000)
-    options = (
-        f"-c lock_timeout={milliseconds} -c statement_timeout={STATEMENT_TIMEOUT}s "
-        f"-c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT}s {url.query.get('options', '')} "
-        # Last, so that it overrides the URL's options: days are UTC days.
-        "-c timezone=UTC"
-    )
-    if write:
-        # On a Citus cluster: in parallel, the connections to a worker would not see each other's changes of the same
-        # transaction, and Citus would refuse it. Plain PostgreSQL ignores the setting.
-        options += " -c citus.multi_shard_modify_mode=sequential"
-    engine = create_engine(
-        url.difference_update_query(["options"]),
-        poolclass=NullPool,
-        hide_parameters=True,
-        connect_args={"options": options, "connect_timeout": 10, "application_name": "pharmdb"},
-    )
-    if not write:
-
-        @event.listens_for(engine, "connect")
-        def read_only(connection: Any, record: Any) -> None:
-            from psycopg import IsolationLevel
-
-            connection.read_only = True
-            connection.isolation_level = IsolationLevel.REPEATABLE_READ
-
-    return engine
+    return postgresql_engines.make(url, seconds, write=write)

@@ -12,7 +12,7 @@ from sqlalchemy import (
 )
 
 from pharmdb import settings
-from pharmdb.database import dialect, driver_errors, engines, locks, targets
+from pharmdb.database import dialect, driver_errors, engines, locks, postgresql_engines, targets
 from pharmdb.database.targets import Target
 from pharmdb.errors import LostConnectionError, PharmdbError
 
@@ -37,11 +37,12 @@ def watching(target: Target) -> Iterator[Connection]:
 
 @contextmanager
 def copying(target: Target) -> Iterator[Connection]:
-    """Like `reading`, for a copy of the whole database: no schema change runs meanwhile."""
+    """Like `reading`, for a copy of the whole database: no schema change runs meanwhile. Raises BackupError behind a pooler."""
     with (
         driver_errors.explaining(target),
         engines.engine_of(target, write=False).connect() as connection,
     ):
+        postgresql_engines.refuse_pooler(connection, target)
         with connection.begin():
             locks.exclude_schema_changes(connection)
         connection.begin()
@@ -65,9 +66,12 @@ def keeping(target: Target, *, autocommit: bool = False) -> Iterator[Callable[[]
 
     Yields a function like `writing`: `with keeping(target) as transaction: with transaction() as connection: …`.
     With `autocommit` no transaction is begun: each statement is its own transaction and takes one round trip to the
-    server instead of three.
+    server instead of three. Behind a connection pooler there are transactions all the same, for their settings.
     """
     engine = engines.engine_of(target, write=True)
+    if autocommit:
+        with driver_errors.explaining(target), engine.connect() as first:
+            autocommit = not postgresql_engines.is_pooled(first)
     if autocommit:
         engine = engine.execution_options(isolation_level="AUTOCOMMIT")
     with driver_errors.explaining(target), engine.connect() as kept:

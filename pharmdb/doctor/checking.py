@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pharmdb import progress
 from pharmdb.arguments import checked
-from pharmdb.database import dialect, driver_errors, environments, servers, targets, transactions
+from pharmdb.database import dialect, driver_errors, environments, postgresql_engines, servers, targets, transactions
 from pharmdb.doctor import content, nodes, remedies, results, structure, surroundings
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import CheckReport, Finding
@@ -27,7 +27,8 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
     findings: list[Finding] = []
     try:
         with transactions.reading(target) as connection:
-            findings.append(Finding("answers", results.OK, "yes"))
+            pooled = postgresql_engines.is_pooled(connection)
+            findings.append(Finding("answers", results.OK, "yes, through a connection pooler" if pooled else "yes"))
             whole = thorough or servers.size(connection) <= servers.LARGE
             context = Context(connection, target, environments.environment(connection), whole)
             for look in progress.counted(_CHECKS, "doctor", len(_CHECKS), " checks"):

@@ -1,0 +1,147 @@
+"""PostgreSQL engines: the settings of their sessions, or of each transaction behind a connection pooler.
+
+A pooler such as PgBouncer in transaction mode gives each transaction any of its server connections. It takes no
+startup options, and settings, prepared statements and locks of a session would reach somebody else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.engine import URL
+
+from pharmdb.database.targets import Target
+from pharmdb.errors import BackupError
+
+if TYPE_CHECKING:
+    import psycopg
+
+# Seconds after which the server cancels a statement of ours, or ends an idle transaction of ours.
+STATEMENT_TIMEOUT = 1800
+# Whether a pooler answers at this URL, if that is known.
+_pooled: dict[URL, bool] = {}
+
+
+def make(url: URL, lock_timeout: float, *, write: bool) -> Engine:
+    """An engine without a pool of its own; a pooler between it and the server is recognized at the first connection."""
+    settings = {
+        "lock_timeout": f"{int(lock_timeout * 1000)}",
+        "statement_timeout": f"{STATEMENT_TIMEOUT}s",
+        "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT}s",
+    }
+    if write:
+        # On a Citus cluster: in parallel, the connections to a worker would not see each other's changes of the same
+        # transaction, and Citus would refuse it. Plain PostgreSQL ignores the setting.
+        settings["citus.multi_shard_modify_mode"] = "sequential"
+    given = str(url.query.get("options", ""))
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    engine = create_engine(
+        url.difference_update_query(["options"]),
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={
+            # The time zone is last, so that it overrides the URL's options: days are UTC days.
+            "options": f"{options} {given} -c timezone=UTC",
+            "connect_timeout": 10,
+            "application_name": "pharmdb",
+            # Whatever PGCLIENTENCODING or the database says: all text is sent and read as UTF-8.
+            "client_encoding": "utf8",
+        },
+    )
+    of_transaction = "; ".join(_set_local(*each) for each in (settings | _parsed(given) | {"timezone": "UTC"}).items())
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> Any:
+        return _connect(url, dialect.connect, options)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if is_pooled(connection):
+            # Not set_config: its SELECT would already take the transaction's snapshot.
+            connection.exec_driver_sql(of_transaction.replace("%", "%%"))
+
+    if not write:
+
+        @event.listens_for(engine, "connect")
+        def read_only(connection: Any, record: Any) -> None:
+            from psycopg import IsolationLevel
+
+            connection.read_only = True
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ
+
+    return engine
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler is between this connection and its server, so that it keeps nothing between transactions."""
+    driver: Any = connection.connection.driver_connection
+    return connection.dialect.name == "postgresql" and driver.prepare_threshold is None
+
+
+def refuse_pooler(connection: Connection, target: Target) -> None:
+    """Raises BackupError behind a pooler: settings of pg_dump, and a lock as long as it, would stay with others."""
+    if is_pooled(connection):
+        raise BackupError(
+            expected=f"a connection to the server itself, for a backup of {target.name}",
+            found=f"a connection pooler at {target}",
+            note="set PHARMDB_URL to the address of the server instead of the pooler's",
+        )
+
+
+def _connect(url: URL, connect: Any, options: dict[str, Any]) -> psycopg.Connection[Any]:
+    import psycopg
+
+    plain = {name: value for name, value in options.items() if name != "options"}
+    if _pooled.get(url):
+        return _for_pooler(connect(**plain))
+    try:
+        connection = connect(**options)
+    except psycopg.errors.ConnectionTimeout:
+        raise
+    except psycopg.OperationalError as error:
+        # Perhaps a pooler refused the options, for which libpq has no code.
+        try:
+            connection = connect(**plain)
+        except psycopg.OperationalError:
+            raise error from None
+        if not _is_pooler(connection):
+            connection.close()
+            raise
+        _pooled[url] = True
+    if url not in _pooled:
+        # Some poolers are told to ignore the options.
+        _pooled[url] = _is_pooler(connection)
+    return _for_pooler(connection) if _pooled[url] else connection
+
+
+def _is_pooler(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the process that answers is another one than the process that accepted the connection."""
+    found = connection.execute("SELECT pg_backend_pid()").fetchone()
+    connection.rollback()
+    return found != (connection.info.backend_pid,)
+
+
+def _for_pooler(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    connection.prepare_threshold = None
+    return connection
+
+
+def _parsed(options: str) -> dict[str, str]:
+    """The settings in libpq's `options`: -c name=value, -cname=value or --name=value; a backslash escapes a blank."""
+    words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|\S)+", options)]
+    found = re.findall(r"(?:^|\0)(?:-c\0?|--)([\w.-]+)=([^\0]*)", "\0".join(words))
+    return {name.replace("-", "_"): value for name, value in found}
+
+
+def _set_local(name: str, value: str) -> str:
+    from psycopg import sql
+
+    values = [value]
+    if name == "search_path":
+        # A list of names; an unquoted one is in lower case.
+        parts = re.findall(r'"((?:[^"]|"")*)"|([^\s,"]+)', value)
+        values = [quoted.replace('""', '"') or plain.lower() for quoted, plain in parts]
+    literals = sql.SQL(", ").join(map(sql.Literal, values))
+    return sql.SQL("SET LOCAL {} TO {}").format(sql.SQL(name), literals).as_string()
