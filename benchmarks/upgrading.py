@@ -16,7 +16,7 @@ import pharmdb
 from benchmarks.ground import CACHE, DIALECTS, Ground, begun, insert, peak_mib
 from benchmarks.timing import Baseline, line, memory
 from pharmdb import settings
-from pharmdb.database import targets, transactions
+from pharmdb.database import storable, targets, transactions
 from pharmdb.legacy import stages
 
 USERS = 500
@@ -83,7 +83,9 @@ def copy_alone(source: Path, url: str) -> None:
     with transactions.watching(place) as reader, transactions.changing_schema(target) as writer:
         receiving.empty(writer)
         recognition = stages.recognize(reader, "source")
-        Account(reader, place, place, recognition, to_postgresql=not target.is_sqlite, writer=writer).run()
+        limits = storable.limits(writer)
+        to_postgresql = not target.is_sqlite
+        Account(reader, place, place, recognition, to_postgresql=to_postgresql, limits=limits, writer=writer).run()
 
 
 _UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2], decode_json=True)"

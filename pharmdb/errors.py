@@ -102,6 +102,10 @@ class ReadOnlyError(UnavailableError):
     """The database is read-only."""
 
 
+class UnstorableError(PharmdbError):
+    """The database can't store a value: it is too long for an index, or its encoding lacks a character."""
+
+
 class NoRoomError(UnavailableError):
     """The disk is full, or the database has reached its size limit."""
 

@@ -44,6 +44,10 @@ class Dialect(ABC):
         """Sets how this connection decodes text, if the database accepts bytes that are not valid text."""
 
     @abstractmethod
+    def read_bytes(self, connection: Connection, decode: Callable[[bytes], Any]) -> None:
+        """Like `decode_text`, and a server sends such bytes, too; statements must then be ASCII in this transaction."""
+
+    @abstractmethod
     def cursor(self, connection: Connection, name: str) -> Any:
         """A driver cursor that streams its result; `name` must be unique in the transaction."""
 
@@ -118,6 +122,9 @@ class SQLite(Dialect):
         driver: Any = connection.connection.driver_connection
         driver.text_factory = decode
 
+    def read_bytes(self, connection: Connection, decode: Callable[[bytes], Any]) -> None:
+        self.decode_text(connection, decode)
+
     def cursor(self, connection: Connection, name: str) -> Any:
         driver: Any = connection.connection.driver_connection
         return driver.cursor()
@@ -183,6 +190,20 @@ class PostgreSQL(Dialect):
     def decode_text(self, connection: Connection, decode: Callable[[bytes], Any]) -> None:
         pass
 
+    def read_bytes(self, connection: Connection, decode: Callable[[bytes], Any]) -> None:
+        from psycopg.adapt import Loader
+
+        class Decoding(Loader):
+            def load(self, data: Any) -> Any:
+                return decode(bytes(data))
+
+        driver: Any = connection.connection.driver_connection
+        # In any other encoding the server checks what it stores.
+        if driver.info.parameter_status("server_encoding") == "SQL_ASCII":
+            connection.exec_driver_sql("SET LOCAL client_encoding TO 'SQL_ASCII'")
+            for name in ("text", "varchar", "bpchar", "name"):
+                driver.adapters.register_loader(name, Decoding)
+
     def cursor(self, connection: Connection, name: str) -> Any:
         driver: Any = connection.connection.driver_connection
         # A server-side cursor: a client-side one fetches the whole result at once.
@@ -246,9 +267,11 @@ class PostgreSQL(Dialect):
 
         try:
             with connection.begin_nested():
+                # Behind a pooler it is not the session's.
+                usual = connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
                 self.set_local(connection, lock_timeout="100ms")
                 yield
-                connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+                self.set_local(connection, lock_timeout=usual)
         except exc.DBAPIError as error:
             if not isinstance(error.orig, (errors.InsufficientPrivilege, errors.LockNotAvailable)):
                 raise

@@ -25,6 +25,7 @@ from pharmdb.errors import (
     ServerDownError,
     TornSchemaError,
     UnavailableError,
+    UnstorableError,
 )
 from pharmdb.models import MODELS
 
@@ -94,6 +95,13 @@ def _explain_state(target: Target, code: str, first: str, error: BaseException) 
         )
     if code == "25006":
         return _explain_read_only(target, first)
+    if code in ("54000", "22P05", "22021"):
+        return UnstorableError(
+            expected=f"values that {target} can store",
+            found=first,
+            unchanged=_ROLLED_BACK,
+            note="shorten the text" if code == "54000" else "use other characters, or a database in UTF8",
+        )
     if code == "53100":
         return NoRoomError(
             expected=f"free disk space to write to {target}", found=first, note="free space on the server"

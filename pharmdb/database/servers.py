@@ -22,7 +22,9 @@ def connect_options(target: Target) -> dict[str, Any]:
     """The options with which libpq connects to the target, including the password."""
     _, options = target.url.get_dialect()().create_connect_args(target.url)
     # `context` is SQLAlchemy's own; libpq does not know it.
-    return {key: value for key, value in options.items() if key != "context"}
+    options.pop("context", None)
+    # A server without a conversion to PGCLIENTENCODING would refuse the connection.
+    return options | {"client_encoding": "utf8"}
 
 
 def is_local(connection: Connection) -> bool:

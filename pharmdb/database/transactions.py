@@ -37,7 +37,10 @@ def watching(target: Target) -> Iterator[Connection]:
 
 @contextmanager
 def copying(target: Target) -> Iterator[Connection]:
-    """Like `reading`, for a copy of the whole database: no schema change runs meanwhile. Raises BackupError behind a pooler."""
+    """Like `reading`, for a copy of the whole database: no schema change runs meanwhile.
+
+    Raises BackupError behind a connection pooler.
+    """
     with (
         driver_errors.explaining(target),
         engines.engine_of(target, write=False).connect() as connection,

@@ -101,6 +101,7 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     structure.check_time_zone,
     nodes.check_nodes,
     structure.check_replica,
+    structure.check_encoding,
 )
 
 

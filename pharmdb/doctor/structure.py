@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import SAWarning
 
-from pharmdb.database import environments
+from pharmdb.database import environments, storable
 from pharmdb.doctor import orphans, results, sampling, sides
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
@@ -165,6 +165,14 @@ def check_journal_mode(context: Context) -> Iterator[Finding]:
         yield Finding(
             "journal mode", results.WARN, f"{mode}: readers and writers wait for each other", context.command("migrate")
         )
+
+
+def check_encoding(context: Context) -> Iterator[Finding]:
+    """A warning for a PostgreSQL database that can't store every character."""
+    encoding = storable.limits(context.connection).encoding
+    if encoding:
+        note = "create a database with ENCODING 'UTF8' TEMPLATE template0, and restore a backup into it"
+        yield Finding("encoding", results.WARN, f"{encoding}, which lacks characters of UTF-8", note=note)
 
 
 def check_time_zone(context: Context) -> Iterator[Finding]:

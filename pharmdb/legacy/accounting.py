@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table
 
 from pharmdb import progress
-from pharmdb.database import bulk, ids, targets
+from pharmdb.database import bulk, ids, storable, targets
 from pharmdb.errors import PharmdbError
 from pharmdb.legacy import checksums, conversion, sources, stages
 from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
@@ -80,6 +80,7 @@ class Account:
         recognition: stages.Recognition,
         *,
         to_postgresql: bool,
+        limits: storable.Limits,
         decode_json: bool = False,
         writer: Connection | None = None,
     ) -> None:
@@ -88,6 +89,7 @@ class Account:
         self._old = old
         self._recognition = recognition
         self._to_postgresql = to_postgresql
+        self._limits = limits
         self.decode_json = decode_json
         self._writer = writer
         self._users: set[int] = set()
@@ -154,7 +156,8 @@ class Account:
             try:
                 found = judge(row)
             except stages.RejectedError as error:
-                entry = (count.table.table, row[0], str(error), stages.as_json(count.table, row))
+                reason = self._limits.shown(str(error))
+                entry = (count.table.table, row[0], reason, stages.as_json(count.table, row, self._limits))
                 count.rejects_sum = (count.rejects_sum + checksums.digest(entry)) % checksums.MODULUS
                 rejected.append(entry)
                 # Grouped without the value, which differs from row to row.
@@ -196,9 +199,17 @@ class Account:
     def _judge(self, table: stages.OldTable) -> _Judge:
         """Returns a function that converts an old row to a new one, or raises RejectedError."""
         has_role = "role" in self._recognition.columns["User"]
-        convert = conversion.converter(
+        convert_values = conversion.converter(
             table, to_postgresql=self._to_postgresql, has_role=has_role, decode_json=self.decode_json
         )
+        fault_of = self._limits.checker(cast(Table, table.model.__table__))
+
+        def convert(row: stages.Row) -> list[Any]:
+            found = convert_values(row)
+            if fault := fault_of(found):
+                raise stages.RejectedError(*fault)
+            return found
+
         noticed = [
             (table.columns.index(column), (name, change))
             for (name, column), change in _NOTICED.items()

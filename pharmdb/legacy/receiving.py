@@ -8,7 +8,7 @@ from enum import Enum
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, func, inspect, select
 
-from pharmdb.database import environments, servers, targets, transactions
+from pharmdb.database import environments, servers, storable, targets, transactions
 from pharmdb.errors import ProtectedError
 from pharmdb.legacy.accounting import Account, rejects_table
 from pharmdb.models import MODELS
@@ -142,6 +142,7 @@ def holds(target: targets.Target, account: Account) -> bool:
 
 def record(connection: Connection, source: str, stage: int, digest: str) -> None:
     """Records that this source was upgraded into the database."""
+    source = storable.limits(connection).shown(source)
     connection.execute(upgrades.insert().values(source=source, stage=stage, digest=digest))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, inspect
 
-from pharmdb.database import dialect, ids
+from pharmdb.database import dialect, ids, storable
 from pharmdb.errors import RevisionError
 from pharmdb.models import MODELS, Base, DatasetOverride, User
 from pharmdb.schema import prisma_names
@@ -218,7 +218,7 @@ def _migrations(connection: Connection, inspector: Any, tables: list[str], notes
         notes.append(("migrations", f"{MIGRATIONS_TABLE} has no {', '.join(sorted(lacking))}, so it is not used"))
         return []
     own = dialect.of(connection)
-    own.decode_text(connection, decode)
+    own.read_bytes(connection, decode)
     # As text: any program may have written any value.
     columns = ", ".join(map(own.as_text, _READ))
     finished = []
@@ -269,7 +269,7 @@ def rows(connection: Connection, table: OldTable, recognition: Recognition) -> I
 
     columns = ", ".join(map(selected, table.names, table.kinds))
     sql = f"SELECT {columns} FROM {quote_name(connection, table.name)} ORDER BY id"
-    own.decode_text(connection, decode)
+    own.read_bytes(connection, decode)
     with closing(own.cursor(connection, "old_rows")) as cursor:
         cursor.execute(sql)
         while batch := cursor.fetchmany(BATCH):
@@ -298,15 +298,16 @@ def names(connection: Connection, table: OldTable) -> set[str]:
     return {row[0] for row in cursor}
 
 
-def as_json(table: OldTable, row: Row) -> str:
-    """A raw row for upgrade_rejects: bytes as hex, and nothing that JSON or JSONB can't represent."""
-    return json.dumps({name: _plain(value) for name, value in zip(table.names, row, strict=True)}, ensure_ascii=False)
+def as_json(table: OldTable, row: Row, limits: storable.Limits) -> str:
+    """A raw row for upgrade_rejects: bytes as hex, and nothing that JSON or the target can't represent."""
+    plain = {name: _plain(value, limits) for name, value in zip(table.names, row, strict=True)}
+    return json.dumps(plain, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, limits: storable.Limits) -> Any:
     if isinstance(value, bytes):
         return {"hex": value.hex()}
-    if isinstance(value, str) and "\0" in value:
+    if isinstance(value, str) and ("\0" in value or limits.lacking(value)):
         return {"hex": value.encode().hex()}
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)

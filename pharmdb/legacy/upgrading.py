@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from pharmdb.arguments import checked
 from pharmdb.backups import keeping, taking
 from pharmdb.cluster import placing
-from pharmdb.database import ids, locks, targets, transactions
+from pharmdb.database import ids, locks, storable, targets, transactions
 from pharmdb.doctor import checking
 from pharmdb.legacy import receiving, sources, stages
 from pharmdb.legacy.accounting import Account
@@ -50,7 +50,6 @@ def upgrade(
     sources.refuse_same(old, target)
     wanted = {"--seed": seed, "--decode-json": decode_json}
     command = sources.command(old, *(option for option, given in wanted.items() if given))
-    account_of = partial(Account, to_postgresql=not target.is_sqlite, decode_json=decode_json)
     accounts = seeding.read() if seed else None
     with ExitStack() as stack:
         with sources.told_of(old):
@@ -58,6 +57,9 @@ def upgrade(
             reader = stack.enter_context(transactions.watching(place))
             recognition = stages.recognize(reader, str(old))
         known = receiving.recorded(target)
+        account_of = partial(
+            Account, to_postgresql=not target.is_sqlite, limits=storable.of(target), decode_json=decode_json
+        )
         if dry_run or known:
             with sources.told_of(old, place):
                 sources.refuse_damaged(place)

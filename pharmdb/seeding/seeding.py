@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import IntegrityError
 
 from pharmdb import progress, reports, settings
-from pharmdb.database import environments, locks, targets, transactions, upserts
+from pharmdb.database import environments, locks, storable, targets, transactions, upserts
 from pharmdb.errors import ProtectedError, RevisionError
 from pharmdb.models import ProgressByTag, User, UserSettings
 from pharmdb.schema import revisions
@@ -220,6 +220,10 @@ def apply(
     With `only_missing`, existing rows are not changed at all. Without `mark` the report has no fingerprint, which
     would read every row of the database.
     """
+    limits = storable.limits(connection)
+    if limits.text:
+        # Read again, for the lines of what this database can't store.
+        csv_files.read(rows.directory, limits)
     stored = {} if only_missing else _stored_hashes(connection, rows)
     if not only_missing and any(stored.get(email) != password.seen for email, password in hashes.items()):
         hashes = hash_passwords(rows, stored)

@@ -250,13 +250,16 @@ def _apply(
         with session.connection.begin_nested():
             written = session.rows(statement) if change.kind != "delete" else []
             reached = session.connection.execute(statement).rowcount if change.kind == "delete" else len(written)
-        if change.kind != "insert" and reached != 1:
+        if reached != 1:
             # A trigger may prevent the change; a key may match several rows.
             found = "no row" if not reached else f"{reached} rows"
             problems.append(Problem(change.id, "", "gone", f"the {change.kind} affected {found}, not exactly one"))
         elif written:
             keys[change.id] = [values.to_wire(value) for value in written[0]] if key else []
-    except (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InternalError) as error:
+    except (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InternalError, exc.OperationalError) as error:
+        # PostgreSQL: a value is too long for an index.
+        if isinstance(error, exc.OperationalError) and getattr(error.orig, "sqlstate", None) != "54000":
+            raise
         problems.extend(violations.problems_of(session, table, change, new, error))
 
 

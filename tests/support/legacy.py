@@ -680,7 +680,7 @@ def _dirty_children(dialect: str) -> list[Row]:
     if sqlite:
         add("user_settings", user_id=1316, created_at=bad("never", "created_at"))
         add("user_settings", user_id=1317, updated_at=bad("never", "updated_at"))
-    for entity_id in ("a" * 5000, "line\nline"):
+    for entity_id in (Cell("a" * 5000, "a" * 5000, bad="entity_id", only="postgresql"), "line\nline"):
         add("bookmarks", entity_id=entity_id, user_id=-1)
     for n, cell in enumerate(DOCUMENTS + SQLITE_DOCUMENTS * sqlite):
         add("attempts", answers=cell)
