@@ -27,18 +27,25 @@ _SESSIONS = """
      ORDER BY bool_and(mode IN ('AccessShareLock', 'RowShareLock')), since
 """
 
+_PREPARED = "SELECT gid, owner, prepared FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared"
+
 
 @dataclass(frozen=True)
 class Holder:
-    """A process or session: its process ID, who runs it, what it does, and since when (UTC)."""
+    """A process or session: its process ID, who runs it, what it does, and since when (UTC).
+
+    A prepared transaction has its identifier instead of a process.
+    """
 
     pid: int
     who: str
     what: str
     since: datetime
+    prepared: str = ""
 
     def __str__(self) -> str:
-        return mask(f"pid {self.pid} ({self.who}: {self.what}) since {self.since:%Y-%m-%d %H:%M:%S} UTC")
+        name = f"prepared transaction {self.prepared}" if self.prepared else f"pid {self.pid}"
+        return mask(f"{name} ({self.who}: {self.what}) since {self.since:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def holders(target: targets.Target) -> list[Holder]:
@@ -50,7 +57,11 @@ def holders(target: targets.Target) -> list[Holder]:
 def _sessions(target: targets.Target) -> list[Holder]:
     try:
         with engines.engine_of(target, write=False).connect() as connection:
-            return [
+            prepared = [
+                Holder(0, row.owner, "waits for COMMIT PREPARED", row.prepared.astimezone(UTC), row.gid)
+                for row in connection.exec_driver_sql(_PREPARED)
+            ]
+            return prepared + [
                 Holder(row.pid, f"{row.usename}, {row.application_name or 'no name'}", f"{row.state}: {query}", since)
                 for row in connection.exec_driver_sql(_SESSIONS)
                 for query, since in [(_without_values(row.query or ""), row.since.astimezone(UTC))]
@@ -62,10 +73,11 @@ def _sessions(target: targets.Target) -> list[Holder]:
 def locked_error(target: targets.Target, what: str) -> LockedError:
     """The error for a lock (`what`) that was not acquired in time; it names the lock holders."""
     who = holders(target)
+    end = "COMMIT PREPARED or ROLLBACK PREPARED ends it: " if who and who[0].prepared else ""
     return LockedError(
         expected=f"{what} within {settings.lock_timeout():g} s",
         found="held by " + ("; ".join(map(str, who)) or "a process that is not visible here or has just ended"),
-        note="wait for it or stop it, then run the same command again",
+        note=f"{end}wait for it or stop it, then run the same command again",
     )
 
 

@@ -143,14 +143,17 @@ def _explain_no_schema(target: Target, found: str) -> PharmdbError | None:
 
 
 def _explain_read_only(target: Target, found: str) -> ReadOnlyError:
-    query = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
-    if _ask(target, query, {}) is False:
+    expected = f"write access to {target}"
+    if _ask(target, "SELECT pg_is_in_recovery()", {}):
+        note = "set PHARMDB_URL to its primary server, or to several hosts with target_session_attrs=read-write"
+        return ReadOnlyError(expected=expected, found=f"a standby server, which is read-only ({found})", note=note)
+    if _ask(target, "SELECT current_setting('default_transaction_read_only') = 'on'", {}) is False:
         return ReadOnlyError(
             expected=f"a write transaction on {target}",
             found=f"a read-only transaction ({found})",
             note="write inside transactions.writing",
         )
-    return ReadOnlyError(expected=f"write access to {target}", found=found, note="use a writable database")
+    return ReadOnlyError(expected=expected, found=found, note="use a writable database")
 
 
 def _ask(target: Target, query: str, values: dict[str, Any]) -> Any:

@@ -21,10 +21,15 @@ def server_name(connection: Connection, target: Target) -> str:
 def connect_options(target: Target) -> dict[str, Any]:
     """The options with which libpq connects to the target, including the password."""
     _, options = target.url.get_dialect()().create_connect_args(target.url)
-    # `context` is SQLAlchemy's own; libpq does not know it.
-    options.pop("context", None)
-    # A server without a conversion to PGCLIENTENCODING would refuse the connection.
-    return options | {"client_encoding": "utf8"}
+    # libpq does not know `context`; a server without a conversion to PGCLIENTENCODING would refuse the connection.
+    return {key: value for key, value in options.items() if key != "context"} | {"client_encoding": "utf8"}
+
+
+def is_standby(connection: Connection) -> bool:
+    """Whether the server only repeats what another one, its primary, writes."""
+    if connection.dialect.name != "postgresql":
+        return False
+    return bool(connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one())
 
 
 def is_local(connection: Connection) -> bool:

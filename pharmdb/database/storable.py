@@ -80,9 +80,9 @@ def bytes_above(key: Sequence[str]) -> int:
 
 def _keys(table: Table) -> Iterator[list[Any]]:
     """The text columns of each index and unique constraint that has any."""
-    unique = [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
-    for key in (*table.indexes, *unique):
-        if texts := [column for column in key.columns if column.type.python_type is str]:
+    unique = [constraint.columns for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
+    for key in (*(index.columns for index in table.indexes), *unique):
+        if texts := [column for column in key if column.type.python_type is str]:
             yield texts
 
 

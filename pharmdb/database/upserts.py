@@ -24,7 +24,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from pharmdb.database import bulk, dialect, driver_errors, placements
+from pharmdb.database import bulk, dialect, driver_errors, placements, triggers
 
 # More rows than this are written through a temporary table.
 FEW = 1000
@@ -74,7 +74,7 @@ def upsert(
     Each row has the values of `columns`, which include the key; the values of `same` are added to every row. Values
     are text and numbers. Everything happens inside the caller's transaction; more than FEW rows are not held in memory.
 
-    Raises IntegrityError if a constraint of the table rejects a row.
+    Raises IntegrityError if a constraint of the table rejects a row, RevisionError if a trigger drops one.
     """
     rest = iter(rows)
     head = list(islice(rest, FEW + 1))
@@ -95,6 +95,10 @@ def _few(
     statement = _on_conflict(dialect.of(connection).insert(table), table, key, update)
     returned = connection.execute(statement.returning(*(table.c[column] for column in key)), rows)
     written = {tuple(row) for row in returned}
+    lost = [k for k in keys if k not in written and k not in there]
+    # Somebody else may have inserted the row in between.
+    if lost and (missing := set(lost) - existing(connection, table, key, lost)):
+        raise triggers.swallowed(connection, table.name, len(missing))
     actions = ["unchanged" if k not in written else "updated" if k in there else "created" for k in keys]
     counts = tuple(map(actions.count, ACTIONS))
     return Upserted(counts, list(zip(keys, actions, strict=True)))  # type: ignore[arg-type]
@@ -131,6 +135,10 @@ def _many(
     selected = select(*map(value, names)).where(true()).order_by(staged.c.number)
     statement = _on_conflict(dialect.of(connection).insert(table).from_select(names, selected), table, key, update)
     written = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+    if written < expected[0] + expected[1]:
+        missing = sum(connection.execute(counted).one()[:2])
+        if missing:
+            raise triggers.swallowed(connection, table.name, missing)
     staged.drop(connection)
     if placements.placements(connection):
         # Citus counts the rows that it read, not those that it wrote.

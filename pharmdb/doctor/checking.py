@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from pharmdb import progress
@@ -27,8 +28,7 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
     findings: list[Finding] = []
     try:
         with transactions.reading(target) as connection:
-            pooled = postgresql_engines.is_pooled(connection)
-            findings.append(Finding("answers", results.OK, "yes, through a connection pooler" if pooled else "yes"))
+            findings.append(_answer(connection))
             whole = thorough or servers.size(connection) <= servers.LARGE
             context = Context(connection, target, environments.environment(connection), whole)
             for look in progress.counted(_CHECKS, "doctor", len(_CHECKS), " checks"):
@@ -44,6 +44,14 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
         surroundings.versions(),
     ]
     return CheckReport(str(target), tuple(findings))
+
+
+def _answer(connection: Connection) -> Finding:
+    if servers.is_standby(connection):
+        note = "to write, set PHARMDB_URL to the primary server"
+        return Finding("answers", results.WARN, "yes, as a standby server, which is read-only", note=note)
+    pooled = postgresql_engines.is_pooled(connection)
+    return Finding("answers", results.OK, "yes, through a connection pooler" if pooled else "yes")
 
 
 def _failed(findings: list[Finding], check: str) -> bool:
@@ -102,6 +110,7 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     nodes.check_nodes,
     structure.check_replica,
     structure.check_encoding,
+    structure.check_triggers,
 )
 
 

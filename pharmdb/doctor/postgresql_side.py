@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pharmdb.backups import manifests
 from pharmdb.database import dialect, placements, targets, time_zone, transactions
+from pharmdb.database.lock_holders import Holder
 from pharmdb.doctor import orphans, remedies, sampling, standbys
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
@@ -95,8 +96,11 @@ class PostgreSQLSide(Side):
         except PharmdbError:
             return False
 
-    def end(self, target: targets.Target, pid: int) -> str:
-        return remedies.sql_command(target, f"SELECT pg_terminate_backend({pid})")
+    def end(self, target: targets.Target, holder: Holder) -> str:
+        if holder.prepared:
+            gid = holder.prepared.replace("'", "''")
+            return remedies.sql_command(target, f"ROLLBACK PREPARED '{gid}'")
+        return remedies.sql_command(target, f"SELECT pg_terminate_backend({holder.pid})")
 
     def folder(self, target: targets.Target) -> Path:
         return manifests.folder()
@@ -166,4 +170,5 @@ _BLOCKERS = """
                            AND locktype IN ('relation', 'advisory')
                            AND mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock',
                                         'RowExclusiveLock'))))
+        OR EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())
 """

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import CheckConstraint, Connection
 
 from pharmdb.database import targets
+from pharmdb.database.lock_holders import Holder
 from pharmdb.doctor import orphans, sampling
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
@@ -74,7 +75,7 @@ class Side(ABC):
         """Whether a writer would have to wait now."""
 
     @abstractmethod
-    def end(self, target: targets.Target, pid: int) -> str:
+    def end(self, target: targets.Target, holder: Holder) -> str:
         """The command that ends the process or session that holds a lock."""
 
     @abstractmethod

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Connection
 
 from pharmdb.database import sqlite_codes, targets
+from pharmdb.database.lock_holders import Holder
 from pharmdb.doctor import orphans, remedies, sampling
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
@@ -75,8 +76,8 @@ class SQLiteSide(Side):
             return False
         return False
 
-    def end(self, target: targets.Target, pid: int) -> str:
-        return f"kill {pid}"
+    def end(self, target: targets.Target, holder: Holder) -> str:
+        return f"kill {holder.pid}"
 
     def folder(self, target: targets.Target) -> Path:
         return target.path.parent

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import SAWarning
 
-from pharmdb.database import environments, storable
+from pharmdb.database import environments, storable, triggers
 from pharmdb.doctor import orphans, results, sampling, sides
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
@@ -165,6 +165,13 @@ def check_journal_mode(context: Context) -> Iterator[Finding]:
         yield Finding(
             "journal mode", results.WARN, f"{mode}: readers and writers wait for each other", context.command("migrate")
         )
+
+
+def check_triggers(context: Context) -> Iterator[Finding]:
+    """A warning for triggers and rules, which are not pharmdb's and may drop or change what it writes."""
+    if found := triggers.names(context.connection):
+        note = "what they drop or change is not what a command reports: check each"
+        yield Finding("triggers", results.WARN, ", ".join(found), note=note)
 
 
 def check_encoding(context: Context) -> Iterator[Finding]:

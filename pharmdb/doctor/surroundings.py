@@ -29,7 +29,7 @@ def locks(target: targets.Target) -> Finding:
     if not who:
         found = "held by a process that is not visible to this user"
         return Finding("locks", results.WARN, found, note="run the doctor as the user of that process")
-    return Finding("locks", results.WARN, "; ".join(map(str, who)), side.end(target, who[0].pid))
+    return Finding("locks", results.WARN, "; ".join(map(str, who)), side.end(target, who[0]))
 
 
 def room(target: targets.Target) -> Finding:

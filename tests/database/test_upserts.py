@@ -22,6 +22,7 @@ from support.seeds import KNOWN_GOOD, PROGRESS_HEADER, USERS_HEADER, counts, fol
 
 import pharmdb
 from pharmdb.database import targets, transactions, upserts
+from pharmdb.errors import RevisionError
 from pharmdb.models import ProgressByTag, User
 from pharmdb.schema import drift
 from pharmdb.seeding import passwords, seeding
@@ -322,3 +323,26 @@ def _put(url: str, there: dict[tuple[str, ...], tuple[int, int]]) -> None:
         for row, (email, *_) in zip(rows, there, strict=True):
             row |= {"user_id": ids[email], "last_attempt_at": datetime(2001, 1, 1, tzinfo=UTC)}
         connection.execute(insert(ProgressByTag), rows)
+
+
+SWALLOW = {
+    "sqlite": "CREATE TRIGGER swallow BEFORE INSERT ON progress_by_tag BEGIN SELECT RAISE(IGNORE); END",
+    "postgresql": """
+        CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER swallow BEFORE INSERT ON progress_by_tag FOR EACH ROW EXECUTE FUNCTION swallow()
+    """,
+}
+
+
+@pytest.mark.parametrize("few", [1, 1000])
+def test_a_trigger_that_drops_rows_is_no_silent_success(
+    migrated: str, dialect: str, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(upserts, "FEW", few)
+    raw.run(migrated, SWALLOW[dialect])
+    with pytest.raises(RevisionError) as error:
+        pharmdb.seed(migrated)
+    assert "progress_by_tag.swallow" in error.value.found
+    assert raw.ask(migrated, "SELECT count(*) FROM users") == [(0,)]
+    (finding,) = [f for f in pharmdb.check(migrated).findings if f.check == "triggers"]
+    assert (finding.state, finding.found) == ("warn", "progress_by_tag.swallow")

@@ -20,7 +20,15 @@ from support.postgres import Server
 import pharmdb
 from pharmdb.backups import manifests, postgresql_dumps, restoring
 from pharmdb.database import targets, transactions
-from pharmdb.errors import BackupError, LostConnectionError, NoSuchDatabaseError, PharmdbError, UnavailableError
+from pharmdb.errors import (
+    BackupError,
+    LockedError,
+    LostConnectionError,
+    NoSuchDatabaseError,
+    PharmdbError,
+    ReadOnlyError,
+    UnavailableError,
+)
 from pharmdb.schema import dropping
 from pharmdb.seeding import seeding
 
@@ -142,6 +150,9 @@ def test_names_with_every_odd_character(guarded: Server, monkeypatch: pytest.Mon
 @pytest.fixture(scope="module")
 def doomed() -> Iterator[Server]:
     server = Server()
+    server.stop()
+    server.settings += " -c max_prepared_transactions=2"
+    server.start()
     yield server
     server.close()
 
@@ -294,3 +305,46 @@ def test_a_client_that_waits_for_a_lock_is_cut_as_well(doomed: Server, busy: str
         thread.join(60)
     assert [type(error) for error in failed] == [LostConnectionError], failed
     assert raw.everything(busy) == before
+
+
+# -- as it is run -----------------------------------------------------------------------------------
+
+
+def test_a_prepared_transaction_is_named_as_the_holder_of_a_lock(
+    doomed: Server, busy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHARMDB_LOCK_TIMEOUT", "0.1")
+    with psycopg.connect(dsn(busy)) as session:
+        session.execute("DELETE FROM attempts")
+        session.execute("PREPARE TRANSACTION 'ann''s'")
+    try:
+        with pytest.raises(LockedError) as error:
+            pharmdb.reset(busy, backup=False)
+        assert "prepared transaction ann's" in error.value.found
+        assert "ROLLBACK PREPARED" in error.value.note
+        (locks,) = [f for f in pharmdb.check(busy).findings if f.check == "locks"]
+        assert locks.state == "warn"
+        assert "ROLLBACK PREPARED" in locks.remedy
+    finally:
+        raw.run(busy, "ROLLBACK PREPARED 'ann''s'")
+    pharmdb.reset(busy, backup=False)
+
+
+def test_a_standby_is_read_and_never_written(doomed: Server, busy: str) -> None:
+    signal = doomed.data / "standby.signal"
+    doomed.stop()
+    signal.touch()
+    doomed.start()
+    try:
+        assert len(pharmdb.inspect(busy).user) == 1
+        answers, *findings = pharmdb.check(busy).findings
+        assert (answers.state, "standby" in answers.found) == ("warn", True)
+        assert [f for f in findings if f.state == "fail"] == []
+        for verb in ("seed", "migrate", "reset"):
+            with pytest.raises(ReadOnlyError) as error:
+                getattr(pharmdb, verb)(busy)
+            assert "primary" in error.value.note
+    finally:
+        doomed.stop()
+        signal.unlink()
+        doomed.start()

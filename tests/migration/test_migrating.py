@@ -750,7 +750,8 @@ def tables(models: sa.MetaData) -> sa.MetaData:
     """Three more tables, with every type of column and every kind of check that the models have."""
     for name in ("attempts", "progress_by_tag", "dataset_overrides"):
         made = models.tables[name].to_metadata(models, name=f"new_{name}")
-        for item in (*made.indexes, *made.constraints):
+        items: list[Any] = [*made.indexes, *made.constraints]
+        for item in items:
             item.name = str(item.name).replace(name, made.name, 1)
     return models
 

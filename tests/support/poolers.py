@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from support.folders import new_folder, remove_later
 from support.postgres import SUPERUSER, Server
@@ -30,12 +31,13 @@ def pgbouncer(server: Server) -> Iterator[Path]:
         f"[pgbouncer]\nlisten_addr =\nlisten_port = 5432\nunix_socket_dir = {folder}\nauth_type = any\n"
         "pool_mode = transaction\ndefault_pool_size = 3\n"
     )
+    user: dict[str, Any] = {"user": server.user, "group": None, "extra_groups": []} if server.user else {}
     process = subprocess.Popen(
         [PGBOUNCER, "-q", folder / "pgbouncer.ini"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        **({"user": server.user, "group": None, "extra_groups": []} if server.user else {}),
+        **user,
     )
     try:
         while not (folder / SOCKET).exists():
