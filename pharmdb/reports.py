@@ -28,7 +28,7 @@ _tables = _Tables()
 
 
 def wide_tables() -> None:
-    """Makes pandas print tables up to 120 characters wide, with values of up to 100 characters."""
+    """Makes pandas print tables up to 120 characters wide, with values of up to 5,000: no command is cut."""
     _tables.wide = True
     if not _tables.plain_allowed:
         import pandas  # noqa: F401
@@ -38,7 +38,7 @@ def wide_tables() -> None:
 def widen() -> None:
     """Applies `wide_tables` to pandas, if that has been imported since."""
     if _tables.wide and (pandas := sys.modules.get("pandas")):
-        pandas.set_option("display.width", 120, "display.max_columns", 20, "display.max_colwidth", 100)
+        pandas.set_option("display.width", 120, "display.max_columns", 20, "display.max_colwidth", 5_000)
         _tables.wide = False
 
 

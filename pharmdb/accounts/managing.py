@@ -95,7 +95,7 @@ def manage_account(
             revisions.require_head(connection, target)
             # Nobody should type a password for an account that is not there.
             _admitted(connection, target, email, action, confirm)
-        command = targets.command(target, lookup.command(email, action))
+        command = targets.command(target, lookup.command(email, action, confirm))
         # Before the lock is taken: people and hashing are slow.
         hashed = passwords.hash_password(new_passwords.new_password(email, command))
     with transactions.writing(target) as connection:

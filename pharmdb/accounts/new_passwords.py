@@ -45,8 +45,8 @@ def _typed(email: str, command: str) -> str:
         raise ParameterError(
             expected="a new password",
             found=f"no {VARIABLE}, and nobody to ask",
-            command=command,
-            note=f"run it at a terminal, where it asks for the password, or set {VARIABLE}",
+            command=f"read -rs {VARIABLE} && export {VARIABLE} && {command}",
+            note="what is typed then is the password, and is not shown; at a terminal pharmdb itself asks for it",
         ) from None
     if first != again:
         raise ParameterError(expected="the same password twice", found="two different ones", command=command)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pharmdb import progress, settings
-from pharmdb.database import sqlite_codes, targets
+from pharmdb.database import sqlite_codes, sqlite_reading, targets
 from pharmdb.errors import LockedError
 
 # Pages per step of a copy; an interrupt takes effect between two steps.
@@ -21,13 +21,16 @@ STEP = 4096
 @contextmanager
 def open_sqlite(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
     """A raw connection that returns text as bytes; several threads may use it, one at a time."""
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode={mode}",
-        uri=True,
-        isolation_level=None,
-        timeout=settings.lock_timeout(),
-        check_same_thread=False,
-    )
+    if mode == "ro":
+        connection = sqlite_reading.connect(path, settings.lock_timeout(), of_one_thread=False)
+    else:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            timeout=settings.lock_timeout(),
+            check_same_thread=False,
+        )
     connection.text_factory = bytes
     with closing(connection):
         yield connection

@@ -16,7 +16,9 @@ from pharmdb import reports
 from pharmdb.arguments import checked
 from pharmdb.backups import files, keeping, manifests, postgresql_dumps, sqlite_copies
 from pharmdb.backups.manifests import Backup
-from pharmdb.database import driver_errors, environments, identities, locks, placements, targets, transactions
+from pharmdb.database import (
+    driver_errors, environments, identities, locks, placements, rebuilding, targets, transactions
+)
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError, UnsoundSourceError
 from pharmdb.models import MODELS
 from pharmdb.schema import revisions
@@ -71,7 +73,7 @@ def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
         taken = take(source, target, advise=False)
     if taken is None:
         raise BackupError(
-            expected=f"tables in {target}", found="no table", command=targets.command(target, "pharmdb reset")
+            expected=f"tables in {target}", found="no table", command=targets.command(target, "pharmdb migrate")
         )
     return BackupReport(str(target), taken, manifests.of(target))
 
@@ -167,8 +169,7 @@ def _copy(
         raise UnsoundSourceError(
             expected="a sound database to back up",
             found="; ".join(faults),
-            command=targets.command(target, "pharmdb restore"),
-            note="this restores the newest backup",
+            command=rebuilding.command(target, damaged=True),
         )
     return postgresql_dumps.Digest(rows, ""), mark
 

@@ -157,10 +157,10 @@ def cohort(
     or with progress in what is not in the catalogue; RevisionError if the schema isn't at head; UnavailableError,
     LockedError.
     """
-    _check("learners", learners, 1, MOST_LEARNERS)
-    _check("days", days, 1, MOST_DAYS)
-    _check("random_seed", random_seed, 0, 2**32 - 1)
     target = targets.target(database_url)
+    _check(target, "learners", learners, 1, MOST_LEARNERS)
+    _check(target, "days", days, 1, MOST_DAYS)
+    _check(target, "random_seed", random_seed, 0, 2**32 - 1)
     contents = read(catalogue)
     environments.refuse_production(None, _OPERATION)
     with transactions.reading(target) as connection:
@@ -192,12 +192,12 @@ def _guard(connection: Connection, target: targets.Target) -> None:
     revisions.require_head(connection, target)
 
 
-def _check(name: str, value: int, least: int, most: int) -> None:
+def _check(target: targets.Target, name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise ParameterError(
             expected=f"{name} as a whole number from {least} to {most}",
             found=f"{name}={value!r}",
-            command="pharmdb cohort --learners 1000 --days 90 --random-seed 2026",
+            command=targets.command(target, "pharmdb cohort --learners 1000 --days 90 --random-seed 2026"),
         )
 
 

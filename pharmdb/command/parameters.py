@@ -61,7 +61,8 @@ def _text(value: str) -> str:
         # Refused before the run file is created, because it would be written there.
         raise argparse.ArgumentTypeError(
             "a URL with a password would be visible in run files and process lists; "
-            "export PHARMDB_URL=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service"
+            "run `read -rs PHARMDB_URL && export PHARMDB_URL` and paste the whole URL, which is not shown, "
+            "or use a PostgreSQL passfile (~/.pgpass) or service"
         )
     return value
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL
 
 from pharmdb import settings
-from pharmdb.database import postgresql_engines, sqlite_codes
+from pharmdb.database import postgresql_engines, sqlite_codes, sqlite_reading
 from pharmdb.database.targets import Target
 
 
@@ -34,28 +34,31 @@ def engine_of(target: Target, *, write: bool, schema: bool = False) -> Engine:
 # An engine holds no connection, but caches the statements that it has compiled.
 @lru_cache(maxsize=64)
 def _sqlite_engine(path: Path, *, write: bool, schema: bool) -> Engine:
-    mode = "rwc" if schema else "rw" if write else "ro"
-
     def connect() -> sqlite3.Connection:
+        if not write:
+            connection = sqlite_reading.connect(path, settings.lock_timeout())
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA query_only = ON")
+            return connection
         if schema and not path.exists():
             # SQLite would let everybody read it. If this fails, SQLite says why.
             with suppress(OSError):
                 os.close(settings.open_private(path, 0))
         connection = sqlite3.connect(
-            f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None, timeout=settings.lock_timeout()
+            f"file:{quote(str(path))}?mode={'rwc' if schema else 'rw'}",
+            uri=True,
+            isolation_level=None,
+            timeout=settings.lock_timeout(),
         )
         # isolation_level=None: we send BEGIN and COMMIT ourselves, so that DDL is part of the transaction.
         connection.execute(f"PRAGMA foreign_keys = {'OFF' if schema else 'ON'}")
-        if write:
-            if not path.stat().st_size:
-                _use_wal(connection)
-            connection.execute("PRAGMA synchronous = FULL")
-            # 64 MiB instead of 2: inserts that are scattered over an index would read and write its pages repeatedly.
-            connection.execute("PRAGMA cache_size = -65536")
-            # Otherwise dropping a large table overwrites each of its pages with zeros.
-            connection.execute("PRAGMA secure_delete = FAST")
-        else:
-            connection.execute("PRAGMA query_only = ON")
+        if not path.stat().st_size:
+            _use_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        # 64 MiB instead of 2: inserts that are scattered over an index would read and write its pages repeatedly.
+        connection.execute("PRAGMA cache_size = -65536")
+        # Otherwise dropping a large table overwrites each of its pages with zeros.
+        connection.execute("PRAGMA secure_delete = FAST")
         return connection
 
     # hide_parameters: error messages never contain row values, which may be password hashes.

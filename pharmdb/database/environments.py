@@ -55,10 +55,13 @@ def configured_environment() -> str:
     """PHARMDB_ENV, or development. Raises ParameterError for an unknown environment."""
     name = os.environ.get("PHARMDB_ENV") or "development"
     if name not in settings.ENVIRONMENTS:
+        near = [each for each in settings.ENVIRONMENTS if name.strip().lower()[:4] == each[:4]]
         raise ParameterError(
             expected=f"PHARMDB_ENV to be one of {', '.join(settings.ENVIRONMENTS)}",
             found=f"PHARMDB_ENV={name!r}",
-            command="export PHARMDB_ENV=development",
+            # Nothing is less strict by mistake: what looks like no environment has no command.
+            command=f"export PHARMDB_ENV={near[0]}" if near else "",
+            note="" if near else f"export PHARMDB_ENV with one of {', '.join(settings.ENVIRONMENTS)}",
         )
     return name
 
@@ -137,7 +140,11 @@ def refuse_production(connection: Connection | None, verb: str) -> None:
     """Raises ProtectedError if PHARMDB_ENV or, given a connection, the database itself says production."""
     expected = f"a development or test database to {verb}"
     if configured_environment() == "production":
-        raise ProtectedError(expected=expected, found="PHARMDB_ENV says production", command="unset PHARMDB_ENV")
+        raise ProtectedError(
+            expected=expected,
+            found="PHARMDB_ENV says production",
+            note="a shell for production destroys nothing: use another one, with the PHARMDB_URL of another database",
+        )
     if connection is not None and environment(connection) == "production":
         raise ProtectedError(
             expected=expected,

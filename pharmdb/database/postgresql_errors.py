@@ -5,12 +5,11 @@ libpq reports no SQLSTATE for a failed connection, so the server is probed for t
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
-from sqlalchemy import exc
+from sqlalchemy import Connection, exc
 
-from pharmdb.database import engines, lock_holders, servers, targets
+from pharmdb.database import engines, lock_holders, servers, shell_commands, targets
 from pharmdb.database.targets import Target
 from pharmdb.errors import (
     LoginRefusedError,
@@ -131,15 +130,56 @@ def _explain_missing(target: Target, found: str) -> PharmdbError | None:
     )
 
 
+# What is on the search path, who set it, and whether the first schema of it exists without permission to use it.
+_PATH = """
+    SELECT current_schema(), reset_val, source, current_database(), current_user,
+           (SELECT quote_ident(nspname) FROM pg_namespace, regexp_split_to_table(reset_val, '\\s*,\\s*') AS named
+             WHERE nspname = btrim(named, '"') LIMIT 1)
+      FROM pg_settings WHERE name = 'search_path'
+"""
+
+
+def require_schema(connection: Connection, target: Target) -> None:
+    """Raises UnavailableError or NoPermissionError if no schema on the search path can be used."""
+    if connection.dialect.name != "postgresql":
+        return
+    if error := _no_schema(target, connection.exec_driver_sql(_PATH).one(), "none of them can be used"):
+        raise error
+
+
 def _explain_no_schema(target: Target, found: str) -> PharmdbError | None:
-    if _ask(target, "SELECT current_schema()", {}):
-        # The statement named another schema, which is missing.
+    row = _ask_row(target, _PATH, {})
+    # With a current schema the statement named another one, which is missing.
+    return _no_schema(target, row, found) if row else None
+
+
+def _no_schema(target: Target, row: Any, found: str) -> PharmdbError | None:
+    current, path, source, database, user, closed = row
+    if current:
         return None
-    return UnavailableError(
-        expected=f"an existing schema on the search path of {target}",
-        found=found,
-        command=f"psql {targets.libpq_url(target)} -c 'CREATE SCHEMA public'",
-    )
+    expected, found = f"a schema to use on the search path of {target}", f"search_path = {path}: {found}"
+    if closed:
+        owner = "have the schema's owner run: "
+        grant = f"GRANT USAGE, CREATE ON SCHEMA {closed} TO {_identifier(user)}"
+        return NoPermissionError(expected=expected, found=found, note=owner + grant)
+    if "public" in (name.strip(' "') for name in path.split(",")):
+        return UnavailableError(
+            expected=expected, found=found, command=shell_commands.psql(target, "CREATE SCHEMA public")
+        )
+    whose = {
+        "database": f"DATABASE {_identifier(database)}",
+        "user": f"ROLE {_identifier(user)}",
+        "database user": f"ROLE {_identifier(user)} IN DATABASE {_identifier(database)}",
+    }.get(source)
+    if whose:
+        command = shell_commands.psql(target, f"ALTER {whose} RESET search_path")
+        return UnavailableError(expected=expected, found=found, command=command)
+    note = "correct the search_path among the options of the URL, in PGOPTIONS or in the server's configuration"
+    return UnavailableError(expected=expected, found=found, note=note)
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _explain_read_only(target: Target, found: str) -> ReadOnlyError:
@@ -158,9 +198,14 @@ def _explain_read_only(target: Target, found: str) -> ReadOnlyError:
 
 def _ask(target: Target, query: str, values: dict[str, Any]) -> Any:
     """The result of a query on a second connection; None if that fails."""
+    row = _ask_row(target, query, values)
+    return row and row[0]
+
+
+def _ask_row(target: Target, query: str, values: dict[str, Any]) -> Any:
     try:
         with engines.engine_of(target, write=False).connect() as connection:
-            return connection.exec_driver_sql(query, values).scalar_one()
+            return connection.exec_driver_sql(query, values).one()
     except exc.DBAPIError:
         return None
 
@@ -179,20 +224,38 @@ def _explain_connection(target: Target, error: BaseException, first: str) -> Pha
         note = f"{_AGAIN} once the server has started"
         return ServerDownError(expected=expected, found=first, note=note)
     if ping != psycopg.pq.Ping.OK:
-        return _server_down(expected, first)
+        return _without_ssl(expected, first, options) or _server_down(expected, first)
     refusal = _refusal(options)
     if refusal is None:
         return LostConnectionError(expected=expected, found=first, unchanged=_ROLLED_BACK, note=_AGAIN)
     if "dbname" in options and _is_missing(options, options["dbname"]):
-        maintenance = targets.libpq_url(target, "postgres")
-        command = f"createdb --maintenance-db={maintenance} {shlex.quote(options['dbname'])}"
-        return NoSuchDatabaseError(expected=expected, found=first, command=command)
+        command = shell_commands.createdb(target, options["dbname"])
+        return NoSuchDatabaseError(expected=expected, found=first, command=command, note=_asks(options))
     connection = refusal.pgconn
     if connection is not None and (connection.needs_password or connection.used_password):
         note = "correct the password in PHARMDB_URL or ~/.pgpass"
     else:
-        note = "correct the user in PHARMDB_URL, or ask the server's administrator to allow this login"
+        # libpq gives no code for the reason: a role, a database, a rule of pg_hba.conf, SSL, or a limit.
+        note = (
+            "the server runs, and gave this reason: correct user, database or sslmode in PHARMDB_URL, or ask its "
+            f"administrator; if it has no connection left, {_AGAIN} later"
+        )
     return LoginRefusedError(expected=expected, found=first, note=note)
+
+
+def _asks(options: dict[str, Any]) -> str:
+    return "it asks for the password" if "password" in options else ""
+
+
+def _without_ssl(expected: str, found: str, options: dict[str, Any]) -> LoginRefusedError | None:
+    """The error for a server that runs, but without the SSL that the URL requires."""
+    from psycopg import conninfo, pq
+
+    plain = options | {"sslmode": "disable"}
+    if pq.PGconn.ping(conninfo.make_conninfo(**plain).encode()) in (pq.Ping.OK, pq.Ping.REJECT):
+        note = "the server runs, but without this SSL: correct sslmode in PHARMDB_URL, or set up SSL on the server"
+        return LoginRefusedError(expected=expected, found=found, note=note)
+    return None
 
 
 def _server_down(expected: str, found: str) -> ServerDownError:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pharmdb.database import dialect
+from pharmdb.database import dialect, targets
 from pharmdb.database.targets import Target
 
 # The doctor checks every row of a database of up to this many bytes.
@@ -16,6 +16,13 @@ LARGE = 2**27
 def server_name(connection: Connection, target: Target) -> str:
     """The database's name as `confirm` expects it, from the server itself, because a URL may omit it."""
     return dialect.of(connection).server_name(connection, target.name)
+
+
+def target_of(connection: Connection) -> Target:
+    """The database of a connection."""
+    if connection.dialect.name == "sqlite":
+        return targets.of_file(connection.exec_driver_sql("PRAGMA database_list").all()[0][2])
+    return Target(connection.engine.url)
 
 
 def connect_options(target: Target) -> dict[str, Any]:

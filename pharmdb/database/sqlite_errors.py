@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from sqlalchemy import exc
 
-from pharmdb.database import environments, lock_holders, sqlite_codes, targets
+from pharmdb.database import environments, lock_holders, rebuilding, sqlite_codes, sqlite_reading, targets
 from pharmdb.database.targets import Target
 from pharmdb.errors import (
     DamagedError,
@@ -47,7 +47,7 @@ def explain(target: Target, error: BaseException, *, missing: bool = False) -> P
         return _damaged(target, str(error))
     text, code = str(error), sqlite_codes.primary(error)
     # A folder can be opened, but not read as a database.
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) or target.path.is_dir():
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM) or os.path.isdir(target.path):
         return _explain_unopened(target, missing)
     if code == sqlite3.SQLITE_READONLY:
         return _explain_read_only(target, error)
@@ -71,44 +71,74 @@ def explain(target: Target, error: BaseException, *, missing: bool = False) -> P
 
 def _damaged(target: Target, found: str) -> DamagedError:
     return DamagedError(
-        expected=f"an SQLite database at {target}", found=found, command=targets.command(target, "pharmdb restore")
+        expected=f"an SQLite database at {target}", found=found, command=rebuilding.command(target, damaged=True)
     )
 
 
 def _explain_unopened(target: Target, missing: bool) -> PharmdbError | None:
     path = target.path
     expected = f"a database at {target}"
-    if path.is_dir():
+    if os.path.isdir(path):
         return UnavailableError(
             expected=expected, found=f"{path} is a folder", note="give the path of a file in database_url"
         )
-    if not path.parent.exists():
+    if not os.path.exists(path.parent):
         found = f"the folder {path.parent} does not exist"
-        return MissingFileError(expected=expected, found=found, command=f"mkdir -p {shlex.quote(str(path.parent))}")
-    if missing:
-        return MissingFileError(
-            expected=expected, found=f"no file {path}", command=targets.command(target, "pharmdb reset")
-        )
+        make = f"mkdir -p {shlex.quote(str(path.parent))} && {rebuilding.command(target)}"
+        return MissingFileError(expected=expected, found=found, command=make)
+    if missing and sqlite_reading.may(path.parent, os.X_OK):
+        return MissingFileError(expected=expected, found=f"no file {path}", command=rebuilding.command(target))
     if _read(path) is None:
         # The error is about another file, which the statement named.
         return None
-    found = f"no permission for {path}"
-    return NoPermissionError(expected=expected, found=found, command=f"ls -l {shlex.quote(str(path))}")
+    readable = sqlite_reading.may(path.parent, os.X_OK) and sqlite_reading.may(path, os.R_OK)
+    if readable and not sqlite_reading.may(path.parent, os.W_OK):
+        return _read_only(target, f"no permission to make the files of WAL mode in {path.parent}")
+    command, note = _permit(path, "rw")
+    return NoPermissionError(expected=expected, found=f"no permission for {path}", command=command, note=note)
+
+
+def _permit(path: Path, modes: str) -> tuple[str, str]:
+    """The chmod that gives the owner these permissions for the file and write access to its folder; a note for others.
+
+    In WAL mode, and for a journal, files are made in the folder.
+    """
+    try:
+        if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+            return "", f"remount the file system of {path.parent} for writing, or copy the file to another folder"
+        closed = not sqlite_reading.may(path.parent, os.X_OK)
+        # Nothing is known of a file in a closed folder.
+        wanted = ((path.parent, "wx"), *(() if closed else ((path, modes),)))
+        if any(place.stat().st_uid != os.geteuid() for place, _ in wanted):
+            return "", f"run the command as the user who owns {path}, or ask that user for permission"
+    except OSError as error:
+        return "", f"ask for permission: {error}"
+    commands = [
+        f"chmod u+{lacking} {shlex.quote(str(place))}"
+        for place, modes in wanted
+        if (lacking := "".join(mode for mode in modes if not sqlite_reading.may(place, _MODES[mode])))
+    ]
+    return " && ".join(commands), ""
+
+
+_MODES = {"r": os.R_OK, "w": os.W_OK, "x": os.X_OK}
 
 
 def _explain_read_only(target: Target, error: BaseException) -> ReadOnlyError:
     path = target.path
-    if sqlite_codes.extended(error) == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK):
+    writable = sqlite_reading.may(path, os.W_OK) and sqlite_reading.may(path.parent, os.W_OK)
+    if sqlite_codes.extended(error) == sqlite3.SQLITE_READONLY and writable:
         return ReadOnlyError(
             expected=f"a writable connection to {target}",
             found=f"a read-only connection ({error})",
             note="write inside transactions.writing",
         )
-    return ReadOnlyError(
-        expected=f"write access to {target}",
-        found=f"it is read-only ({error})",
-        command=f"chmod u+w {shlex.quote(str(path))}",
-    )
+    return _read_only(target, f"it is read-only ({error})")
+
+
+def _read_only(target: Target, found: str) -> ReadOnlyError:
+    command, note = _permit(target.path, "w")
+    return ReadOnlyError(expected=f"write access to {target}", found=found, command=command, note=note)
 
 
 def _explain_statement(target: Target, text: str) -> PharmdbError | None:

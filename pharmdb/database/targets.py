@@ -153,7 +153,8 @@ def named(source: str, text: str, *, secret: bool) -> Target:
         raise ParameterError(
             expected=f"a {source} without a password: parameters are written into the run file",
             found=f"a {source} with a password",
-            note=f"export {variable}=… with the whole URL, or use a PostgreSQL passfile (~/.pgpass) or service",
+            command=f"read -rs {variable} && export {variable}",
+            note="paste the whole URL, which is not shown; or use a PostgreSQL passfile (~/.pgpass) or service",
         )
     url = prisma_urls.without_prisma(url)
     _check_options(url, source)

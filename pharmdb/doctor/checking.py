@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -11,10 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from pharmdb import progress
 from pharmdb.arguments import checked
 from pharmdb.database import dialect, driver_errors, environments, postgresql_engines, servers, targets, transactions
-from pharmdb.doctor import content, nodes, remedies, results, structure, surroundings
+from pharmdb.doctor import content, nodes, results, structure, surroundings
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import CheckReport, Finding
-from pharmdb.errors import DamagedError, LockedError, MissingFileError, PharmdbError, TornSchemaError
+from pharmdb.errors import LockedError, PharmdbError, TornSchemaError
 
 
 @checked
@@ -32,6 +33,8 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
             whole = thorough or servers.size(connection) <= servers.LARGE
             context = Context(connection, target, environments.environment(connection), whole)
             for look in progress.counted(_CHECKS, "doctor", len(_CHECKS), " checks"):
+                if _failed(findings, "row security"):
+                    break
                 if look not in _AT_HEAD or not _failed(findings, "revision"):
                     findings.extend(_guarded(look, context, drifted=_failed(findings, "drift")))
     except PharmdbError as error:
@@ -43,7 +46,13 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
         surroundings.newest_backup(target, thorough),
         surroundings.versions(),
     ]
-    return CheckReport(str(target), tuple(findings))
+    return CheckReport(str(target), tuple(map(_advised, findings)))
+
+
+def _advised(finding: Finding) -> Finding:
+    if finding.state != results.FAIL or finding.remedy or finding.note:
+        return finding
+    return replace(finding, note="there is no backup to restore: correct it yourself, after a pharmdb backup")
 
 
 def _answer(connection: Connection) -> Finding:
@@ -63,10 +72,6 @@ def _remedy(target: targets.Target, error: PharmdbError) -> tuple[str, str]:
     if isinstance(error, LockedError):
         locks = surroundings.locks(target)
         return (locks.remedy, locks.note) if locks.remedy or locks.note else (error.command, error.note)
-    damaged = isinstance(error, DamagedError)
-    # If the folder is missing too, the error's own command creates it first.
-    if target.is_sqlite and (damaged or (isinstance(error, MissingFileError) and target.path.parent.exists())):
-        return remedies.rebuild_file(target, damaged), ""
     return error.command, error.note
 
 
@@ -96,6 +101,7 @@ def _guarded(look: Callable[[Context], Iterator[Finding]], context: Context, *, 
 
 _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     structure.check_environment,
+    structure.check_row_security,
     structure.check_integrity,
     structure.check_foreign_keys,
     structure.check_revision,

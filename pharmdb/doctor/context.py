@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from pharmdb.database import targets
 from pharmdb.doctor import remedies
+from pharmdb.schema import ownership
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,14 @@ class Context:
 
     @property
     def rebuild(self) -> str:
-        """The command that repairs a wrong schema: a reset if that is allowed, else a restore of the newest backup."""
-        return self.command("restore" if self.environment == "production" else "reset")
+        """The command that repairs a wrong schema: a reset if that is allowed, else a restore, if there is a backup."""
+        return ownership.reset_command(self.connection, self.target) or self._restore
 
     @property
     def restore_content(self) -> str:
         """The command that repairs wrong content: a restore of the newest backup, if there is one."""
-        return self.command("restore") if remedies.has_backup(self.target) else self.rebuild
+        return self._restore or self.rebuild
+
+    @property
+    def _restore(self) -> str:
+        return self.command("restore") if remedies.has_backup(self.target, self.environment) else ""

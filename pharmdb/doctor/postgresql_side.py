@@ -57,6 +57,17 @@ class PostgreSQLSide(Side):
             return f"not validated: {names}", remedies.sql_command(context.target, statement)
         return f"not enforced: {names}", context.rebuild
 
+    def hidden_rows(self, context: Context) -> tuple[str, str, str] | None:
+        tables = context.connection.exec_driver_sql(_HIDING).all()
+        if not tables:
+            return None
+        found = f"row security hides rows of {', '.join(table for table, _ in tables)}"
+        # The owner is not subject to row security that isn't forced.
+        end = "; ".join(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY" for table, _ in tables)
+        if all(owned for _, owned in tables):
+            return found, remedies.sql_command(context.target, end), ""
+        return found, "", "run pharmdb as the owner of the tables, who sees every row"
+
     def index_name(self, index: str, table: str) -> str:
         return index
 
@@ -148,6 +159,12 @@ _USABLE = """
 _DISABLED = """
     SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
      WHERE tgisinternal AND tgenabled IN ('D', 'R') AND relnamespace = quote_ident(current_schema())::regnamespace
+     ORDER BY 1
+"""
+# Our tables of which this role sees only what a policy allows, and whether it owns them.
+_HIDING = """
+    SELECT oid::regclass::text, pg_has_role(relowner, 'USAGE') FROM pg_class
+     WHERE relkind = 'r' AND relnamespace = quote_ident(current_schema())::regnamespace AND row_security_active(oid)
      ORDER BY 1
 """
 _VALID_CHECKS = """

@@ -51,6 +51,10 @@ class Side(ABC):
         """The constraints that are not validated or not enforced, and the remedy; None if there are none."""
 
     @abstractmethod
+    def hidden_rows(self, context: Context) -> tuple[str, str, str] | None:
+        """The tables of which row security hides rows from us, the command that ends it, and a note; None without."""
+
+    @abstractmethod
     def index_name(self, index: str, table: str) -> str:
         """The name that a query plan shows for an index of the models."""
 

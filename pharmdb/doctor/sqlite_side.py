@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, Connection
 
-from pharmdb.database import sqlite_codes, targets
+from pharmdb.database import rebuilding, sqlite_codes, targets
 from pharmdb.database.lock_holders import Holder
-from pharmdb.doctor import orphans, remedies, sampling
+from pharmdb.doctor import orphans, sampling
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
 from pharmdb.doctor.side import Faults, Side
@@ -26,7 +26,7 @@ class SQLiteSide(Side):
         return _faults_of_a_part(context.connection)
 
     def repair_command(self, context: Context) -> str:
-        return remedies.rebuild_file(context.target, damaged=True)
+        return rebuilding.command(context.target, damaged=True)
 
     def unenforced_keys(self, context: Context) -> tuple[str, str] | None:
         enforced = context.connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one()
@@ -44,6 +44,9 @@ class SQLiteSide(Side):
         return checks
 
     def unproven_constraints(self, context: Context) -> tuple[str, str] | None:
+        return None
+
+    def hidden_rows(self, context: Context) -> tuple[str, str, str] | None:
         return None
 
     def index_name(self, index: str, table: str) -> str:

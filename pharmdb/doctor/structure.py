@@ -14,10 +14,10 @@ from pharmdb.database import environments, storable, triggers
 from pharmdb.doctor import orphans, results, sampling, sides
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
-from pharmdb.errors import RevisionError, UnknownRevisionError
+from pharmdb.errors import RevisionError
 from pharmdb.learning import queries
 from pharmdb.models import MODELS, DatasetOverride
-from pharmdb.schema import drift, revisions
+from pharmdb.schema import drift, ownership, revisions
 
 
 def check_environment(context: Context) -> Iterator[Finding]:
@@ -40,6 +40,12 @@ def check_integrity(context: Context) -> Iterator[Finding]:
         yield Finding("integrity", results.FAIL, found, side.repair_command(context))
     else:
         yield results.passed(context.target, "integrity", "nothing wrong found", checked, skipped)
+
+
+def check_row_security(context: Context) -> Iterator[Finding]:
+    """Only where rows are hidden: then no other check of the content is true, and no backup can be taken."""
+    if hidden := sides.of(context.target).hidden_rows(context):
+        yield Finding("row security", results.FAIL, *hidden)
 
 
 def check_foreign_keys(context: Context) -> Iterator[Finding]:
@@ -67,9 +73,7 @@ def check_revision(context: Context) -> Iterator[Finding]:
         newest = revisions.head(target=context.target)
         revisions.require_known(context.connection, context.target)
     except RevisionError as error:
-        newer = isinstance(error, UnknownRevisionError) and context.environment != "production"
-        remedy, note = (context.command("reset"), "") if newer else (error.command, error.note)
-        yield Finding("revision", results.FAIL, error.found, remedy, note)
+        yield Finding("revision", results.FAIL, error.found, error.command, error.note)
         return
     if current != newest:
         yield Finding("revision", results.FAIL, f"{current or 'none'}, behind {newest}", context.command("migrate"))
@@ -78,9 +82,7 @@ def check_revision(context: Context) -> Iterator[Finding]:
     edited = revisions.edited_revisions(context.connection)
     if edited:
         found = f"edited after they were applied: {', '.join(edited)}"
-        remedy = (
-            "git checkout -- migrations/versions" if context.environment == "production" else context.command("reset")
-        )
+        remedy = ownership.reset_command(context.connection, context.target) or "git checkout -- migrations/versions"
         yield Finding("revision files", results.FAIL, found, remedy)
     else:
         yield Finding("revision files", results.OK, "unchanged since they were applied")
@@ -90,12 +92,17 @@ def check_drift(context: Context) -> Iterator[Finding]:
     with warnings.catch_warnings():
         # SQLAlchemy warns about constraints that were never validated; check_constraints reports them.
         warnings.simplefilter("ignore", SAWarning)
-        found = [
-            f"{kind} {table}.{name}: expected {expected}, found {actual}"
-            for kind, table, name, expected, actual in drift.differences(context.connection)
-        ]
-    if found:
-        yield Finding("drift", results.FAIL, "; ".join(found), context.rebuild)
+        differences = drift.differences(context.connection)
+    found = "; ".join(
+        f"{kind} {table}.{name}: expected {expected}, found {actual}"
+        for kind, table, name, expected, actual in differences
+    )
+    if differences and all((kind, expected) == ("table", drift.NONE) for kind, _, _, expected, _ in differences):
+        # A reset would drop it.
+        note = "another program's table: move it to a schema or a database of its own"
+        yield Finding("drift", results.WARN, found, note=note)
+    elif found:
+        yield Finding("drift", results.FAIL, found, context.rebuild)
     else:
         yield Finding("drift", results.OK, "none")
 

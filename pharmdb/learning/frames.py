@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from pharmdb.database import servers, targets
 from pharmdb.errors import DamagedError
 from pharmdb.learning import joined
 from pharmdb.learning.joined import Column
@@ -91,7 +92,7 @@ def _frame(
         raise DamagedError(
             expected=f"{table} with values that keep the rules of its columns",
             found=str(error),
-            command="pharmdb doctor",
+            command=targets.command(servers.target_of(connection), "pharmdb doctor"),
         ) from error
     return pd.DataFrame(data, copy=False)
 

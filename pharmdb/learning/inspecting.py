@@ -131,13 +131,13 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
     Raises UnavailableError, RevisionError if the schema isn't at head, ParameterError if `days` is not a whole number
     from 1 to 36,500.
     """
+    target = targets.target(database_url)
     if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 36_500:
         raise ParameterError(
             expected="days as a whole number from 1 to 36500",
             found=f"days={days!r}",
-            command="pharmdb inspect --days 90",
+            command=targets.command(target, "pharmdb inspect --days 90"),
         )
-    target = targets.target(database_url)
     now = datetime.now(UTC)
     with transactions.reading(target) as connection:
         revisions.require_head(connection, target)

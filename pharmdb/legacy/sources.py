@@ -43,7 +43,7 @@ def source_target(source: str = "") -> targets.Target:
         raise ParameterError(
             expected="source: the path or the URL of the old database",
             found=f"{name} = {text!r}" if text else "neither source nor PHARMDB_SOURCE is set",
-            note="pass the source: pharmdb upgrade --source old.db",
+            note="name its file with --source, or its URL in PHARMDB_SOURCE",
         )
     # A mistyped URL is no path: it would be shown.
     if "://" in text or re.match(r"(?:file|postgres|mysql|prisma|sqlite)[\w+]*:", text):
@@ -71,7 +71,7 @@ def refuse_same(old: targets.Target, target: targets.Target) -> None:
         raise ParameterError(
             expected="source and database_url to be different databases",
             found=f"{target} for both",
-            command=f"pharmdb upgrade --source {shlex.quote(str(old))} --database-url sqlite:///data/upgraded.db",
+            command=f"{command(old)} --database-url sqlite:///data/upgraded.db",
         )
 
 

@@ -138,17 +138,18 @@ def migrate(database_url: str = "", *, revision: str = "head", message: str = ""
     """
     # Papermill converts text that looks like a number.
     revision = str(revision)
+    target = targets.target(database_url)
     if message and not re.fullmatch(r"(?=.*[^\W_])[\w ,.:()+-]{1,80}", message):
         raise ParameterError(
             expected="a message of one line: letters, digits, spaces and , . : ( ) + -, at most 80",
             found=repr(message),
-            command='pharmdb migrate --message "add x to attempts"',
+            command=targets.command(target, 'pharmdb migrate --message "add x to attempts"'),
         )
     if message and revision != "head":
         raise ParameterError(
             expected="a message together with revision=head",
             found=f"revision={revision!r}",
-            command=f'pharmdb migrate --message "{message}"',
+            command=targets.command(target, f'pharmdb migrate --message "{message}"'),
         )
     if message and not settings.is_checkout():
         raise ParameterError(
@@ -156,7 +157,6 @@ def migrate(database_url: str = "", *, revision: str = "head", message: str = ""
             found=f"a message, and pharmdb installed in {settings.SOURCE}",
             note="write the revision in a checkout and install pharmdb from it; without a message migrate works here",
         )
-    target = targets.target(database_url)
     written: list[Path] = []
     try:
         with transactions.changing_schema(target) as connection:
@@ -188,7 +188,7 @@ def _migrate(
             taken = taking.take(connection, target)
         with placing.gathered(connection) if down or _is_old(before) else nullcontext():
             _go_to(connection, target, revision)
-    dropped = _write_revision(connection, message, written) if message else ()
+    dropped = _write_revision(connection, target, message, written) if message else ()
     steps = placing.place(connection) if placed else []
     after = revisions.current_heads(connection)
     environments.stamp_environment(connection)
@@ -262,7 +262,9 @@ def _is_old(heads: tuple[str, ...]) -> bool:
     return _FIRST_ON_NODES not in {revision.revision for revision in _ancestors(script, heads)}
 
 
-def _write_revision(connection: Connection, message: str, written: list[Path]) -> tuple[str, ...]:
+def _write_revision(
+    connection: Connection, target: targets.Target, message: str, written: list[Path]
+) -> tuple[str, ...]:
     """Writes a revision for the differences, if any, and applies it unless it drops columns; returns these."""
     settings = revisions.config(connection)
     slug = "_".join(re.findall(r"\w+", message)).lower()
@@ -282,7 +284,7 @@ def _write_revision(connection: Connection, message: str, written: list[Path]) -
             raise ParameterError(
                 expected="a message that no other revision of today has",
                 found=f"{name} exists",
-                command=f'pharmdb migrate --message "{message} 2"',
+                command=targets.command(target, f'pharmdb migrate --message "{message[:77]} 2"'),
             )
 
     script = command.revision(settings, message, autogenerate=True, process_revision_directives=check)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, sel
 from sqlalchemy.schema import CreateTable
 
 from pharmdb import settings
-from pharmdb.database import targets
+from pharmdb.database import postgresql_errors, targets
 from pharmdb.errors import RevisionError, UnknownRevisionError
-from pharmdb.schema import bookkeeping, chain
+from pharmdb.schema import bookkeeping, branches, chain, ownership
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -107,21 +108,40 @@ def require_known(connection: Connection, target: targets.Target) -> None:
     heads = current_heads(connection)
     unknown = [revision for revision in heads if revision not in known]
     if unknown:
+        get_code, reset = branches.command(unknown[0]), ownership.reset_command(connection, target)
+        note = "install the version of pharmdb that applied it" if not get_code else "then run the same command again"
+        if get_code and reset:
+            note += f"; or, if nothing of the other branch is needed: {reset}"
         raise UnknownRevisionError(
             expected=f"{target} at a revision that this code knows; the newest is {', '.join(script.get_heads())}",
             found=f"revision {', '.join(unknown)}, written by newer code or another branch",
-            command="git pull",
-            note="then run the same command again",
+            command=get_code or reset,
+            note=note,
         )
     if not heads:
         tables = [t for t in inspect(connection).get_table_names() if t not in bookkeeping.BOOKKEEPING_TABLES]
         if tables:
-            raise RevisionError(
-                expected=f"{target} to be empty or at a revision of pharmdb",
-                found=f"{len(tables)} table(s) that no revision created: {', '.join(sorted(tables)[:8])}",
-                command=targets.command(target, "pharmdb reset"),
-                note="only if everything in it may be deleted; else set PHARMDB_URL to another database",
-            )
+            raise _without_revision(connection, target, tables)
+        postgresql_errors.require_schema(connection, target)
+
+
+def _without_revision(connection: Connection, target: targets.Target, tables: list[str]) -> RevisionError:
+    """An old database can be upgraded, one that lost its revision may be reset, and another program's is left alone."""
+    command, note = "", "it belongs to another program: set PHARMDB_URL to another database"
+    if ownership.is_old(connection, tables):
+        # Without PHARMDB_URL in between, a password in it reaches the upgrade.
+        source = '"$PHARMDB_URL"' if target.url.password else shlex.quote(str(target))
+        command = f"PHARMDB_SOURCE={source} pharmdb upgrade --database-url sqlite:///data/upgraded.db"
+        note = "or set PHARMDB_URL to another database"
+    elif ownership.is_ours(connection, tables):
+        command = ownership.reset_command(connection, target)
+        note = "only if everything in it may be deleted; else set PHARMDB_URL to another database"
+    return RevisionError(
+        expected=f"{target} to be empty or at a revision of pharmdb",
+        found=f"{len(tables)} table(s) that no revision created: {', '.join(sorted(tables)[:8])}",
+        command=command,
+        note=note,
+    )
 
 
 def require_head(connection: Connection, target: targets.Target) -> None:

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 
 from pharmdb import reports
 from pharmdb.arguments import checked
@@ -15,7 +15,7 @@ from pharmdb.cluster import placing
 from pharmdb.database import environments, locks, servers, targets, transactions
 from pharmdb.errors import ProtectedError
 from pharmdb.models import MODELS
-from pharmdb.schema import dropping, prisma_names, revisions
+from pharmdb.schema import dropping, ownership, revisions
 from pharmdb.seeding import seeding
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _guard(connection: Connection, target: targets.Target, confirm: str) -> None
     reason = ""
     if not servers.is_local(connection):
         reason = "a server that is not on this machine"
-    elif others and not _is_ours(connection, tables):
+    elif others and not ownership.is_ours(connection, tables):
         reason = f"another program's {'tables' if tables else 'objects'}: {', '.join((tables or others)[:8])}"
     # A wrong name is never ignored: the caller meant another database.
     if (reason or confirm) and str(confirm) != name:
@@ -109,17 +109,3 @@ def _guard(connection: Connection, target: targets.Target, confirm: str) -> None
             found=f"{reason or 'a database that needs no confirm'}; confirm={confirm!r}",
             command=targets.command(target, f"pharmdb reset --confirm {shlex.quote(name)}"),
         )
-
-
-def _is_ours(connection: Connection, tables: list[str]) -> bool:
-    """Whether one of the tables is pharmdb's or the old system's, judged by name and columns."""
-    if "pharmdb_environment" in tables:
-        return True
-    inspector = inspect(connection)
-    for model in MODELS:
-        columns = set(model.__table__.columns.keys()) - {"role"}
-        old = {prisma_names.camel(column) for column in columns}
-        for name, wanted in ((model.__tablename__, columns), (model.__name__, old)):
-            if name in tables and wanted <= {column["name"] for column in inspector.get_columns(name)}:
-                return True
-    return False

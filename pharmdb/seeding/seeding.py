@@ -202,7 +202,7 @@ def refuse_known_passwords(connection: Connection, rows: Seed) -> None:
         raise ProtectedError(
             expected="no default account and no documented password in production",
             found=", ".join(refused),
-            note="seed accounts of your own: pharmdb seed --seed-dir=…",
+            note="seed accounts of your own from another folder, with --seed-dir",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, TableClause, cast, column, func, inspect, literal, table
 from sqlalchemy.types import NullType, String, Text, UserDefinedType
 
+from pharmdb.database import targets
 from pharmdb.errors import ParameterError
 from pharmdb.models import MODELS, User
 from pharmdb.schema import cascades
@@ -179,7 +180,7 @@ def catalogue(session: Session) -> Catalogue:
     return found
 
 
-def find(tables: Catalogue, name: str) -> Table:
+def find(tables: Catalogue, target: targets.Target, name: str) -> Table:
     """Finds a table by its name or its model's name. Raises ParameterError if there is none."""
     for found in tables.values():
         if name in (found.name, found.model):
@@ -187,7 +188,7 @@ def find(tables: Catalogue, name: str) -> Table:
     raise ParameterError(
         expected=f"a table or a model, one of {', '.join(t.model or t.name for t in tables.values())}",
         found=f"{name!r}",
-        command="pharmdb studio --model User" if tables else "pharmdb migrate",
+        command=targets.command(target, "pharmdb studio" if tables else "pharmdb migrate"),
     )
 
 

@@ -152,7 +152,7 @@ def _look(database_url: str, model: str) -> None:
     """Raises if there is no database or no such model; prints a warning if the schema is not at head."""
     target = targets.target(database_url)
     with sessions.reading(target, StatementLog()) as session:
-        find(catalogue(session), model)
+        find(catalogue(session), target, model)
         try:
             revisions.require_head(session.connection, target)
         except RevisionError as error:

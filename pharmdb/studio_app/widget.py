@@ -78,7 +78,7 @@ class Studio(anywidget.AnyWidget):
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="studio")
         self._sending = threading.Lock()
         self._tables = self._catalogue()
-        super().__init__(title=str(target), table=find(self._tables, model).name)
+        super().__init__(title=str(target), table=find(self._tables, target, model).name)
         self.on_msg(self._receive)
 
     @property
@@ -176,7 +176,7 @@ class Studio(anywidget.AnyWidget):
         name = str(message.get("table"))
         if name not in self._tables:
             self._tables = self._catalogue()
-        return find(self._tables, name)
+        return find(self._tables, self.target, name)
 
     def _hello(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         with self._reading(cancel) as session:

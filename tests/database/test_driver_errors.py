@@ -140,25 +140,26 @@ def url_of(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+SET_ASIDE = "mv {path} {path}.damaged && pharmdb reset --database-url {url}"
 HARM: dict[str, tuple[Callable[[Path], object], type[PharmdbError], str]] = {
     "no file": (Path.unlink, MissingFileError, "pharmdb reset --database-url {url}"),
     "no folder": (
         lambda path: shutil.rmtree(path.parent),
         MissingFileError,
-        "mkdir -p {folder}",
+        "mkdir -p {folder} && pharmdb reset --database-url {url}",
     ),
     "a folder": (raw.folder_instead, UnavailableError, ""),
-    "noise": (lambda path: path.write_bytes(b"noise" * 999), DamagedError, "pharmdb restore --database-url {url}"),
-    "cut": (lambda path: os.truncate(path, 9000), DamagedError, "pharmdb restore --database-url {url}"),
+    "noise": (lambda path: path.write_bytes(b"noise" * 999), DamagedError, SET_ASIDE),
+    "cut": (lambda path: os.truncate(path, 9000), DamagedError, SET_ASIDE),
     "a schema that can't be read": (
         lambda path: rewrite(path, "replace(sql, 'CREATE', 'CRATE')"),
         DamagedError,
-        "pharmdb restore --database-url {url}",
+        SET_ASIDE,
     ),
     "a schema that isn't UTF-8": (
         lambda path: rewrite(path, "'CREATE' || CAST(x'ffff' AS TEXT)"),
         DamagedError,
-        "pharmdb restore --database-url {url}",
+        SET_ASIDE,
     ),
 }
 
@@ -181,7 +182,8 @@ def test_a_file_that_can_not_be_used_has_its_type_and_command(databases: Databas
     with pytest.raises(PharmdbError) as error, transactions.reading(targets.target(url_of(path))) as connection:
         connection.exec_driver_sql("SELECT * FROM attempts").all()
     assert type(error.value) is kind
-    assert error.value.command == command.format(url=shlex.quote(url_of(path)), folder=shlex.quote(str(path.parent)))
+    words = {"url": url_of(path), "path": str(path), "folder": str(path.parent)}
+    assert error.value.command == command.format(**{name: shlex.quote(word) for name, word in words.items()})
     assert error.value.command or error.value.note
 
 

@@ -46,7 +46,7 @@ from pharmdb.errors import (
     UnavailableError,
     mask,
 )
-from pharmdb.schema import revisions
+from pharmdb.schema import branches, revisions
 from pharmdb.seeding import seeding
 
 CHECKS = [
@@ -79,6 +79,8 @@ BEHIND = [name for name in CHECKS if name not in CHECKS[CHECKS.index("drift") : 
 def ours(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A known-good database that PHARMDB_URL names, as for most who run the doctor."""
     monkeypatch.setenv("PHARMDB_URL", seeded)
+    # What git knows of this checkout is no matter of these tests.
+    monkeypatch.setattr(branches, "command", lambda revision: "")
     return seeded
 
 
@@ -232,7 +234,13 @@ def test_drift_is_told_by_name(ours: str, change: Any, difference: tuple[str, st
 
 
 def test_production_is_not_told_to_reset(ours: str) -> None:
+    pharmdb.backup()
     run(ours, "UPDATE pharmdb_environment SET name = 'production'; DROP INDEX ix_attempts_user_id_created_at")
+    told = found()
+    # The backup is one of development, which is not restored in production.
+    assert told["drift"].remedy == told["query plans"].remedy == ""
+    assert told["drift"].note
+    pharmdb.backup()
     told = found()
     assert told["drift"].remedy == told["query plans"].remedy == "pharmdb restore"
 
@@ -400,7 +408,7 @@ FILES: dict[str, tuple[Callable[[Path], object], type[PharmdbError], str, str]] 
         lambda path: shutil.rmtree(path.parent),
         MissingFileError,
         "the folder {folder} does not exist",
-        "mkdir -p {folder}",
+        "mkdir -p {folder} && pharmdb reset",
     ),
     "a folder": (raw.folder_instead, UnavailableError, "{path} is a folder", ""),
     "not a database": (

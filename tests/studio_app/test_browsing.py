@@ -272,11 +272,12 @@ def test_every_kind_of_column_is_known(seeded: str) -> None:
 
 
 def test_a_model_or_a_table_is_found_by_name(seeded: str) -> None:
-    with sessions.reading(targets.target(seeded), StatementLog()) as session:
+    target = targets.target(seeded)
+    with sessions.reading(target, StatementLog()) as session:
         tables = catalogue(session)
-    assert find(tables, "ProgressByTag") is find(tables, "progress_by_tag")
+    assert find(tables, target, "ProgressByTag") is find(tables, target, "progress_by_tag")
     with pytest.raises(ParameterError, match="one of User, UserSettings"):
-        find(tables, "Nobody")
+        find(tables, target, "Nobody")
 
 
 def test_the_statement_log_holds_each_statement_with_its_parameters_rows_and_time(seeded: str) -> None:

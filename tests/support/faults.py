@@ -113,7 +113,7 @@ HARM: list[tuple[str, str, str, str, str, str, str]] = [
         "revision",
         FAIL,
         "feedbeef0000",
-        "git pull",
+        "",
     ),
     (
         "tables without a revision",
