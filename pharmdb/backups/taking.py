@@ -199,9 +199,10 @@ def _snapshot(target: targets.Target, connection: Connection) -> AbstractContext
 
 
 def _fingerprint(connection: Connection) -> str:
-    """The fingerprint; "" if the schema isn't at head or lacks a table."""
+    """The fingerprint; "" if the schema isn't at head or lacks a table or a column."""
     if not revisions.is_at_head(connection):
         return ""
-    if not {model.__tablename__ for model in MODELS} <= set(inspect(connection).get_table_names()):
-        return ""
-    return fingerprint(connection)
+    found = inspect(connection).get_multi_columns()
+    there = {(name, column["name"]) for (_, name), columns in found.items() for column in columns}
+    needed = {(model.__tablename__, column.key) for model in MODELS for column in model.__table__.columns}
+    return fingerprint(connection) if needed <= there else ""

@@ -108,7 +108,7 @@ def _permit(path: Path, modes: str) -> tuple[str, str]:
             return "", f"remount the file system of {path.parent} for writing, or copy the file to another folder"
         closed = not sqlite_reading.may(path.parent, os.X_OK)
         # Nothing is known of a file in a closed folder.
-        wanted = ((path.parent, "wx"), *(() if closed else ((path, modes),)))
+        wanted = ((path.parent, "wx"), *((file, modes) for file in ([] if closed else _files(path))))
         if any(place.stat().st_uid != os.geteuid() for place, _ in wanted):
             return "", f"run the command as the user who owns {path}, or ask that user for permission"
     except OSError as error:
@@ -121,12 +121,17 @@ def _permit(path: Path, modes: str) -> tuple[str, str]:
     return " && ".join(commands), ""
 
 
+def _files(path: Path) -> list[Path]:
+    """The database and what is beside it: the files of WAL mode get the permissions of the database."""
+    return [path, *(Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal") if os.path.exists(f"{path}{end}"))]
+
+
 _MODES = {"r": os.R_OK, "w": os.W_OK, "x": os.X_OK}
 
 
 def _explain_read_only(target: Target, error: BaseException) -> ReadOnlyError:
     path = target.path
-    writable = sqlite_reading.may(path, os.W_OK) and sqlite_reading.may(path.parent, os.W_OK)
+    writable = all(sqlite_reading.may(place, os.W_OK) for place in (path.parent, *_files(path)))
     if sqlite_codes.extended(error) == sqlite3.SQLITE_READONLY and writable:
         return ReadOnlyError(
             expected=f"a writable connection to {target}",

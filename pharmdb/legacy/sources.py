@@ -98,7 +98,9 @@ def _advice(old: targets.Target, error: PharmdbError) -> tuple[str, str]:
         return error.command, error.note
     if isinstance(error, UnsoundSourceError | DamagedError) and old.is_sqlite:
         path = shlex.quote(str(old.path))
-        return f"sqlite3 {path} .recover | sqlite3 recovered.db && pharmdb upgrade --source recovered.db", ""
+        # Not .recover, which Debian's sqlite3 lacks; what can't be read would end the script with a ROLLBACK.
+        read = f"sqlite3 {path} .dump | sed 's/^ROLLBACK.*/COMMIT;/' | sqlite3 recovered.db"
+        return f"{read} && pharmdb upgrade --source recovered.db", ""
     if isinstance(error, NoRoomForBackupError):
         return "", f"free space in {manifests.folder()}, then run the same command again; {manifests.NO_BACKUP}"
     if isinstance(error, MissingProgramError):

@@ -380,7 +380,7 @@ def test_an_error_while_the_target_is_written_is_the_targets(
         pharmdb.upgrade(str(source), url)
     assert raw.path(url).name in error.value.expected
     assert source.name not in str(error.value)
-    assert ".recover" not in error.value.command
+    assert ".dump" not in error.value.command
 
 
 def test_an_error_of_the_source_while_the_target_is_written_is_the_sources(
@@ -397,7 +397,7 @@ def test_an_error_of_the_source_while_the_target_is_written_is_the_sources(
     with pytest.raises(DamagedError) as error:
         pharmdb.upgrade(str(source), url)
     assert str(source) in error.value.command
-    assert ".recover" in error.value.command
+    assert ".dump" in error.value.command
     assert error.value.unchanged == "the source and the target"
 
 

@@ -1620,7 +1620,7 @@ def test_a_damaged_source_is_never_advised_to_be_restored_over(databases: Databa
     for dry_run in (True, False):
         with pytest.raises(PharmdbError) as error:
             pharmdb.upgrade(str(source), databases.empty("sqlite"), dry_run=dry_run)
-        assert ".recover" in error.value.command
+        assert ".dump" in error.value.command
         assert "restore" not in error.value.command + error.value.note
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from support import raw
 from support.databases import Databases
-from support.faults import HARM, ends, holding, truncated
+from support.faults import ends, holding, truncated
 from support.findings import found
 from support.postgres import Server
 from support.project import ROOT, tracked
@@ -188,6 +188,59 @@ def test_a_revision_row_without_its_file_is_left_behind(
         assert "ix_of_a_branch" not in str(raw.schema(session))
 
 
+def git(*arguments: str, folder: Path | None = None) -> None:
+    author = ("-c", "user.name=ann", "-c", "user.email=ann@example.test")
+    command = ["git", *author, *arguments]
+    subprocess.run(command, cwd=folder or settings.SOURCE, check=True, capture_output=True)
+
+
+def test_a_deleted_revision_is_taken_back(databases: Databases, project: Path, use: Callable[[str], str]) -> None:
+    use(databases.seeded("sqlite"))
+    path = revision(project, "ffff00000001")
+    git("add", "--all")
+    git("commit", "--message=x")
+    pharmdb.migrate()
+    path.unlink()
+    heal("revision", "git checkout -- migrations/versions")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_revision_of_another_branch_is_found_there(
+    databases: Databases, project: Path, use: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    use(databases.seeded("sqlite"))
+    git("switch", "--create", "a/feature")
+    revision(project, "ffff00000001")
+    git("add", "--all")
+    git("commit", "--message=x")
+    pharmdb.migrate()
+    git("switch", "-")
+    if remote:
+        clone = project.with_name("a clone")
+        git("clone", "--quiet", str(project), str(clone))
+        monkeypatch.setattr(settings, "SOURCE", clone)
+    with pytest.raises(RevisionError) as error:
+        pharmdb.seed()
+    # What destroys is named only as the other way.
+    assert "pharmdb reset" in error.value.note
+    heal("revision", "git switch a/feature")
+    assert pharmdb.seed().fingerprint == KNOWN_GOOD
+
+
+def test_a_revision_of_newer_code_is_pulled(
+    databases: Databases, project: Path, use: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(databases.seeded("sqlite"))
+    clone = project.with_name("a clone")
+    git("clone", "--quiet", str(project), str(clone))
+    revision(project, "ffff00000001")
+    git("add", "--all")
+    git("commit", "--message=x")
+    pharmdb.migrate()
+    monkeypatch.setattr(settings, "SOURCE", clone)
+    heal("revision", "git pull")
+
+
 def test_a_database_behind_is_migrated(databases: Databases, use: Callable[[str], str]) -> None:
     url = use(databases.seeded("sqlite"))
     pharmdb.migrate(revision="8f1c2a6d4b10", backup=False)
@@ -261,20 +314,3 @@ def test_a_damaged_file_without_a_backup_is_set_aside(databases: Databases, use:
     half = path.read_bytes()
     heal("answers", f"mv {path} {path}.damaged && pharmdb reset")
     assert path.with_name(f"{path.name}.damaged").read_bytes() == half
-
-
-@pytest.mark.parametrize(
-    ("dialect", "what", "check", "remedy"),
-    [
-        ("postgresql", "keys switched off", "foreign keys", "ENABLE TRIGGER ALL"),
-        ("postgresql", "a check that was not validated", "constraints", "VALIDATE CONSTRAINT"),
-        ("postgresql", "default passwords in production", "default passwords", "UPDATE users"),
-        ("sqlite", "default passwords in production", "default passwords", "UPDATE users"),
-    ],
-)
-def test_a_remedy_in_sql_runs_from_the_shell(
-    databases: Databases, server: Server, use: Callable[[str], str], dialect: str, what: str, check: str, remedy: str
-) -> None:
-    ((sqlite, postgresql),) = (harm[1:3] for harm in HARM if harm[0] == what)
-    run(use(databases.seeded(dialect)), sqlite if dialect == "sqlite" else postgresql)
-    heal(check, remedy, server)
