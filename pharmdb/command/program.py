@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import atexit
 import gc
-import io
-import json
 import os
 import signal
 import sys
@@ -18,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pharmdb import settings
-from pharmdb.command import parameters, tables
+from pharmdb.command import output, parameters, tables
 from pharmdb.command.listing import Command, commands
-from pharmdb.errors import PharmdbError, UnavailableError, mask
+from pharmdb.errors import ParameterError, PharmdbError, mask
 
 RUNS_KEPT = 20
 _PATHS = "Paths are relative to the folder you are in; relative SQLite URLs (sqlite:///…) are relative to {home}."
@@ -133,10 +131,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(400_000, 50, 50)
     # So would a last scan at exit: frozen objects are left to the operating system.
     atexit.register(gc.freeze)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    with _quiet_without_reader():
-        values = vars(_parser().parse_args(arguments))
+    output.prepare()
+    try:
+        os.getcwd()
+        with output.quiet_without_reader():
+            values = vars(_parser().parse_args(arguments))
+    except FileNotFoundError:
+        _fail(None, _gone(), "--json" in (sys.argv[1:] if arguments is None else arguments))
+        return 1
+    except OSError as error:
+        output.give_up(error)
+        return 1
     command, as_json = values.pop("command"), values.pop("as_json", False)
     try:
         if source := os.environ.get("PHARMDB_SOURCE"):
@@ -150,6 +155,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         _fail(command, error, as_json)
         return _status_of(error)
+
+
+def _gone() -> PharmdbError:
+    return ParameterError(
+        expected="a folder to be in, from which paths start",
+        found="the folder that you are in was deleted",
+        command="cd",
+    )
 
 
 def _serve(command: Command, values: dict[str, Any]) -> int:
@@ -172,29 +185,29 @@ def _run(command: Command, values: dict[str, Any], as_json: bool) -> int:
         run.error = error
     finally:
         file.end()
-    if not as_json:
-        with _quiet_without_reader():
-            if texts := list(_texts(run.steps[1:])):
-                print("\n\n".join(texts))
+    path = None if file.problem else file.path
+    if file.problem:
+        output.complain(f"pharmdb {command.name}: no run file: {file.problem}")
+    texts = [] if as_json else list(_texts(run.steps[1:]))
     if run.outcome is None:
-        _fail(command, run.error, as_json, file.path)
+        if texts:
+            output.say("\n\n".join(texts))
+        _fail(command, run.error, as_json, path)
         return _status_of(run.error) if isinstance(run.error, KeyboardInterrupt) else 1
-    with _quiet_without_reader():
-        if as_json:
-            print(_json(run.outcome | {"run": str(file.path)}))
-        else:
-            print(f"\nRun file: {_shown(file.path)}")
-    return 0 if run.outcome["ok"] else 1
+    if as_json:
+        texts = [output.as_json(run.outcome | {"run": str(path or "")})]
+    elif path:
+        texts.append(f"\nRun file: {_shown(path)}")
+    return 0 if output.say("\n\n".join(texts)) and run.outcome["ok"] else 1
 
 
-def _fail(command: Command, error: BaseException | None, as_json: bool, path: Path | None = None) -> None:
+def _fail(command: Command | None, error: BaseException | None, as_json: bool, path: Path | None = None) -> None:
     """Reports what stopped a command, as text or JSON, and where the run file is."""
     if as_json:
-        with _quiet_without_reader():
-            run = {"run": str(path)} if path else {}
-            print(_json({"ok": False, "error": _as_data(error)} | run))
+        run = {"run": str(path)} if path else {}
+        output.say(output.as_json({"ok": False, "error": _as_data(error)} | run))
     where = f"\n\nRun file: {_shown(path)}" if path else ""
-    print(_sentence(command, error) + where, file=sys.stderr)
+    output.complain(_sentence(command, error) + where)
 
 
 def _texts(steps: list[tuple[dict[str, Any], Any]]) -> Iterator[str]:
@@ -202,23 +215,24 @@ def _texts(steps: list[tuple[dict[str, Any], Any]]) -> Iterator[str]:
     for cell, ran in steps:
         if cell["cell_type"] == "markdown":
             heading = tables.plain("".join(cell["source"]), width)
-        for output in ran.outputs if ran else ():
-            text = output.get("text", "") if output.get("name") != "stderr" else ""
-            if "data" in output:
-                result = ran.result if output["output_type"] == "execute_result" else None
-                text = tables.rendered(result, output["data"].get("text/plain", ""), width)
+        for part in ran.outputs if ran else ():
+            text = part.get("text", "") if part.get("name") != "stderr" else ""
+            if "data" in part:
+                result = ran.result if part["output_type"] == "execute_result" else None
+                text = tables.rendered(result, part["data"].get("text/plain", ""), width)
             if text.strip():
                 yield from filter(None, (heading, text.rstrip("\n")))
                 heading = ""
 
 
-def _sentence(command: Command, error: BaseException | None) -> str:
+def _sentence(command: Command | None, error: BaseException | None) -> str:
     """What stopped a command, as text."""
+    name = f"pharmdb {command.name}" if command else "pharmdb"
     if error is None or isinstance(error, SystemExit):
-        return f"pharmdb {command.name}: stopped early, without an outcome"
+        return f"{name}: stopped early, without an outcome"
     if isinstance(error, KeyboardInterrupt):
-        return f"pharmdb {command.name}: interrupted; unfinished changes were rolled back"
-    return mask(f"pharmdb {command.name}: {type(error).__name__}: {error}")
+        return f"{name}: interrupted; unfinished changes were rolled back"
+    return mask(f"{name}: {type(error).__name__}: {error}")
 
 
 def _as_data(error: BaseException | None) -> dict[str, str]:
@@ -230,10 +244,6 @@ def _as_data(error: BaseException | None) -> dict[str, str]:
         told = dict.fromkeys(parts, "")
         told |= {"expected": "a complete run, which ends with an outcome", "found": mask(str(error or ""))}
     return {"type": type(error).__name__ if error is not None else "Incomplete"} | told
-
-
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 @contextmanager
@@ -257,34 +267,18 @@ def _status_of(interrupt: KeyboardInterrupt) -> int:
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
-@contextmanager
-def _quiet_without_reader() -> Iterator[None]:
-    """Discards output after the reader has closed the pipe, as in `pharmdb … | head`."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _run_file(name: str) -> Path:
-    """A new path in runs/; only the newest files of each command are kept."""
-    try:
+    """A new path in runs/; only the newest files of each command are kept.
+
+    Whether the file can be written shows when it is.
+    """
+    with suppress(OSError):
         settings.make_private(settings.runs())
-    except OSError as error:
-        raise UnavailableError(
-            expected=f"to write run files in {settings.runs()}",
-            found=str(error),
-            note="set PHARMDB_HOME to a folder of your own",
-        ) from error
-    old = sorted(settings.runs().glob(f"{name}-[0-9]*.ipynb"))[: -RUNS_KEPT + 1]
-    for path in old:
-        # Another user's run files are left to that user.
-        with suppress(OSError):
-            path.unlink()
+        old = sorted(settings.runs().glob(f"{name}-[0-9]*.ipynb"))[: -RUNS_KEPT + 1]
+        for path in old:
+            # Another user's run files are left to that user.
+            with suppress(OSError):
+                path.unlink()
     return settings.runs() / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z-{os.getpid()}.ipynb"
 
 

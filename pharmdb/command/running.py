@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,10 +112,14 @@ def inject(notebook: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 class RunFile:
-    """The notebook of a run and its file, which is saved whenever a cell begins and when the run ends."""
+    """The notebook of a run and its file, which is saved whenever a cell begins and when the run ends.
+
+    A command does its work whether or not that is possible; `problem` says why it was not, or is "".
+    """
 
     def __init__(self, notebook: dict[str, Any], path: Path, values: dict[str, Any], source: Path) -> None:
         self.path = path
+        self.problem = ""
         self.nb = inject(notebook, values) if values else notebook
         self._began = datetime.now(UTC)
         self.nb["metadata"]["papermill"] = {
@@ -159,6 +163,14 @@ class RunFile:
 
     def save(self) -> None:
         text = json.dumps(self.nb, indent=1, ensure_ascii=False, default=str)
-        descriptor = settings.open_private(self.path, os.O_TRUNC)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text + "\n")
+        try:
+            descriptor = settings.open_private(self.path, os.O_TRUNC)
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text + "\n")
+        except OSError as error:
+            self.problem = str(error)
+            # Half of a notebook is none.
+            with suppress(OSError):
+                self.path.unlink()
+        else:
+            self.problem = ""
