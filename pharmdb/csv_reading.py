@@ -9,6 +9,7 @@ from operator import getitem, itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pharmdb import csv_marks
 from pharmdb.csv_faults import Faults
 
 # The columns of a file, with the parser of each, which raises ValueError with the reason.
@@ -85,8 +86,11 @@ def _parsed(name: str, reader: Any, columns: Columns, faults: Faults) -> Iterato
         parsed = [_Parsed(parse) for parse in columns.values()]
         pick = itemgetter(*map(header.index, columns))
         end = reader.line_num
+        empty = csv_marks.EmptyRows(name, faults)
         for cells in reader:
             line, end = end + 1, reader.line_num
+            if empty.is_one(cells, line):
+                continue
             if len(cells) != len(header):
                 if cells:
                     # Any of the values may be the password.
@@ -99,6 +103,7 @@ def _parsed(name: str, reader: Any, columns: Columns, faults: Faults) -> Iterato
             except ValueError:
                 row = (line, *_one_by_one(name, line, dict(zip(columns, values, strict=True)), parsed, faults))
             yield row
+        empty.tell()
     except csv.Error as error:
         faults.add(name, reader.line_num, "", "", f"not CSV: {error}")
         raise UnreadableError from None
@@ -107,6 +112,8 @@ def _parsed(name: str, reader: Any, columns: Columns, faults: Faults) -> Iterato
 def _header(name: str, header: list[str] | None, columns: Columns, faults: Faults) -> list[str]:
     if header is None:
         found = [("", "the file is empty")]
+    elif reason := csv_marks.of_header(header, columns):
+        found = [("", reason)]
     elif not set(header) & set(columns):
         # It may be a row with a password, so it is not shown.
         found = [("", f"no header line: {','.join(columns)}")]
@@ -130,6 +137,8 @@ class _Parsed(dict[str, Any]):
     def __missing__(self, text: str) -> Any:
         if "\0" in text:
             raise ValueError("contains a NUL character")
+        if text.strip() and (reason := csv_marks.unseen(text)):
+            raise ValueError(reason)
         value = self._parse(text)
         if len(self) < 1000:
             self[text] = value

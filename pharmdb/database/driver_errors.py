@@ -84,8 +84,8 @@ def temporary_room() -> Iterator[None]:
         roomy = max(usable, key=lambda place: shutil.disk_usage(place).free, default="")
         advice = f"free space in {folder}" if kind is NoRoomError else f"make {folder} writable"
         raise kind(
-            expected=f"to write temporary files in {folder}",
-            found=str(error),
+            expected="room for temporary files" if kind is NoRoomError else "permission for temporary files",
+            found=f"{folder}: {error}",
             command=f"export SQLITE_TMPDIR={shlex.quote(roomy)}" if roomy else "",
             note=f"or {advice}" if roomy else advice,
         ) from error

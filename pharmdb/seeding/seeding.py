@@ -225,8 +225,9 @@ def apply(
         # Read again, for the lines of what this database can't store.
         csv_files.read(rows.directory, limits)
     stored = {} if only_missing else _stored_hashes(connection, rows)
-    if not only_missing and any(stored.get(email) != password.seen for email, password in hashes.items()):
-        hashes = hash_passwords(rows, stored)
+    if changed := {e for e, password in hashes.items() if not only_missing and stored.get(e) != password.seen}:
+        again = rows._replace(users=[row for row in rows.users if row["email"] in changed])
+        hashes = {**hashes, **hash_passwords(again, stored)}
     now = datetime.now(UTC)
     counts: list[tuple[str, int, int, int]] = []
     operations: list[Operation] = []

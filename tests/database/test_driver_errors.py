@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shlex
 import shutil
 import socket
+import socketserver
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -254,8 +257,9 @@ def strict() -> Iterator[Server]:
     own = Server()
     try:
         raw.run(own.uri(), "CREATE ROLE joe LOGIN PASSWORD 'right'", "CREATE ROLE sleeper NOLOGIN")
+        raw.run(own.uri(), "CREATE ROLE crowd LOGIN CONNECTION LIMIT 0", "CREATE ROLE barred LOGIN")
         rules = own.data / "pg_hba.conf"
-        rules.write_text(f"local all joe scram-sha-256\n{rules.read_text()}")
+        rules.write_text(f"local all joe scram-sha-256\nlocal all barred reject\n{rules.read_text()}")
         raw.run(own.uri(), "SELECT pg_reload_conf()")
         while logs_in(own.uri().replace("//postgres@", "//joe:wrong@")):
             pass
@@ -287,6 +291,8 @@ def refusal(url: str, monkeypatch: pytest.MonkeyPatch) -> PharmdbError:
         ("joe", "postgres", LoginRefusedError),
         ("nobody", "postgres", LoginRefusedError),
         ("sleeper", "postgres", LoginRefusedError),
+        ("crowd", "postgres", LoginRefusedError),
+        ("barred", "postgres", LoginRefusedError),
         ("password", "database", LoginRefusedError),
     ],
 )
@@ -299,6 +305,35 @@ def test_a_connection_that_is_refused_has_its_type(
         assert shlex.split(error.command)[-1] == database
     else:
         assert ("password" in error.note) == who.startswith("joe")
+
+
+class Plain(socketserver.StreamRequestHandler):
+    """What a server without SSL says: no, and to whoever asks for none that there is no such role."""
+
+    def handle(self) -> None:
+        while len(begin := self.rfile.read(8)) == 8:
+            length, code = struct.unpack("!ii", begin)
+            # The requests for SSL and for GSSAPI.
+            if code not in (80_877_103, 80_877_104):
+                break
+            self.wfile.write(b"N")
+        else:
+            return
+        self.rfile.read(length - 8)
+        fields = b"SFATAL\0C28000\0Mno such role\0\0"
+        self.wfile.write(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+
+
+def test_a_server_without_ssl_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Plain) as server:
+        # In a process of its own: libpq's ping doesn't let other threads run.
+        process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
+        process.start()
+        error = refusal(f"postgresql://ann@127.0.0.1:{server.server_address[1]}/x?sslmode=require", monkeypatch)
+        process.kill()
+        process.join()
+    assert type(error) is LoginRefusedError
+    assert "sslmode" in error.note
 
 
 def test_the_command_for_a_missing_database_makes_it(strict: Server, monkeypatch: pytest.MonkeyPatch) -> None:

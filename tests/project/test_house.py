@@ -20,7 +20,7 @@ MODULES = {
 # From the ground up: a package or module imports only what stands in a line above its own.
 ORDER = (
     ("types", "errors", "progress", "csv_faults", "plain_table"),
-    ("arguments",),
+    ("arguments", "csv_marks"),
     ("models", "settings", "reports", "csv_reading"),
     ("database",),
     ("schema",),

@@ -18,7 +18,7 @@ from support.seeds import PROGRESS_HEADER, USERS, counts, folder, progress
 import pharmdb
 from pharmdb import csv_faults, csv_reading
 from pharmdb.database import driver_errors
-from pharmdb.errors import NoRoomError, SeedError
+from pharmdb.errors import NoPermissionError, NoRoomError, SeedError
 from pharmdb.seeding import seeding
 
 P, U = "progress.csv", "users.csv"
@@ -142,4 +142,8 @@ def test_the_folder_for_temporary_files_is_named_when_it_is_full(monkeypatch: py
     with pytest.raises(NoRoomError) as caught, driver_errors.temporary_room():
         raise error
     assert caught.value.found == "/full: database or disk is full"
-    assert "export SQLITE_TMPDIR" in caught.value.note
+    assert caught.value.command.startswith("export SQLITE_TMPDIR=/")
+    assert caught.value.note == "or free space in /full"
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    with pytest.raises(NoPermissionError), driver_errors.temporary_room():
+        raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import multiprocessing.synchronize
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,8 @@ from support.seeds import (
 )
 
 import pharmdb
+from pharmdb import csv_marks
+from pharmdb import progress as progress_bars
 from pharmdb.database import targets, transactions, upserts
 from pharmdb.errors import ProtectedError, RevisionError, SeedError, UnavailableError
 from pharmdb.models import MODELS, ProgressByTag, User, UserSettings
@@ -356,11 +359,7 @@ def test_three_thousand_progress_rows(migrated: str, tmp_path: Path) -> None:
         pytest.param(
             USERS.replace("Secret-of-mine-1", '"a ""quoted"", secret"'), USER_PROGRESS, id="quotes and commas"
         ),
-        pytest.param(
-            USERS,
-            USER_PROGRESS.replace("diuretics", "β-blockers\u2028\x85\x1c!"),
-            id="what only Unicode calls a line end",
-        ),
+        pytest.param(USERS, USER_PROGRESS.replace("diuretics", "β-blockers 🩺"), id="a tag beyond ASCII"),
     ],
 )
 def test_files_without_a_fault(migrated: str, tmp_path: Path, users_csv: str, progress_csv: str) -> None:
@@ -513,12 +512,78 @@ FAULTS: dict[str, tuple[str | bytes | None, str | bytes | None, Problems]] = {
     "line numbers after a quoted line end": (
         USERS,
         f'{PROGRESS_HEADER}\nown@example.org,"two\nlines",renal,diuretics,0,0\n\nown@example.org,x,renal,diuretics,-1,0\n',
-        [(P, 5, "correct_count", "-1", "negative")],
+        [(P, 2, "module", "two\nlines", "contains a line break"), (P, 5, "correct_count", "-1", "negative")],
     ),
     "line number of a row of two lines": (
         USERS,
         f'{PROGRESS_HEADER}\nown@example.org,"two\nlines",renal,diuretics,0,-5\n',
-        [(P, 2, "wrong_count", "-5", "negative")],
+        [(P, 2, "module", "two\nlines", "contains a line break"), (P, 2, "wrong_count", "-5", "negative")],
+    ),
+    **{
+        f"separated by {called}": (
+            USERS.replace(",", separator),
+            USER_PROGRESS.replace(",", separator),
+            [(file, 1, "", "", f"separated by {called}: separate the values by commas") for file in (P, U)],
+        )
+        for separator, called in csv_marks.SEPARATORS.items()
+    },
+    **{
+        f"a line {line!r}": (
+            f"{line}\n{USERS}",
+            USER_PROGRESS,
+            [(U, 1, "", "", "a line that sets the separator: delete it, and separate the values by commas")],
+        )
+        for line in ("sep=;", "SEP=,", "\ufeffsep=\t")
+    },
+    "empty rows at the end": (
+        USERS + ",,,\n" * 1000,
+        USER_PROGRESS + ",, ,,,\n",
+        [(P, 3, "", "", "1 empty row: delete it"), (U, 3, "", "", "1000 empty rows: delete them")],
+    ),
+    "empty rows in between": (
+        USERS,
+        f"{PROGRESS_HEADER}\n,,,,,\n,,,,,\nown@example.org,questions,renal,diuretics,-1,0\n",
+        [(P, 2, "", "", "2 empty rows: delete them"), (P, 4, "correct_count", "-1", "negative")],
+    ),
+    "empty columns": (
+        USERS.replace("\n", ",,\n"),
+        USER_PROGRESS,
+        [(U, 1, "", "", "2 empty column(s) at the end: delete them")],
+    ),
+    "a column with a mark in its name": (
+        USERS.replace("role", "ro\u200ble"),
+        USER_PROGRESS,
+        [(U, 1, "", "", "column 'ro\\u200ble': contains U+200B ZERO WIDTH SPACE")],
+    ),
+    **{
+        f"{name} in a key": (USERS, learned(tag=f"a{value}b"), [(P, 2, "tag", f"a{value}b", reason)])
+        for name, value, reason in (
+            ("a no-break space", "\u00a0", "contains U+00A0 NO-BREAK SPACE"),
+            ("a zero-width space", "\u200b", "contains U+200B ZERO WIDTH SPACE"),
+            ("a byte order mark", "\ufeff", "contains U+FEFF ZERO WIDTH NO-BREAK SPACE"),
+            ("a soft hyphen", "\u00ad", "contains U+00AD SOFT HYPHEN"),
+            ("a line separator", "\u2028", "contains U+2028 LINE SEPARATOR"),
+            ("a tabulator", "\t", "contains U+0009 CONTROL CHARACTER"),
+            ("an accent of its own", "e\u0301", "not in composed form (NFC), from U+0065 LATIN SMALL LETTER E on"),
+        )
+    },
+    **{
+        f"a mark in {column}": (
+            user(**{column: f"{value}\u200b"}),
+            f"{PROGRESS_HEADER}\n",
+            [(U, 2, column, f"{shown or value}\u200b"[: 3 if shown else None], "contains U+200B ZERO WIDTH SPACE")],
+        )
+        for column, value, shown in (
+            ("email", "own@example.org", ""),
+            ("password", "Secret-of-mine-1", "***"),
+            ("role", "USER", ""),
+            ("language", "en", ""),
+        )
+    },
+    "a no-break space in a count": (
+        USERS,
+        learned(correct_count="1\u00a0000"),
+        [(P, 2, "correct_count", "1\u00a0000", "contains U+00A0 NO-BREAK SPACE")],
     ),
     **{
         f"e-mail {email!r}": (user(email=email), f"{PROGRESS_HEADER}\n", [(U, 2, "email", email, NOT_EMAIL)])
@@ -721,19 +786,49 @@ def test_a_failure_in_the_middle_leaves_nothing(migrated: str, monkeypatch: pyte
 def test_a_hash_that_changes_under_the_seed_is_looked_at_again(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look at the hashes, which is outside the lock, and the upsert."""
     hash_passwords = seeding.hash_passwords
-    calls: list[dict[str, str]] = []
+    calls: list[list[str]] = []
 
     def meddle(seed: seeding.Seed, stored: Any) -> Any:
         decided = hash_passwords(seed, stored)
-        calls.append(stored)
+        calls.append([row["email"] for row in seed.users])
         if len(calls) == 1:
             store_hash(seeded, "garbage")
         return decided
 
     monkeypatch.setattr(seeding, "hash_passwords", meddle)
     pharmdb.seed(seeded)
-    assert len(calls) == 2
+    assert [sorted(emails) for emails in calls] == [[ADMIN, DEMO], [DEMO]]
     assert passwords.verify_password(PASSWORDS[DEMO], users(seeded)[DEMO].password_hash)
+
+
+def test_only_what_is_new_is_hashed_on_all_cores_with_a_bar(
+    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    # Passed only by two threads at once.
+    together = threading.Barrier(2)
+
+    def hash_password(password: str) -> str:
+        hashed.append(password)
+        together.wait(60)
+        return stored(password)
+
+    stored = passwords.hash_password
+    bars: dict[str, int | None] = {}
+    counted = progress_bars.counted
+
+    def count(items: Any, what: str, total: int | None = None, unit: str = "") -> Any:
+        bars[what] = total
+        return counted(items, what, total, unit)
+
+    monkeypatch.setattr(passwords, "hash_password", hash_password)
+    monkeypatch.setattr(progress_bars, "counted", count)
+    users_csv = (seeding.SEED_DIRECTORY / "users.csv").read_text(encoding="utf-8")
+    new = "".join(f"new{n}@example.org,Secret-of-mine-{n},USER,en\n" for n in range(2))
+    report = pharmdb.seed(seeded, seed_dir=folder(tmp_path, users_csv + new, f"{PROGRESS_HEADER}\n"))
+    assert counts(report)["users"] == (2, 0, 2)
+    assert sorted(hashed) == ["Secret-of-mine-0", "Secret-of-mine-1"]
+    assert bars["hash passwords"] == 4
 
 
 # -- several at once ----------------------------------------------------------------------------------
