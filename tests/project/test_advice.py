@@ -528,8 +528,7 @@ def nobody_to_ask_for_a_password(bench: Bench) -> tuple[str, None]:
 
     bench.patch.setattr(getpass, "getpass", nobody)
     bench.shell.typed = "Another-password-1\n"
-    act = {"user_email": DEMO, "action": "set-password", "confirm": name}
-    return command_of(lambda: pharmdb.manage_account(**act)), None
+    return command_of(lambda: pharmdb.manage_account(user_email=DEMO, action="set-password", confirm=name)), None
 
 
 @prints("accounts.new_passwords:new_password: unset {}")
@@ -668,7 +667,7 @@ def a_source_that_is_damaged(bench: Bench) -> tuple[str, None]:
 def an_upgrade_after_which_a_check_fails(bench: Bench) -> tuple[str, None]:
     bench.use(bench.databases.empty("sqlite"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(surroundings.sqlite3, "sqlite_version_info", (3, 36))
+        patch.setattr(sqlite3, "sqlite_version_info", (3, 36))
         return next_of(pharmdb.upgrade(str(legacy.sample(bench.folder)))), None
 
 
@@ -712,6 +711,7 @@ PLACES |= {
     "application.datamodel:: pharmdb prisma": "no command: the first line of a file",
     "command.listing:notebooks: pharmdb {}": "no command: the list of them",
     "command.program:_Version.__call__: pharmdb {}": "no command: the version",
+    "command.program:_sentence: pharmdb {}": "no command: who speaks",
     "application.schema_file:prisma_schema: npx prisma generate": "tests/application/test_prisma_client.py",
     "doctor.context:Context.command: pharmdb {}": "each caller is a place of its own",
 }

@@ -40,8 +40,7 @@ def _texts(node: ast.AST, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield where, node.value
     elif isinstance(node, ast.JoinedStr):
-        parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
-        yield where, "".join(map(str, parts))
+        yield where, "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
         for part in node.values:
             if not isinstance(part, ast.Constant):
                 yield from _texts(part, where)
@@ -50,7 +49,7 @@ def _texts(node: ast.AST, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if name == "command" and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
                 # Context.command
-                yield where, f"pharmdb {node.args[0].value}"
+                yield where, f"pharmdb {node.args[0].value!s}"
                 return
             if name in _MAKERS:
                 yield where, f"ls {name}"
