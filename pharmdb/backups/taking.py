@@ -17,7 +17,14 @@ from pharmdb.arguments import checked
 from pharmdb.backups import files, keeping, manifests, postgresql_dumps, sqlite_copies
 from pharmdb.backups.manifests import Backup
 from pharmdb.database import (
-    driver_errors, environments, identities, locks, placements, rebuilding, targets, transactions
+    driver_errors,
+    environments,
+    identities,
+    locks,
+    placements,
+    rebuilding,
+    targets,
+    transactions,
 )
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError, UnsoundSourceError
 from pharmdb.models import MODELS
