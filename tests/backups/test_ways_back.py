@@ -28,7 +28,6 @@ from support.databases import Databases
 from support.raw import ask, run
 
 import pharmdb
-from pharmdb import settings
 from pharmdb.backups import keeping, manifests, ownership, postgresql_dumps, restoring
 from pharmdb.backups.manifests import Backup
 from pharmdb.command import program
@@ -466,17 +465,6 @@ def test_modes_that_somebody_set_stay(databases: Databases, tmp_path: Path, monk
     assert program.main(["backup", "--list"]) == 0
     assert {mode(tmp_path / name) for name in ("data", "backups", "runs")} == {0o750}
     assert mode(path) == 0o664
-
-
-def test_a_folder_of_runs_that_cannot_be_made_is_named(
-    seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("PHARMDB_HOME", str(tmp_path / "file"))
-    assert program.main(["seed", "--database-url", seeded, "--json"]) == 1
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert error["type"] == "UnavailableError"
-    assert str(settings.runs()) in error["expected"]
 
 
 def test_a_manifest_of_newer_code_is_read_and_a_faulty_one_is_reported(worked: str) -> None:

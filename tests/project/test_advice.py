@@ -169,12 +169,12 @@ def a_truncated_file_without_a_backup(bench: Bench) -> tuple[str, Again]:
     return command_of(pharmdb.reset), pharmdb.inspect
 
 
-@prints("backups.restoring:_choose: pharmdb reset")
+@prints("backups.restoring:_choose: pharmdb backup --list")
 def no_backup_of_a_truncated_file(bench: Bench) -> tuple[str, Again]:
-    """Each names another command than the other: there is no circle."""
+    """Neither sends to the other: there is no circle."""
     truncated(raw.path(bench.seeded()))
-    command = command_of(pharmdb.restore)
-    return command_of(pharmdb.reset) if command == "pharmdb reset" else command, pharmdb.inspect
+    assert bench.shell.type(command_of(pharmdb.restore)) == 0
+    return command_of(pharmdb.reset), pharmdb.inspect
 
 
 @prints("database.sqlite_errors:_explain_unopened: mkdir -p {}")
@@ -370,7 +370,7 @@ def a_rule_that_is_not_ours(bench: Bench) -> tuple[str, Again]:
     return command_of(pharmdb.seed), pharmdb.seed
 
 
-@prints("seeding.seeding:SeedReport.outcome: pharmdb inspect")
+@prints("seeding.seeding:SeedReport.outcome: pharmdb doctor")
 def after_a_seed(bench: Bench) -> tuple[str, None]:
     return next_of(pharmdb.seed(bench.databases.seeded("sqlite"))), None
 
@@ -387,12 +387,12 @@ def another_programs_database(bench: Bench) -> tuple[str, Again]:
     return command_of(pharmdb.reset), pharmdb.inspect
 
 
-@prints("seeding.resetting:ResetReport.outcome: pharmdb inspect")
+@prints("seeding.resetting:ResetReport.outcome: pharmdb doctor")
 def after_a_reset(bench: Bench) -> tuple[str, None]:
     return next_of(pharmdb.reset(bench.databases.empty("sqlite"))), None
 
 
-@prints("seeding.resetting:ResetReport.way_back: pharmdb restore --backup {}")
+@prints("backups.manifests:way_back: pharmdb restore --backup {}")
 def back_from_a_reset(bench: Bench) -> tuple[str, Again]:
     url = bench.seeded("postgresql")
     bench.run("UPDATE user_settings SET language = 'de'")
@@ -431,6 +431,50 @@ def a_backup_that_there_is_not(bench: Bench) -> tuple[str, None]:
     bench.seeded()
     pharmdb.backup()
     return command_of(lambda: pharmdb.restore(backup="20200101T000000.000000Z")), None
+
+
+@prints("backups.restoring:_Guard._check: pharmdb restore --backup {} --confirm {}")
+def a_backup_of_another_database(bench: Bench) -> tuple[str, Again]:
+    bench.seeded()
+    other = backed_up()
+    url = bench.use(bench.databases.migrated("sqlite"))
+    return command_of(lambda: pharmdb.restore(backup=other.name)), lambda: pharmdb.inspect(url)
+
+
+@prints(
+    "backups.restoring:_unusable: pharmdb backup --list", "backups.restoring:_unusable: pharmdb restore --backup {}"
+)
+def a_backup_that_is_damaged(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    truncated(backed_up().path)
+    assert bench.shell.type(command_of(pharmdb.restore)) == 0
+    backed_up()
+    truncated(backed_up().path)
+    return command_of(pharmdb.restore), None
+
+
+@prints("backups.keeping:_unreadable: pharmdb backup --list")
+def a_backup_that_can_not_be_read(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    path, opened = backed_up().path, os.open
+
+    def refuse(place: Any, *arguments: Any, **options: Any) -> int:
+        if place == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(place, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        return command_of(pharmdb.restore), None
+
+
+@prints("backups.manifests:scan: ls -ld {}")
+def a_folder_of_backups_that_can_not_be_read(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    place = bench.folder / "no folder"
+    place.touch()
+    bench.patch.setenv("PHARMDB_BACKUPS", str(place))
+    return command_of(pharmdb.restore), None
 
 
 @prints("backups.restoring:RestoreReport.outcome: pharmdb inspect")
@@ -506,10 +550,7 @@ def after_a_look_at_an_account(bench: Bench) -> tuple[str, None]:
     return next_of(pharmdb.manage_account(bench.seeded(), user_email=DEMO)), None
 
 
-@prints(
-    "accounts.managing:_deleted: pharmdb account",
-    "accounts.managing:AccountReport.way_back: pharmdb restore --backup {}",
-)
+@prints("accounts.managing:_deleted: pharmdb account")
 def back_from_a_deletion(bench: Bench) -> tuple[str, Again]:
     url = bench.seeded()
     report = pharmdb.manage_account(user_email=DEMO, action="delete", confirm=targets.target(url).name)
@@ -546,14 +587,33 @@ def a_password_in_the_environment_that_is_short(bench: Bench) -> tuple[str, Agai
 # -- reading, the application -------------------------------------------------------------------------------
 
 
-@prints("learning.inspecting:Inspection.outcome: pharmdb seed")
+@prints("learning.inspecting:Inspection.outcome: pharmdb cohort --learners 100")
 def nobody_to_inspect(bench: Bench) -> tuple[str, None]:
-    return next_of(pharmdb.inspect(bench.seeded())), None
+    command = next_of(pharmdb.inspect(bench.seeded()))
+    bench.shell.history.append(command)
+    return command.replace("100", "1 --days 1"), None
 
 
-@prints("cohorts.building:CohortReport.outcome: pharmdb inspect --user-email {}")
+@prints(
+    "learning.inspecting:Inspection.outcome: pharmdb inspect {}",
+    "learning.inspecting:Inspection.outcome: pharmdb doctor",
+)
+def somebody_else_to_inspect(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    values = f"SELECT id, 'case', 'c', '[]', 1 FROM users WHERE email = '{ADMIN}'"
+    bench.run(f"INSERT INTO attempts (user_id, entity_type, entity_id, answers, score) {values}")
+    assert bench.shell.type(command := next_of(pharmdb.inspect())) == 0, command
+    return bench.shell.told["next"], None
+
+
+@prints(
+    "cohorts.building:CohortReport.outcome: pharmdb inspect --user-email {}",
+    "cohorts.building:CohortReport.outcome: pharmdb doctor",
+)
 def after_a_cohort(bench: Bench) -> tuple[str, None]:
-    return next_of(pharmdb.cohort(bench.databases.seeded("sqlite"), learners=1, days=1)), None
+    url = bench.databases.seeded("sqlite")
+    assert bench.shell.type(next_of(pharmdb.cohort(url, learners=1, days=1, random_seed=1))) == 0
+    return next_of(pharmdb.cohort(bench.databases.seeded("sqlite"), learners=9, days=30)), None
 
 
 @prints("application.schema_file:prisma_schema: pharmdb prisma --prisma-version {}")
@@ -623,7 +683,6 @@ def hashes_of_no_use(bench: Bench) -> tuple[str, None]:
 
 
 @prints(
-    "legacy.sources:command: pharmdb upgrade --source {}",
     "legacy.upgrade_report:UpgradeReport.outcome: pharmdb inspect",
 )
 def an_upgrade_that_was_only_tried(bench: Bench) -> tuple[str, Again]:
@@ -694,7 +753,7 @@ def a_port_that_is_taken(bench: Bench) -> tuple[str, None]:
         return command_of(lambda: serving.serve({"cells": []}, database_url=url, port=port)), None
 
 
-@prints("studio_app.plans:_check_write: pharmdb studio --model {}")
+@prints("studio_app.postgresql_console:_refused: pharmdb studio --model {}")
 def a_password_in_a_statement(bench: Bench) -> tuple[str, None]:
     target = targets.target(bench.databases.seeded("postgresql"))
     statement = "INSERT INTO users SELECT * FROM users"

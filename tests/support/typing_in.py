@@ -42,13 +42,17 @@ class Shell:
         return status
 
     def follow(self, command: str) -> None:
-        """Types a command, and what it names in turn: only the doctor may fail, and only with another command."""
+        """Types a command, and what it names in turn.
+
+        Only the doctor and inspect may fail, which tell of the database as it is, and only with another command.
+        """
         seen: list[str] = []
         while status := self.type(command):
             assert command not in seen, f"a circle: {[*seen, command]}"
-            assert command.startswith("pharmdb doctor"), f"{command}: {status}: {self.told or self.said}"
+            looks = command.startswith(("pharmdb doctor", "pharmdb inspect"))
+            assert looks, f"{command}: {status}: {self.told or self.said}"
             seen.append(command)
-            command = self.told["error"]["command"]
+            command = self.told["error"]["command"] if "error" in self.told else self.told["next"]
             assert command, self.told
 
     def _one(self, part: str) -> int:
