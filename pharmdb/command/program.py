@@ -125,12 +125,18 @@ def _port(value: str) -> int:
     return int(value)
 
 
+def _leave_to_the_system() -> None:
+    """Spares the last scan for garbage at exit, which would take as long as those of the imports."""
+    # DuckDB reports each of its objects that is not collected.
+    if "_duckdb" not in sys.modules:
+        gc.freeze()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 only if the notebook ran to its end and its outcome is ok."""
     # Imports create many permanent objects; scanning them for garbage would take a sixth of a command's time.
     gc.set_threshold(400_000, 50, 50)
-    # So would a last scan at exit: frozen objects are left to the operating system.
-    atexit.register(gc.freeze)
+    atexit.register(_leave_to_the_system)
     output.prepare()
     try:
         os.getcwd()

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class Names:
             raise ExportError(
                 expected="a different pseudonym for each user",
                 found="the same one for two of them",
-                command=f"rm {key_file()}",
+                command=f"rm {shlex.quote(str(key_file()))}",
                 note="then run the same command again, with a new key",
             )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -355,3 +357,11 @@ def test_the_environment_of_the_database_counts(seeded: str, monkeypatch: pytest
     monkeypatch.setattr(environments, "remembered_environment", lambda connection: "production")
     with pytest.raises(ProtectedError):
         pharmdb.export(seeded, identities=True)
+
+
+def test_the_command_prints_nothing_but_its_tables(seeded: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pharmdb.command", "export"]
+    environment = os.environ | {"PHARMDB_URL": seeded, "PHARMDB_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "rows written" in done.stdout

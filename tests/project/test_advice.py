@@ -773,6 +773,14 @@ PLACES |= {
     "command.program:_sentence: pharmdb {}": "no command: who speaks",
     "application.schema_file:prisma_schema: npx prisma generate": "tests/application/test_prisma_client.py",
     "doctor.context:Context.command: pharmdb {}": "each caller is a place of its own",
+    "distribution.distributing:: pharmdb distribute": "no command: the beginning of one",
+    "distribution.distributing:DistributeReport.outcome: pharmdb doctor": "needs a Citus cluster",
+    "distribution.obstacles:_on_citus: pharmdb reset": "needs a Citus cluster",
+    "doctor.nodes:_answers: ls sql_command": "needs a Citus cluster",
+    "doctor.nodes:_balance: ls sql_command": "needs a Citus cluster",
+    "doctor.nodes:_placement: pharmdb distribute --no-dry-run": "needs a Citus cluster",
+    "doctor.standbys:look: ls sql_command": "tests/database/test_standby.py",
+    "exporting.parquet_files:Writer.write: pharmdb doctor --thorough": "needs a page that is damaged in an index only",
 }
 HARMS = "test_a_remedy_ends_what_it_is_for"
 PLACES |= dict.fromkeys(
@@ -844,6 +852,36 @@ def another_time_zone(bench: Bench) -> tuple[str, Again]:
     url = bench.seeded("postgresql")
     bench.run(f"ALTER DATABASE {targets.target(url).name} SET timezone TO 'Europe/Prague'")
     return found()["time zone"].remedy, healed("time zone")
+
+
+# -- exports -----------------------------------------------------------------------------------------------
+
+
+@prints("exporting.analysing:exported: pharmdb export")
+def no_export(bench: Bench) -> tuple[str, Again]:
+    bench.seeded()
+    return command_of(pharmdb.exported), lambda: pharmdb.exported().overview()
+
+
+@prints("exporting.taking:export: pharmdb export --buckets {}")
+def no_bucket(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    return command_of(lambda: pharmdb.export(buckets=0)), None
+
+
+@prints("exporting.taking:export: pharmdb export")
+def an_export_of_production_with_identities(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    bench.patch.setenv("PHARMDB_ENV", "production")
+    return command_of(lambda: pharmdb.export(identities=True)), None
+
+
+@prints("exporting.pseudonyms:Names.of: pharmdb doctor --thorough")
+def an_export_of_orphans(bench: Bench) -> tuple[str, Again]:
+    bench.seeded()
+    pharmdb.backup()
+    bench.run("PRAGMA foreign_keys = OFF; DELETE FROM users WHERE role = 'USER'")
+    return command_of(pharmdb.export), pharmdb.export
 
 
 def healed(check: str) -> Again:
