@@ -74,8 +74,9 @@ chromium: ## install the browser for the tests, from Debian's packages
 		done; exit 1; \
 	else echo "no Chromium, and it can't be installed without root and apt-get: the browser tests are skipped"; fi
 
+# Three on two cores: now and then one of them waits.
 test: .venv/done chromium ## run all tests, on SQLite and PostgreSQL
-	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 harm: .venv/done ## run the harm tests with full counts
 	@PHARMDB_HARM_ROUNDS=50 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder tests/harm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The modules that take the most time, longest first: two workers end at nearly the same time if these are begun first.
+# The modules that take the most time, longest first: the workers end at nearly the same time if these are begun first.
 LONGEST = (
     "studio_app/test_served.py",
     "studio_app/test_grid.py",
