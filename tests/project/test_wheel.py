@@ -91,6 +91,7 @@ def test_the_wheel_tells_what_it_is(installed: Path) -> None:
         assert f"\n{line}\n" in metadata
     assert {line.split()[-1] for line in metadata.splitlines() if line.startswith("Provides-Extra: ")} == {
         "dev",
+        "distributed",
         "lab",
         "studio",
     }
