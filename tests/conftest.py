@@ -59,6 +59,15 @@ def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
         yield Databases(lambda: request.getfixturevalue("server"), folder)
 
 
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables with which Jupyter starts kernels of this run's own warm process."""
+    from support.kernels import warm_kernels
+
+    with warm_kernels(tmp_path_factory.mktemp("k")) as variables:
+        yield variables
+
+
 @pytest.fixture(params=DIALECTS)
 def dialect(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pharmdb.database.placements import REFERENCE
-from pharmdb.models import MODELS
+from pharmdb.models import Base
 
 # What a statement keeps others from doing until the transaction ends.
 WRITING, EVERYTHING = "writing", "reading and writing"
@@ -57,8 +57,7 @@ class Step(NamedTuple):
 
 def named(name: str) -> str:
     """The placement that the models give a table."""
-    (model,) = (model for model in MODELS if model.__tablename__ == name)
-    return str(model.__table__.info["placement"])  # type: ignore[attr-defined]
+    return str(Base.metadata.tables[name].info["placement"])
 
 
 def forward(tables: Sequence[Table], workers: int = 1) -> list[Step]:

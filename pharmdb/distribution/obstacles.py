@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from pharmdb.cluster.planning import Table
-from pharmdb.database import targets
+from pharmdb.database import shell_commands, targets
 from pharmdb.database.placements import has_citus
 
 SHOWN = 5
@@ -39,7 +38,7 @@ def obstacles(connection: Connection, target: targets.Target, tables: Sequence[T
     if not has_citus(connection):
         if target.is_sqlite or not connection.exec_driver_sql(_INSTALLED).scalar_one():
             return [NO_CITUS]
-        create = sql(target, "CREATE EXTENSION citus")
+        create = shell_commands.psql(target, "CREATE EXTENSION citus")
         return [NO_CITUS._replace(found="the extension is installed, but not created in this database", command=create)]
     return list(_on_citus(connection, target, tables, back=back))
 
@@ -51,11 +50,6 @@ def workers(connection: Connection) -> int:
     return int(connection.exec_driver_sql("SELECT count(*) FROM citus_get_active_worker_nodes()").scalar_one())
 
 
-def sql(target: targets.Target, statement: str) -> str:
-    """The command that runs an SQL statement on the coordinator."""
-    return f"psql {targets.libpq_url(target)} -c {shlex.quote(statement)}"
-
-
 def _on_citus(
     connection: Connection, target: targets.Target, tables: Sequence[Table], *, back: bool
 ) -> Iterator[Obstacle]:
@@ -64,25 +58,26 @@ def _on_citus(
             "worker",
             "a cluster with at least one active worker",
             "none",
-            sql(target, "SELECT citus_add_node('127.0.0.1', 5433)"),
+            shell_commands.psql(target, "SELECT citus_add_node('127.0.0.1', 5433)"),
             "with the host and port of the worker",
         )
     for table in tables:
         if table.placed not in ("", table.placement):
             found = f"{table.name} is placed by {table.placed}, not by {table.placement}"
-            command = sql(target, f"SELECT undistribute_table('{table.name}', cascade_via_foreign_keys => true)")
+            back_again = f"SELECT undistribute_table('{table.name}', cascade_via_foreign_keys => true)"
+            command = shell_commands.psql(target, back_again)
             yield Obstacle("placement", "tables placed as the models say", found, command)
     ours = {"names": [table.name for table in tables]}
     sharded = {"names": [table.name for table in tables if table.is_sharded]}
     for table_name, name in connection.exec_driver_sql(_TRIGGERS, ours):
-        command = sql(target, f"DROP TRIGGER {name} ON {table_name}")
+        command = shell_commands.psql(target, f"DROP TRIGGER {name} ON {table_name}")
         yield Obstacle("trigger", "tables without triggers", f"the trigger {name} on {table_name}", command)
     for table_name, name in connection.exec_driver_sql(_FOREIGN, ours):
         yield Obstacle(
             "foreign key",
             "no foreign keys between pharmdb's tables and another program's",
             f"{name} of {table_name}",
-            sql(target, f"ALTER TABLE {table_name} DROP CONSTRAINT {name}"),
+            shell_commands.psql(target, f"ALTER TABLE {table_name} DROP CONSTRAINT {name}"),
         )
     for table_name, name, is_constraint in () if back else connection.exec_driver_sql(_UNIQUE, sharded):
         drop = f"ALTER TABLE {table_name} DROP CONSTRAINT {name}" if is_constraint else f"DROP INDEX {name}"
@@ -90,7 +85,7 @@ def _on_citus(
             "unique key",
             "user_id in every unique key, because no node sees the rows of all users",
             f"{name} of {table_name}",
-            sql(target, drop),
+            shell_commands.psql(target, drop),
         )
     for (table_name,) in () if back else connection.exec_driver_sql(_IDENTITY, ours):
         yield Obstacle(

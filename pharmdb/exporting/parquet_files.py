@@ -16,7 +16,7 @@ from pharmdb.exporting.pseudonyms import Names
 from pharmdb.exporting.slices import Slice
 from pharmdb.learning import joined
 from pharmdb.learning.joined import Column
-from pharmdb.models import MODELS, DatasetOverride, User
+from pharmdb.models import Base, DatasetOverride, User
 from pharmdb.types import StrictBoolean, UTCDateTime
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ class Exported:
 
 def columns(table: str, identities: bool) -> list[Exported]:
     """A table's columns, without password hashes, and without e-mail addresses unless with identities."""
-    (model,) = (model for model in MODELS if model.__tablename__ == table)
     found = []
-    for column in model.__table__.columns:
+    for column in Base.metadata.tables[table].columns:
         if column.name != SECRET and (identities or column.name != IDENTIFYING):
             kind, type_ = _kind_and_type(column.type)
             # The reader's other kinds have no NULL.

@@ -144,12 +144,7 @@ def test_restore_onto_a_file_in_another_journal_mode(databases: Databases) -> No
 def test_restore_onto_an_empty_database_that_is_there(filled: str) -> None:
     before = everything(filled)
     pharmdb.backup(filled)
-    if filled.startswith("sqlite"):
-        raw.path(filled).write_bytes(b"")
-        for end in ("-wal", "-shm"):
-            Path(f"{raw.path(filled)}{end}").unlink(missing_ok=True)
-    else:
-        run(filled, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    raw.empty(filled)
     assert pharmdb.restore(filled).before is None
     assert everything(filled) == before
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as options
 from hypothesis import strategies as st
 from support import legacy, raw
-from support.backups import backed_up, go, unprivileged
+from support.backups import backed_up, entry, go, unprivileged
 from support.contents import everything
 from support.databases import Databases
 from support.raw import ask, run
@@ -96,25 +96,17 @@ def fake(database_id: str = "a") -> Backup:
     """A backup of a few bytes."""
     with keeping.partial("x_none.sqlite") as (time, path):
         path.write_bytes(b"x")
-        entry = Backup(
+        made = entry(
             name=keeping.final_name(path),
             taken_at=time.isoformat(),
-            database="x",
             database_id=database_id,
             place="/x",
             machine="here",
             target="sqlite:////x",
-            before_restore_of="",
             dialect="sqlite",
             revision="none",
-            environment="development",
-            fingerprint="",
-            tables={},
-            digest="",
-            sha256="",
-            size=1,
         )
-        return keeping.publish(path, entry)
+        return keeping.publish(path, made)
 
 
 @given(jumps=st.lists(st.tuples(st.integers(-3, 3), st.sampled_from("ab")), max_size=15))
@@ -191,22 +183,13 @@ def damaged(url: str) -> None:
     raw.path(url).write_bytes(b"garbage" * 999)
 
 
-def emptied(url: str) -> None:
-    if url.startswith("sqlite"):
-        raw.path(url).write_bytes(b"")
-        for end in ("-wal", "-shm"):
-            Path(f"{url.removeprefix('sqlite:///')}{end}").unlink(missing_ok=True)
-    else:
-        run(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
-
-
 PATHS = [
     ("sqlite", there),
     ("sqlite", missing),
     ("sqlite", damaged),
-    ("sqlite", emptied),
+    ("sqlite", raw.empty),
     ("postgresql", there),
-    ("postgresql", emptied),
+    ("postgresql", raw.empty),
 ]
 
 
@@ -407,7 +390,7 @@ def test_a_damaged_file_is_replaced_behind_its_link_and_with_its_mode(
 
 
 @pytest.mark.parametrize("size", [1024, 65536])
-@pytest.mark.parametrize("state", [there, missing, damaged, emptied])
+@pytest.mark.parametrize("state", [there, missing, damaged, raw.empty])
 def test_a_backup_with_another_page_size(databases: Databases, size: int, state: Callable[[str], None]) -> None:
     url = databases.seeded("sqlite")
     run(url, "CREATE TABLE bare (n)", "INSERT INTO bare VALUES (1), (2), (3)", "DELETE FROM bare WHERE n = 2")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import legacy, raw
-from support.backups import backed_up, go
+from support.backups import backed_up, entry, go
 from support.contents import everything
 from support.databases import Databases
 from support.raw import ask, run
@@ -164,29 +164,18 @@ SERVER = identities.Identity("postgresql", "id", "77", "pharm/public", "postgres
 )
 def test_whose_a_backup_is(mine: identities.Identity, changes: dict[str, str], belongs: bool) -> None:
     whole = replace(MINE if mine.dialect == "sqlite" else SERVER)
-    entry = entry_of(whole)
-    assert manifests.belongs(replace(entry, **changes), mine) is belongs  # type: ignore[arg-type]
+    assert manifests.belongs(replace(entry_of(whole), **changes), mine) is belongs  # type: ignore[arg-type]
 
 
 def entry_of(identity: identities.Identity) -> Backup:
-    return Backup(
+    return entry(
         name="x",
-        taken_at="",
-        database="pharm",
         database_id=identity.database_id,
         machine=identity.machine,
         place=identity.place,
         target=identity.url,
         host=identity.host,
-        before_restore_of="",
         dialect=identity.dialect,
-        revision="",
-        environment="development",
-        fingerprint="",
-        tables={},
-        digest="",
-        sha256="",
-        size=0,
     )
 
 

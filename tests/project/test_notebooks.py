@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import papermill
 import pytest
 from support import legacy
 from support.databases import Databases
-from support.kernels import warm_kernels
 from support.outcome import outcome_row
 from support.project import ROOT
 from support.seeds import KNOWN_GOOD
@@ -35,12 +33,6 @@ def load(path: Path) -> dict[str, Any]:
 
 def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-
-
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with warm_kernels(tmp_path_factory.mktemp("k")) as variables:
-        yield variables
 
 
 def run(*command: object, url: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -19,7 +19,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.chrome import READY, Tabs, watched
 from support.databases import Databases
-from support.kernels import warm_kernels
 from support.project import ROOT
 from support.steps import column_texts, filter_by, ready
 
@@ -92,12 +91,6 @@ def serve(command: list[object], url: str, pattern: str, cwd: Path, **variables:
         except subprocess.TimeoutExpired:
             process.kill()
         drain.wait(20)
-
-
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with warm_kernels(tmp_path_factory.mktemp("k")) as variables:
-        yield variables
 
 
 @pytest.fixture(scope="module")

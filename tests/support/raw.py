@@ -100,6 +100,16 @@ def session(url: str) -> Iterator[Any]:
         connection.close()
 
 
+def empty(url: str) -> None:
+    """Leaves a database that is there, and has nothing in it."""
+    if url.startswith("sqlite"):
+        path(url).write_bytes(b"")
+        for end in ("-wal", "-shm"):
+            Path(f"{path(url)}{end}").unlink(missing_ok=True)
+    else:
+        run(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+
 def run(url: str, *scripts: str) -> None:
     """Runs scripts of one or more statements in one session; what stands behind `-- again` in another one."""
     for part in "\n;".join(scripts).split("-- again"):
