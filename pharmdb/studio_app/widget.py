@@ -15,9 +15,9 @@ import traitlets
 
 from pharmdb import reports, settings
 from pharmdb.database import environments, servers, targets
-from pharmdb.errors import ParameterError
+from pharmdb.errors import ParameterError, RevisionError
 from pharmdb.learning import schema_chart
-from pharmdb.schema import bookkeeping
+from pharmdb.schema import bookkeeping, revisions
 from pharmdb.studio_app import (
     browsing,
     cascading,
@@ -183,7 +183,13 @@ class Studio(anywidget.AnyWidget):
             environment = environments.environment(session.connection)
             name = servers.server_name(session.connection, self.target)
             self._tables = catalogue(session)
+            try:
+                revisions.require_head(session.connection, self.target)
+                behind = None
+            except RevisionError as error:
+                behind = messages.error_of(error)
         return {
+            "behind": behind,
             "tables": [messages.described(table) for table in self._tables.values()],
             "name": name,
             "title": str(self.target),

@@ -105,7 +105,7 @@ def _direct(url: str, model: str, log: Path) -> Any:
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>studio</title>
 <link rel="stylesheet" href="studio.css"></head><body><style>:root { color-scheme: light dark } body { margin: 0 }
 h1 { font: 600 16px sans-serif; margin: 10px 12px 0 }</style>
-<main><h1>pharmdb studio</h1><div id="root"></div></main>
+<main data-studio-page><h1>pharmdb studio</h1><div id="root"></div></main>
 <script type="module">
 import studio from "./studio.js";
 let hear;

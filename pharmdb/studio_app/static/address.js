@@ -1,5 +1,6 @@
 // The page's address contains the view, so that it can be bookmarked, shared and reloaded.
 
+import { recordView } from "./history.js";
 import { say } from "./messages.js";
 import { emptyQuery } from "./state.js";
 
@@ -48,6 +49,5 @@ export function writeAddress(studio) {
     address.set("from", JSON.stringify(page.first));
     if (studio.start) address.set("row", studio.start);
   }
-  studio.hash = `#${address}`;
-  history.replaceState(history.state, "", studio.hash);
+  recordView(studio, `#${address}`);
 }

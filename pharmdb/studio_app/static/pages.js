@@ -1,6 +1,7 @@
 // Navigation: selects the shown page, loads it, and counts the table's rows.
 
 import { readAddress, writeAddress } from "./address.js";
+import { arriveAtView, leaveView } from "./history.js";
 import { request, tell } from "./kernel.js";
 import { fail, say } from "./messages.js";
 import { emit, emptyQuery, FIRST_PAGE, redraw } from "./state.js";
@@ -11,11 +12,17 @@ const NO_ROWS = { rows: [], has_previous: false, has_next: false };
 export const wanted = (studio) => ({ table: studio.table.name, ...studio.query });
 
 export function goToAddress(studio) {
-  return go(studio, readAddress(studio), false);
+  arriveAtView(studio);
+  return show(studio, readAddress(studio), false);
 }
 
 // Shows another view; `change` can set table, filters, search, sort, size and place. New filters or sorts start at page 1.
-export async function go(studio, change, leaveTrail = true) {
+export function go(studio, change, leaveTrail = true) {
+  leaveView(studio);
+  return show(studio, change, leaveTrail);
+}
+
+async function show(studio, change, leaveTrail) {
   const { table, start, ...query } = change;
   if (table && table !== studio.table?.name) {
     openTable(studio, table);
@@ -82,6 +89,7 @@ async function recount(studio) {
 
 // Goes to the first, previous, next or last page.
 export async function turn(studio, where) {
+  leaveView(studio);
   const { page, query, count } = studio;
   const rows = page?.rows.length ?? 0;
   const moves = {

@@ -40,7 +40,8 @@ export function createStudio(model) {
     shownLines: [],
     cells: new Map(), // the grid's elements by "row:column"
     resizing: false, // whether the mouse is resizing a column
-    hash: null,
+    hash: null, // of the view that is recorded in the address
+    leaving: false, // whether the next view is a new entry of the browser's history
     trail: [], // the views from which references were followed
     layouts: {}, // by table: order, hidden, pinned, widths
     // selection

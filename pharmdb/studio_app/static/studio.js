@@ -11,8 +11,9 @@ import { startHeartbeat } from "./heartbeat.js";
 import { receive, request } from "./kernel.js";
 import { listenToKeys } from "./keyboard.js";
 import { useLayouts } from "./layout.js";
-import { fail } from "./messages.js";
+import { sentenceOf } from "./messages.js";
 import { listenToMouse } from "./mouse.js";
+import { buildNotice, showNotice } from "./notice.js";
 import { goToAddress } from "./pages.js";
 import { buildRows } from "./rowspanel.js";
 import { buildStaging } from "./staging.js";
@@ -44,7 +45,15 @@ function build(studio, el) {
   listenToKeys(studio);
   listenToMouse(studio);
   listenToClipboard(studio);
-  ui.root.append(ui.alertBox, head, tabs, ...Object.values(ui.panels), ui.message, buildStaging(studio));
+  ui.root.append(
+    buildNotice(studio),
+    ui.alertBox,
+    head,
+    tabs,
+    ...Object.values(ui.panels),
+    ui.message,
+    buildStaging(studio),
+  );
   el.append(ui.root);
   showTab(studio, "rows");
 }
@@ -53,7 +62,7 @@ async function begin(studio) {
   try {
     studio.info = await request(studio, "hello");
   } catch (error) {
-    fail(studio, error);
+    showNotice(studio, sentenceOf(error), () => begin(studio));
     return;
   }
   studio.tables = studio.info.tables;
@@ -71,7 +80,9 @@ function listenToKernel(studio) {
 
 function listenToWindow(studio) {
   const onHash = () => {
-    if (location.hash !== studio.hash) goToAddress(studio);
+    if (location.hash === studio.hash) return;
+    showTab(studio, "rows");
+    goToAddress(studio);
   };
   // Voilà ends the kernel at this event, even if the user then chooses to stay.
   const onLeave = (event) => {

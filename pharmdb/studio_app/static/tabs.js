@@ -58,7 +58,8 @@ export function showTab(studio, name) {
 
 function tabKey(studio, event, name) {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (!step) return;
+  // With Alt or Command it is the browser's Back and Forward.
+  if (!step || event.altKey || event.metaKey) return;
   event.preventDefault();
   const at = TABS.findIndex(([each]) => each === name);
   const [next] = TABS[(at + step + TABS.length) % TABS.length];
