@@ -1,4 +1,4 @@
-"""Dataframes with a search field where widgets can be displayed, and plain tables everywhere else."""
+"""Dataframes that can be searched and sorted where widgets can be displayed, and plain tables everywhere else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def searchable(frame: pd.DataFrame) -> Searchable:
-    """Displays a dataframe with a search field; `frame` is the dataframe itself."""
+    """Displays a dataframe with a search field, sorted by a click on a heading; `frame` is the dataframe itself."""
     return Searchable(frame)
 
 
@@ -24,13 +24,17 @@ class Searchable(anywidget.AnyWidget):
 
     _esm = bundle(Path(__file__).parent / "static" / "searching.js")
     columns = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    # Whether each column is sorted by number.
+    numbers = traitlets.List(traitlets.Bool()).tag(sync=True)
     rows: Any = traitlets.List().tag(sync=True)
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
         missing = frame.isna()
         texts = frame.astype(object).where(~missing, "").astype(str)
-        super().__init__(columns=[str(name) for name in frame.columns], rows=texts.to_numpy().tolist())
+        numbers = [dtype.kind in "iuf" for dtype in frame.dtypes]
+        columns = [str(name) for name in frame.columns]
+        super().__init__(columns=columns, numbers=numbers, rows=texts.to_numpy().tolist())
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
