@@ -63,7 +63,9 @@ studio: .venv/done ## browse and edit the database at http://localhost:5555
 	@$(BIN)/pharmdb studio
 
 lab: .venv/done ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab --notebook-dir=notebooks
+	@# Who starts them from the checkout trusts them; as root, JupyterLab asks to be told so.
+	@$(BIN)/jupyter trust notebooks/*.ipynb >/dev/null
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $$([ "$$(id -u)" != 0 ] || echo --allow-root)
 
 chromium: ## install the browser for the tests, from Debian's packages
 	@for name in chromium-headless-shell chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \

@@ -1,12 +1,17 @@
-"""Check that each notebook is valid and stored in nbformat's form, so that diffs show only real changes."""
+"""Check that each notebook is valid, in nbformat's form, so that diffs show only real changes, without addresses."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
+
+_ADDRESS = re.compile(r"[\w.%+-]+@(?:[\w-]+\.)+[A-Za-z]{2,}")
+# Domains that belong to nobody (RFC 2606 and RFC 6761).
+_NOBODY = re.compile(r".*[@.](?:test|invalid|localhost|example|example\.(?:com|net|org))", re.IGNORECASE)
 
 
 def fault(path: Path) -> str | None:
@@ -19,6 +24,9 @@ def fault(path: Path) -> str | None:
         return f"not a valid notebook: {str(error).splitlines()[0]}"
     if nbformat.writes(notebook, version=nbformat.NO_CONVERT).rstrip("\n") + "\n" != stored:
         return "not stored in nbformat's form; open and save it in JupyterLab, or run `make notebooks`"
+    if found := {each for each in _ADDRESS.findall(stored) if not _NOBODY.fullmatch(each)}:
+        # They are not printed: the log of a check may be public.
+        return f"shows {len(found)} real e-mail address(es); if a run left them, `git restore {path}` removes them"
     return None
 
 

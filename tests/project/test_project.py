@@ -133,13 +133,15 @@ def test_pre_commit_runs_the_linters_of_make_lint_from_the_environment() -> None
         assert hook["entry"].removesuffix(" --force-exclude").replace(".venv/bin", "$(BIN)") in makefile
 
 
-def test_a_notebook_that_is_broken_or_formatted_by_hand_is_told(tmp_path: Path) -> None:
+def test_a_notebook_that_is_broken_formatted_by_hand_or_shows_a_learner_is_told(tmp_path: Path) -> None:
     stored = (ROOT / "notebooks" / "seed.ipynb").read_text(encoding="utf-8")
     wrong = {
         "by-hand": stored.replace('\n "', '\n  "'),
         "no-json": "{",
         "no-cells": stored.replace('"cells"', '"cels"'),
+        "learner": stored.replace("demo@pharmtrainer.test", "ann@university.edu"),
     }
+    assert wrong["learner"] != stored
     for name, text in {"good": stored, **wrong}.items():
         (tmp_path / f"{name}.ipynb").write_text(text, encoding="utf-8")
     names = [str(path) for path in sorted(tmp_path.iterdir())]
@@ -148,6 +150,7 @@ def test_a_notebook_that_is_broken_or_formatted_by_hand_is_told(tmp_path: Path) 
     )
     assert said.returncode == 1
     assert {Path(line.split(":")[0]).stem for line in said.stderr.splitlines()} == set(wrong)
+    assert "university" not in said.stderr, "the log may be public"
 
 
 def test_no_tracked_file_is_large_or_names_a_folder_of_this_machine() -> None:
