@@ -34,6 +34,7 @@ PARTS = {
     "copies": "Backup and restore",
     "upgrade": "Upgrade",
     "export": "Exports",
+    "studio": "The studio's page",
 }
 _MODULES = {
     "frames": "framing",
@@ -42,6 +43,7 @@ _MODULES = {
     "copies": "backups",
     "upgrade": "upgrading",
     "export": "exports",
+    "studio": "opening",
 }
 
 

@@ -48,6 +48,11 @@ def backups() -> Path:
     return home() / Path(os.environ.get("PHARMDB_BACKUPS") or "data/backups").expanduser()
 
 
+def studio() -> Path:
+    """The folder of the tokens with which the pages of the studio are opened."""
+    return home() / "data" / "studio"
+
+
 def make_private(folder: Path) -> None:
     """Creates a folder that only its owner can enter; an existing one keeps its mode."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -56,6 +61,20 @@ def make_private(folder: Path) -> None:
 def open_private(path: Path, flags: int) -> int:
     """Opens a file for writing, as os.open does; only its owner can use a new one, an existing one keeps its mode."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600)
+
+
+def write_once(path: Path, text: str) -> None:
+    """Writes a private file that is complete as soon as it has its name. If there is one already, that one counts."""
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(open_private(new, os.O_TRUNC), "w", encoding="utf-8") as file:
+        file.write(text)
+    try:
+        # Not a rename: if another process is faster, its text counts.
+        os.link(new, path)
+    except FileExistsError:
+        pass
+    finally:
+        new.unlink()
 
 
 def exports() -> Path:

@@ -62,9 +62,9 @@ def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables with which Jupyter starts kernels of this run's own warm process."""
-    from support.kernels import warm_kernels
+    from support.kernels import kernels_in
 
-    with warm_kernels(tmp_path_factory.mktemp("k")) as variables:
+    with kernels_in(tmp_path_factory.mktemp("k")) as variables:
         yield variables
 
 

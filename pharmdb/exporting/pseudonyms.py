@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 import shlex
 from pathlib import Path
@@ -31,16 +30,7 @@ def key() -> bytes:
     path = key_file()
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f"{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        try:
-            # Not a rename: if another process is faster, its key counts.
-            os.link(new, path)
-        except FileExistsError:
-            pass
-        finally:
-            new.unlink()
+        settings.write_once(path, secrets.token_hex(32))
     return path.read_bytes().strip()
 
 

@@ -48,6 +48,7 @@ LINES = {
     "writers": ["eight writers at once"],
     "copies": ["backup .* SQLite", "restore", "backup .* PostgreSQL", "restore"],
     "upgrade": ["→ SQLite", "→ PostgreSQL", "memory"],
+    "studio": [f"{what}.*, {dialect}" for dialect in DIALECTS for what in ("^first page", "^reload")],
     "export": [
         f"{what}{dialect}"
         for dialect in DIALECTS

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 from sqlalchemy import insert
 from support.chrome import fill
@@ -111,6 +112,9 @@ def test_parquet_is_typed(hostile: str, tmp_path: Path) -> None:
     scores = [row[0] for row in parquet(f"SELECT score FROM '{path}'")]
     assert len(scores) == 7000
     assert scores == sorted(scores, reverse=True)
+    # As the documentation says: with what is installed anyway.
+    frame = duckdb.read_parquet(str(path)).df()
+    assert [str(frame[name].dtype) for name in ("id", "score", "created_at")] == ["int64", "float64", "datetime64[us]"]
     path.write_bytes(export(hostile, "bookmarks", "parquet"))
     assert [row[0] for row in parquet(f"SELECT entity_id FROM '{path}'")] == HOSTILE
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import psutil
@@ -20,12 +16,13 @@ from playwright.sync_api import Browser, Page, expect
 from support.chrome import READY, Tabs, watched
 from support.databases import Databases
 from support.project import ROOT
+from support.serving import Served, free_port, serve, serve_studio
 from support.steps import column_texts, filter_by, ready
 
 import pharmdb
 from pharmdb.command import program
 from pharmdb.database import targets, transactions
-from pharmdb.studio_app import browsing, serving, sessions
+from pharmdb.studio_app import browsing, page_server, sessions
 from pharmdb.studio_app.catalogue import catalogue
 from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.serving import HERE
@@ -34,70 +31,10 @@ from pharmdb.studio_app.statement_log import StatementLog
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Served:
-    """A server in a process of its own. `url` holds the token."""
-
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
-        self.process = process
-        self.url = url
-        found = re.match(r"(http://[^/]+)/.*token=(\S+)", url)
-        assert found is not None
-        self.origin, self.token = found[1], found[2]
-        self.port = int(self.origin.rpartition(":")[2])
-
-    def kernels(self) -> list[psutil.Process]:
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in children if re.search(r"-f \S+\.json\b", " ".join(p.cmdline()))]
-
-    def get(self, path: str, **headers: str) -> HTTPResponse:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
-        connection.request("GET", path, headers={"Host": f"localhost:{self.port}", **headers})
-        return connection.getresponse()
-
-
-@contextmanager
-def serve(command: list[object], url: str, pattern: str, cwd: Path, **variables: str) -> Iterator[Served]:
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=os.environ | {"PHARMDB_URL": url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)} | variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if found := re.search(pattern, line):
-                break
-        else:
-            raise AssertionError("".join(said))
-        # Its further lines go nowhere, so that it never waits for a reader.
-        drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
-        yield Served(process, found[0])
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        drain.wait(20)
-
-
 @pytest.fixture(scope="module")
-def studio(large: str, kernels: dict[str, str]) -> Iterator[tuple[Served, str]]:
+def studio(large: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
     """Voilà on the database with a million attempts."""
-    command = [sys.executable, "-m", "pharmdb.command", "studio", "--no-browser", "--port", free_port()]
-    with serve(command, large, r"http://localhost:\d+/\?token=\S+", ROOT, **kernels) as served:
+    with serve_studio(large, tmp_path_factory.mktemp("home")) as served:
         yield served, large
 
 
@@ -252,7 +189,10 @@ def test_only_this_machine_is_served_and_only_with_the_token(studio: tuple[Serve
     assert "http:" not in policy.replace(f"http://localhost:{served.port}", "").replace(
         f"http://127.0.0.1:{served.port}", ""
     )
-    assert headers["Referrer-Policy"] == "no-referrer"
+    # The form's origin is checked; the page itself tells nobody its address, which contained the token.
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert served.get("/").getheader("Referrer-Policy") == "no-referrer"
+    assert served.get(f"/?token={served.token}").getheader("Referrer-Policy") == "no-referrer"
 
 
 def test_a_page_of_another_origin_can_not_talk_to_the_kernel(page: Page, studio: tuple[Served, str]) -> None:
@@ -273,10 +213,10 @@ def test_a_page_of_another_origin_can_not_talk_to_the_kernel(page: Page, studio:
 
 
 def test_idle_kernels_are_culled(tmp_path: Path) -> None:
-    settings = serving.configuration("token", 5555, tmp_path).MappingKernelManager
-    assert settings.cull_idle_timeout == serving.IDLE
+    settings = page_server.configuration("token", 5555, tmp_path).MappingKernelManager
+    assert settings.cull_idle_timeout == page_server.IDLE
     assert settings.cull_connected
-    assert 0 < settings.cull_interval < serving.IDLE
+    assert 0 < settings.cull_interval < page_server.IDLE
 
 
 def test_a_taken_port_is_said_with_a_free_one(databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,10 +262,7 @@ def test_the_studio_is_served_whatever_the_temporary_and_the_home_folder_are(
     (tmp_path / "home").mkdir(mode=0o555)
     monkeypatch.setenv("TMPDIR", str(long))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    command = [sys.executable, "-m", "pharmdb.command", "studio", "--no-browser", "--port", free_port()]
-    command += ["--model", "ProgressByTag"]
-    pattern = r"http://localhost:\d+/\?token=\S+"
-    with serve(command, databases.seeded("sqlite"), pattern, ROOT) as served:
+    with serve_studio(databases.seeded("sqlite"), tmp_path / "kept", "--model", "ProgressByTag") as served:
         answer = served.get(f"/?token={served.token}")
         cookie = answer.getheader("Set-Cookie", "").partition(";")[0]
         page = served.get(answer.getheader("Location", "/"), Cookie=cookie) if answer.status == 302 else answer
@@ -414,6 +351,17 @@ def test_the_tables_of_inspect_are_plain_and_then_searchable(
         progress.get_by_label("Search the table").fill("ASTH", timeout=40_000)
         expect(progress.get_by_role("status")).to_have_text("1 of 4 rows")
         expect(progress.locator("mark")).to_have_text("asth")
+        progress.get_by_label("Search the table").fill("")
+        tags = progress.locator("tbody td:nth-child(3)")
+        stored = tags.all_inner_texts()
+        heading = progress.get_by_role("columnheader", name="tag")
+        heading.get_by_role("button").click()
+        expect(heading).to_have_attribute("aria-sort", "ascending")
+        assert tags.all_inner_texts() == sorted(stored)
+        heading.get_by_role("button").press("Enter")
+        assert tags.all_inner_texts() == sorted(stored, reverse=True)
+        heading.get_by_role("button").press("Enter")
+        assert tags.all_inner_texts() == stored
 
 
 def test_the_page_of_the_studio_names_no_other_host() -> None:
