@@ -46,8 +46,8 @@ function build(studio, el) {
   listenToMouse(studio);
   listenToClipboard(studio);
   ui.root.append(
-    buildNotice(studio),
     ui.alertBox,
+    buildNotice(studio),
     head,
     tabs,
     ...Object.values(ui.panels),
@@ -62,7 +62,8 @@ async function begin(studio) {
   try {
     studio.info = await request(studio, "hello");
   } catch (error) {
-    showNotice(studio, sentenceOf(error), () => begin(studio));
+    // A silent kernel is told by the heartbeat.
+    if (!studio.silent) showNotice(studio, sentenceOf(error), () => begin(studio));
     return;
   }
   studio.tables = studio.info.tables;
