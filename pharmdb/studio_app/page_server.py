@@ -95,7 +95,7 @@ def configuration(token: str, port: int, folder: Path) -> Config:
                 "show_tracebacks": False,
                 "multi_kernel_manager_class": PageKernels,
             },
-            "VoilaExecutor": {"cell_error_instruction": "Reload the page; if it fails again, run: pharmdb doctor"},
+            "VoilaExecutor": {"cell_error_instruction": "Reload the page: it says what is wrong with the database."},
             "KernelManager": {"transport": "ipc" if usable else "tcp"},
             "MappingKernelManager": {"cull_idle_timeout": IDLE, "cull_interval": 60, "cull_connected": True},
         }

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from pharmdb.doctor.results import OK
 from pharmdb.errors import NoPermissionError, PharmdbError, ReadOnlyError
 from pharmdb.learning import charts, joined
 from pharmdb.schema import branches
-from pharmdb.studio_app import catalogue, console, editing, save_log, serving, sessions
+from pharmdb.studio_app import catalogue, console, editing, page_server, save_log, serving, sessions
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.statement_log import StatementLog
 
@@ -903,7 +903,8 @@ def bench(
     # What a command draws is no matter either, and takes longer than the rest.
     monkeypatch.setattr(charts.Picture, "_repr_png_", lambda picture: b"")
     # A page is announced, and not served.
-    monkeypatch.setattr(serving, "Server", lambda config: Unserved())
+    monkeypatch.setattr(page_server, "Server", lambda config: Unserved())
+    monkeypatch.setattr(serving, "warm_kernels", lambda folder: nullcontext())
     programs = request.getfixturevalue("server").binaries
     return Bench(databases, monkeypatch, tmp_path, Shell(monkeypatch, tmp_path, programs))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 LONGEST = (
     "studio_app/test_served.py",
     "studio_app/test_grid.py",
+    "studio_app/test_opening.py",
     "project/test_notebooks.py",
     "seeding/test_resetting.py",
     "legacy/test_upgrading.py",
