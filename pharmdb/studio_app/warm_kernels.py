@@ -21,13 +21,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-# What the studio's notebook needs, and what its page needs later.
-IMPORTED = (
-    "pharmdb.studio_app.widget",
-    "pandas",
-    "matplotlib.backends.backend_agg",
-    "matplotlib_inline.backend_inline",
-)
+# What the studio's notebook needs. Not matplotlib, which writes to the home folder, and is needed for one picture only.
+IMPORTED = ("pharmdb.studio_app.widget", "pandas")
 # What Jupyter starts: it says where the kernel works and writes, and passes interrupts on. Without the warm process it
 # becomes a usual kernel itself.
 _STARTER = """

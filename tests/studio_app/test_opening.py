@@ -37,7 +37,7 @@ def context(served: tuple[Served, str], browser: Browser) -> Iterator[BrowserCon
 
 def opened(context: BrowserContext, url: str) -> Page:
     page = context.new_page()
-    page.goto(url)
+    page.goto(url, timeout=40_000)
     page.wait_for_selector(READY, timeout=40_000)
     return page
 
@@ -66,7 +66,7 @@ def test_each_page_has_a_kernel_that_ends_with_it(served: tuple[Served, str], co
     server, _ = served
     first = opened(context, server.url)
     (kernel,) = server.kernels()
-    first.reload()
+    first.reload(timeout=40_000)
     first.wait_for_selector(READY, timeout=40_000)
     psutil.wait_procs([kernel], 20)
     second = opened(context, f"{server.origin}/")
