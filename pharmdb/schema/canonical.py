@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -102,3 +103,40 @@ _plain_decode = decoder()
 
 
 _decode = decoder(parse_float=_number, parse_int=_number)
+
+
+# A string that no document contains.
+_MARK = secrets.token_hex(16)
+
+
+def _marked(value: Any) -> str:
+    if isinstance(value, _Exact):
+        return f"{_MARK}{value.text}"
+    raise TypeError(type(value).__name__)
+
+
+# A long integer is read as it is: up to 300 digits that is what `_number` makes of it.
+_decode_together = decoder(parse_float=_number)
+_encode_together = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False, default=_marked).encode
+_EXACT = re.compile(f'"{_MARK}([^"]*)"')
+_LONG_NUMBER = re.compile(r"\d{301}")
+
+
+def canonical_texts(documents: Collection[str]) -> dict[str, str]:
+    """What `canonical_json` makes of many documents, which are decoded and encoded together, in a third of the time.
+
+    Leaves out long documents, and all of them if one is not JSON.
+    """
+    short = [text for text in documents if len(text) <= DEEPEST and not (len(text) > 300 and _LONG_NUMBER.search(text))]
+    try:
+        values = _decode_together("[" + f',"{_MARK}",'.join(short) + "]")
+    except (ValueError, RecursionError):
+        return {}
+    # Texts that aren't JSON could be JSON together: [1 and 2].
+    if not short or len(values) != 2 * len(short) - 1 or values[1::2] != [_MARK] * (len(short) - 1):
+        return {}
+    encoded = _encode_together(values)[1:-1]
+    found = encoded.split(f',"{_MARK}",')
+    if f'"{_MARK}' in "".join(found):
+        found = [_EXACT.sub(r"\1", text) for text in found]
+    return dict(zip(short, found, strict=True))

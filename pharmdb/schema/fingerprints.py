@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from json.encoder import encode_basestring_ascii
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, String, Text, TextClause, cast, collate, select
@@ -23,7 +22,7 @@ from pharmdb.models import (
     User,
     UserSettings,
 )
-from pharmdb.schema import canonical
+from pharmdb.schema import canonical, fingerprint_batches, fingerprint_values
 from pharmdb.types import DOCUMENT, DOUBLE, UTCDateTime
 
 _Columns = tuple[InstrumentedAttribute[Any], ...]
@@ -67,12 +66,13 @@ _CONTENT: tuple[tuple[_Columns, _Columns], ...] = (
 
 # Columns that every seed renews are excluded from the seed fingerprint.
 _RENEWED = {"created_at", "updated_at", "last_attempt_at"}
+# The tables that can be large. Their key begins with their user's e-mail address.
+_LARGE = (Attempt, ProgressByTag, SpacedRepetitionItem)
+_Condition = ColumnElement[bool] | TextClause
 
 
 @checked
-def fingerprint(
-    connection: Connection, *, seed: bool = False, users: ColumnElement[bool] | TextClause | None = None
-) -> str:
+def fingerprint(connection: Connection, *, seed: bool = False, users: _Condition | None = None) -> str:
     """The SHA-256 of the content as 64 hex digits.
 
     Tables come in the order of the models, rows by natural key in byte order, each as one line of JSON with times as
@@ -83,26 +83,24 @@ def fingerprint(
     digest = hashlib.sha256()
     for model, (key, rest) in zip(MODELS, _CONTENT, strict=True):
         digest.update(f"{model.__tablename__}\n".encode())
-        for line in _lines(connection, model, key, rest, seed, users):
-            digest.update(line.encode() + b"\n")
+        if seed:
+            key, rest = (tuple(c for c in part if c.key not in _RENEWED) for part in (key, rest))
+        conditions = [] if users is None else [users]
+        one_by_one = partial(_lines, connection, model, key, rest)
+        if model in _LARGE and fingerprint_batches.worthwhile(connection, model):
+            found = fingerprint_batches.lines(connection, model, key, rest, users, one_by_one)
+        else:
+            found = one_by_one(*conditions)
+        for line in found:
+            digest.update(line)
     return digest.hexdigest()
 
 
-def _lines(
-    connection: Connection,
-    model: type,
-    key: _Columns,
-    rest: _Columns,
-    seed: bool,
-    users: ColumnElement[bool] | TextClause | None,
-) -> Iterator[str]:
-    if seed:
-        key, rest = (tuple(c for c in part if c.key not in _RENEWED) for part in (key, rest))
+def _lines(connection: Connection, model: type, key: _Columns, rest: _Columns, *where: _Condition) -> Iterator[bytes]:
+    """The lines of the rows that meet the conditions, row by row."""
     columns = (*key, *rest)
     writers = [_writer(column) for column in columns]
-    statement = _statement(connection, model, key, columns)
-    if users is not None:
-        statement = statement.where(users)
+    statement = _statement(connection, model, key, columns).where(*where)
     rows = connection.execute(statement, execution_options={"yield_per": 1000})
     width = len(key)
     equals: list[str] = []
@@ -111,11 +109,11 @@ def _lines(
         # Rows with the same natural key have no defined order: they are sorted by the text of their lines.
         if row[:width] != last:
             equals.sort()
-            yield from equals
+            yield "".join(equals).encode()
             equals = []
             last = row[:width]
-        equals.append(f"[{','.join([write(value) for write, value in zip(writers, row, strict=True)])}]")
-    yield from sorted(equals)
+        equals.append(f"[{','.join([write(value) for write, value in zip(writers, row, strict=True)])}]\n")
+    yield "".join(sorted(equals)).encode()
 
 
 def _statement(connection: Connection, model: type, key: _Columns, columns: _Columns) -> Select[Any]:
@@ -140,31 +138,9 @@ def _as_text(connection: Connection, column: InstrumentedAttribute[Any]) -> Any:
 def _writer(column: InstrumentedAttribute[Any]) -> Callable[[Any], str]:
     """The function that writes the column's values as JSON; one per type is three times as fast as json.dumps."""
     if column.type is DOCUMENT or column is DatasetOverride.json_text:
-        return _write_document
+        return fingerprint_values.document
     if column.type is DOUBLE:
-        return _write_real
+        return fingerprint_values.real
     if isinstance(column.type, (String, UTCDateTime)):
-        return _write_text
+        return fingerprint_values.text
     return canonical.encode
-
-
-def _write_text(value: Any) -> str:
-    if value is None:
-        return "null"
-    # In a damaged file a column can hold any type of value; it still gets a fingerprint.
-    return encode_basestring_ascii(value if isinstance(value, str) else repr(value))
-
-
-def _write_real(value: Any) -> str:
-    # SQLite has no -0.0
-    return repr(value + 0.0) if isinstance(value, (int, float)) else _write_text(value)
-
-
-@lru_cache(maxsize=4096)
-def _write_document(text: Any) -> str:
-    try:
-        # A draft may be any text, nested to any depth.
-        plain = isinstance(text, str) and canonical.is_too_deep(text)
-        return _write_text(text if plain else canonical.canonical_json(text))
-    except (ValueError, TypeError, RecursionError):
-        return _write_text(text)

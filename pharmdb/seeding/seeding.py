@@ -89,8 +89,12 @@ def hash_passwords(seed: Seed, stored: Mapping[str, str]) -> dict[str, Password]
 
     # bcrypt and argon2 release the GIL.
     with ThreadPoolExecutor() as pool:
-        decided = pool.map(decide, seed.users)
-        return dict(progress.counted(decided, "hash passwords", len(seed.users), " users"))
+        try:
+            decided = pool.map(decide, seed.users)
+            return dict(progress.counted(decided, "hash passwords", len(seed.users), " users"))
+        finally:
+            # After an interruption nobody waits for thousands of hashes.
+            pool.shutdown(cancel_futures=True)
 
 
 def _stored_hashes(connection: Connection, seed: Seed) -> dict[str, str]:

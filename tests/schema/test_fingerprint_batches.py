@@ -1,0 +1,238 @@
+"""Read thousands of rows at a time, a database has the fingerprint that it has row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+from support.databases import DIALECTS, Databases
+from support.json_trees import RANDOMS, TEXT, TREES, Tree, number, render
+
+import pharmdb
+from pharmdb.database import bulk, targets, transactions
+from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, User
+from pharmdb.schema import fingerprint_batches
+from pharmdb.schema.canonical import canonical_json, canonical_texts
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
+USERS = ["bob", "ann", "ab", "zoe"]
+LARGE = (Attempt, ProgressByTag, SpacedRepetitionItem)
+
+
+@pytest.fixture(scope="module", params=DIALECTS)
+def connection(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Connection]:
+    """A transaction on a database with some users, whose ids have another order than their names."""
+    with transactions.writing(targets.target(databases.migrated(request.param))) as connection:
+        users = [(id_, f"{name}@example.org", "!") for id_, name in enumerate(USERS, start=9)]
+        bulk.insert(connection, "users", ("id", "email", "password_hash"), users)
+        yield connection
+
+
+@contextmanager
+def undone(connection: Connection) -> Iterator[None]:
+    savepoint = connection.begin_nested()
+    try:
+        yield
+    finally:
+        savepoint.rollback()
+
+
+@contextmanager
+def batches(rows: int) -> Iterator[None]:
+    """Every table with rows is read in batches of so many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fingerprint_batches, "BATCH", rows)
+        patch.setattr(fingerprint_batches, "FEW", 0)
+        yield
+
+
+def prints(connection: Connection, users: Any = None) -> list[str]:
+    """The fingerprints of all and of the seed, which must be the same row by row and in batches of two sizes."""
+    found = set()
+
+    def note() -> None:
+        found.add(tuple(pharmdb.fingerprint(connection, seed=seed, users=users) for seed in (False, True)))
+
+    # None of the tables has so many rows that batches would be used.
+    note()
+    for rows in (10**4, 2):
+        with batches(rows):
+            note()
+    assert len(found) == 1
+    return list(found.pop())
+
+
+def attempts(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Adds attempts: user, entity_id, answers, score, feedback, seconds after noon."""
+    columns = ("user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at")
+    ready = [
+        (9 + user, "case", entity, answers, score, feedback, time(seconds))
+        for user, entity, answers, score, feedback, seconds in rows
+    ]
+    bulk.insert(connection, "attempts", columns, ready)
+
+
+def time(seconds: int) -> str:
+    return (NOON + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+
+
+@pytest.fixture
+def row_by_row(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tables of which some rows were read row by row after all."""
+    found: list[str] = []
+    lines: Callable[..., Iterator[bytes]] = fingerprint_batches.lines
+
+    def watched(connection: Connection, model: Any, *rest: Any) -> Iterator[bytes]:
+        *rest_, one_by_one = rest
+
+        def noting(condition: Any) -> Iterator[bytes]:
+            found.append(model.__tablename__)
+            found_: Iterator[bytes] = one_by_one(condition)
+            return found_
+
+        return lines(connection, model, *rest_, noting)
+
+    monkeypatch.setattr(fingerprint_batches, "lines", watched)
+    return found
+
+
+# What SQLite and PostgreSQL both store: no NUL, and for PostgreSQL no number beyond its limits.
+NASTY = st.sampled_from(["", '"', "\\", "\\u001e", "\x1f", "\x1e", "č\n", "🐎", "a'b", "\x7f"]) | TEXT
+JSON = st.builds(render, TREES.filter(lambda tree: "\x00" not in repr(tree)), RANDOMS)
+SCORES = st.sampled_from([0.0, -0.0, 100.0, 1e-5, 0.1 + 0.2, 5e-324, 33.333333333333336]) | st.floats(0, 100)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@given(
+    done=st.lists(
+        st.tuples(st.integers(0, 3), NASTY, JSON, SCORES, st.none() | JSON, st.integers(0, 3)), min_size=1, max_size=12
+    ),
+    tags=st.lists(st.tuples(st.integers(0, 3), NASTY, NASTY, st.integers(0, 9)), max_size=9, unique_by=lambda r: r[:3]),
+    items=st.lists(
+        st.tuples(st.integers(0, 3), NASTY, st.floats(1.3, 9), st.none() | st.integers(-9, 0)),
+        max_size=9,
+        unique_by=lambda r: r[:2],
+    ),
+)
+@example(done=[(0, "q", "1e400", -0.0, None, 0), (0, "q", "[1e400, 1]", 0.0, "null", 0)], tags=[], items=[])
+@example(done=[(0, "q", '{"b": 1.0, "a": 1, "a": 2}', 1.5, "-0.0", 0)] * 7, tags=[], items=[])
+@example(done=[(0, "q", f'"\\ud83d\\ude00 \\"{n}"', 1.0, str(10**310 + n), n) for n in range(9)], tags=[], items=[])
+def test_any_rows_have_one_fingerprint_however_they_are_read(
+    connection: Connection,
+    done: list[tuple[Any, ...]],
+    tags: list[tuple[Any, ...]],
+    items: list[tuple[Any, ...]],
+) -> None:
+    with undone(connection):
+        attempts(connection, done)
+        columns = ("user_id", "module", "course_block", "tag", "correct_count", "wrong_count", "last_attempt_at")
+        rows = [(9 + user, module, "c", tag, count, 0, time(count)) for user, module, tag, count in tags]
+        bulk.insert(connection, "progress_by_tag", columns, rows)
+        names = ("user_id", "entity_type", "entity_id", "ease_factor", "interval_days", "next_review_at")
+        due = [
+            (9 + user, "drug", entity, ease, 1, time(0), None if last is None else time(last))
+            for user, entity, ease, last in items
+        ]
+        bulk.insert(connection, "spaced_repetition_items", (*names, "last_reviewed_at"), due)
+        prints(connection)
+
+
+def test_usual_rows_are_read_in_batches_only(connection: Connection, row_by_row: list[str]) -> None:
+    with undone(connection):
+        attempts(connection, [(n % 3, f"č{n}", f'{{"n": {n}}}', n / 7, None, n) for n in range(50)])
+        prints(connection)
+    assert row_by_row == []
+
+
+def test_a_condition_on_users_limits_batches_too(connection: Connection, row_by_row: list[str]) -> None:
+    with undone(connection):
+        attempts(connection, [(n % 3, f"q{n}", "{}", 1.0, "[]", n) for n in range(20)])
+        one = prints(connection, users=User.email == "ann@example.org")
+        assert one == prints(connection, users=text("users.email = 'ann@example.org'"))
+        assert one != prints(connection, users=User.email == "ab@example.org") != prints(connection)
+    assert row_by_row == []
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(0, "a\x1eb", "{}", 1.0, None, 0), (0, "c", "{}", 1.0, None, 1)],
+        [(0, "a", f'"{"x" * 3000}"', 1.0, None, 0), (0, "c", "{}", 1.0, None, 1)],
+        [(0, "a", f'"{"x" * 3000}"', 1.0, f"[{'1,' * 2000}1]", 0)],
+    ],
+    ids=["separator", "long", "only long"],
+)
+def test_what_batches_cannot_tell_apart_or_hold_is_read_row_by_row(
+    connection: Connection, row_by_row: list[str], rows: list[tuple[Any, ...]]
+) -> None:
+    with undone(connection):
+        attempts(connection, [*rows, (1, "other", "{}", 1.0, None, 1)])
+        prints(connection)
+    assert set(row_by_row) == {"attempts"}
+
+
+def _documents(*documents: str) -> Callable[[Connection], None]:
+    return lambda connection: attempts(connection, [(0, f"q{n}", d, 1.0, d, n) for n, d in enumerate(documents)])
+
+
+def _no_time(connection: Connection) -> None:
+    _documents("{}", "{}", "{}")(connection)
+    connection.exec_driver_sql("""UPDATE attempts SET created_at = '"\\"' WHERE entity_id = 'q1'""")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _documents("[1", "2]", "{}"),
+        _documents("1,2", "[3", "4]"),
+        _documents("NaN", "1"),
+        _documents("\x1f", "{}"),
+        _documents("[" * 899, "{}"),
+        _documents("[" * 1500 + "]" * 1500, "{}"),
+        _no_time,
+    ],
+)
+def test_a_damaged_file_has_one_fingerprint_however_it_is_read(
+    databases: Databases, damage: Callable[[Connection], None]
+) -> None:
+    with transactions.writing(targets.target(databases.migrated("sqlite"))) as connection:
+        connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+        bulk.insert(connection, "users", ("id", "email", "password_hash"), [(9, "bob@example.org", "!")])
+        damage(connection)
+        prints(connection)
+
+
+def test_text_that_is_no_utf8_is_the_same_error_however_it_is_read(databases: Databases) -> None:
+    with transactions.writing(targets.target(databases.migrated("sqlite"))) as connection:
+        bulk.insert(connection, "users", ("id", "email", "password_hash"), [(9, "bob@example.org", "!")])
+        attempts(connection, [(0, f"q{n}", "{}", 1.0, None, n) for n in range(9)])
+        # 0x96 alone is no UTF-8.
+        connection.exec_driver_sql("UPDATE attempts SET entity_id = CAST(x'6196' AS TEXT) WHERE entity_id = 'q1'")
+        for rows in (3, 10**4):
+            with batches(rows), pytest.raises(OperationalError, match="UTF-8"):
+                pharmdb.fingerprint(connection)
+        with pytest.raises(OperationalError, match="UTF-8"):
+            pharmdb.fingerprint(connection)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(trees=st.lists(TREES, max_size=6), random=RANDOMS)
+@example(trees=[number(1, 400), number(15, -1), number(10**25 + 1, -30)], random=Random(0))
+def test_many_documents_are_canonical_as_each_is(trees: list[Tree], random: Random) -> None:
+    documents = [render(tree, random) for tree in trees]
+    found = canonical_texts(documents)
+    assert found.keys() >= {document for document in documents if len(document) <= 300}
+    assert found == {document: canonical_json(document) for document in found}
+
+
+@pytest.mark.parametrize("documents", [["[1", "2]"], ["1", "2,3"], ["NaN"], [""], [], ["[" * 899], ["1", "[" * 899]])
+def test_many_documents_with_one_that_is_no_json_are_left_out(documents: list[str]) -> None:
+    assert canonical_texts(documents) == {}
