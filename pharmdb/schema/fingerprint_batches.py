@@ -44,6 +44,8 @@ Columns = Sequence[InstrumentedAttribute[Any]]
 BATCH = 10_000
 # Batches are not worth it for a table with at most this many rows.
 FEW = 5_000
+# Batches that the rows of a user who can't be divided may take at once; more are read row by row.
+_MOST = 10
 # Characters of a document; a batch of longer ones would take too much memory.
 LONGEST = 2_000
 # Characters of the documents that are kept with their canonical form.
@@ -105,7 +107,7 @@ def lines(
     with ThreadPoolExecutor(1) as pool, progress.counting(f"fingerprint of {model.__tablename__}") as advance:
         before: tuple[_Batch, Future[bytes] | None] | None = None
         for batch in reader.batches(users):
-            joined = reader.read(batch)
+            joined = reader.read(batch) if batch.rows <= _MOST * BATCH else None
             now = (batch, None if joined is None else pool.submit(reader.lines, batch, joined))
             if before is not None:
                 yield from made(*before)

@@ -96,7 +96,7 @@ def test_the_operations_of_a_large_seed_are_those_that_created_something_and_how
 
 
 def test_memory_does_not_grow_with_the_rows(databases: Databases, tmp_path: Path) -> None:
-    """Held as Python objects, the rows of the larger one take 40 MiB."""
+    """Held as objects, the rows of the larger one take 40 MiB; a batch of a fingerprint takes 17, at any size."""
     context = multiprocessing.get_context("spawn")
     peaks = []
     for rows in (2000, 60_000):
@@ -107,7 +107,7 @@ def test_memory_does_not_grow_with_the_rows(databases: Databases, tmp_path: Path
         assert mine.poll(120)
         peaks.append(mine.recv())
         child.join(60)
-    assert peaks[1] < peaks[0] + 10 * 1024, peaks
+    assert peaks[1] < peaks[0] + 25 * 1024, peaks
 
 
 def _seed_and_tell_its_peak(pipe: Any, url: str, seed_dir: str) -> None:

@@ -161,6 +161,16 @@ def test_a_condition_on_users_limits_batches_too(connection: Connection, row_by_
     assert row_by_row == []
 
 
+def test_a_busy_user_whose_rows_have_no_index_in_byte_order_is_read_row_by_row(
+    connection: Connection, row_by_row: list[str]
+) -> None:
+    with undone(connection):
+        columns = ("user_id", "module", "course_block", "tag", "last_attempt_at")
+        bulk.insert(connection, "progress_by_tag", columns, [(10, "m", "c", f"t{n}", time(n)) for n in range(21)])
+        prints(connection)
+    assert set(row_by_row) == ({"progress_by_tag"} if connection.dialect.name == "postgresql" else set())
+
+
 @pytest.mark.parametrize(
     "rows",
     [

@@ -831,6 +831,40 @@ def test_only_what_is_new_is_hashed_on_all_cores_with_a_bar(
     assert bars["hash passwords"] == 4
 
 
+@pytest.mark.real_hashing
+def test_an_interruption_waits_for_no_further_hash_and_leaves_nothing(
+    migrated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    others_write = threading.Event()
+
+    def hash_password(password: str) -> str:
+        hashed.append(password)
+        assert others_write.wait(60)
+        return stored(password)
+
+    def count(items: Any, what: str, total: int | None = None, unit: str = "") -> Any:
+        if what != "hash passwords":
+            yield from items
+            return
+        # While passwords are hashed, nobody else waits for a lock.
+        with transactions.writing(targets.target(migrated)) as connection:
+            connection.execute(insert(User).values(email="other@example.org", password_hash="!"))
+        others_write.set()
+        yield next(iter(items))
+        raise KeyboardInterrupt
+
+    stored = passwords.hash_password
+    monkeypatch.setattr(passwords, "hash_password", hash_password)
+    monkeypatch.setattr(progress_bars, "counted", count)
+    many = "".join(f"new{n}@example.org,Secret-of-mine-1,USER,en\n" for n in range(500))
+    users_csv = f"email,password,role,language\n{many}"
+    with pytest.raises(KeyboardInterrupt):
+        pharmdb.seed(migrated, seed_dir=folder(tmp_path, users_csv, f"{PROGRESS_HEADER}\n"))
+    assert len(hashed) < 100
+    assert [*users(migrated)] == ["other@example.org"]
+
+
 # -- several at once ----------------------------------------------------------------------------------
 
 
