@@ -30,8 +30,10 @@ class Project:
         return trainer.run("node_modules/.bin/prisma", *arguments, *options, cwd=self.folder, DATABASE_URL=url)
 
     def reset(self) -> None:
-        """Drops everything, applies the migration and runs the seed script."""
-        self.run("migrate", "reset", "--force", "--skip-generate")
+        """Drops everything and applies the migration, then runs the seed script."""
+        # As a part of the reset, the script can find the database locked by it.
+        self.run("migrate", "reset", "--force", "--skip-generate", "--skip-seed")
+        self.seed()
 
     def seed(self) -> None:
         """Runs the seed script."""

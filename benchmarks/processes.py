@@ -19,7 +19,7 @@ from pharmdb import settings
 BINARIES = Path(sys.executable).parent
 # Name and target of Prisma's commands.
 PRISMA = {
-    "reset": ("Prisma 6: `migrate reset --force`, with the seed", 0.45),
+    "reset": ("Prisma 6: `migrate reset --force`, `db seed`", 0.45),
     "seed": ("Prisma 6: `db seed`", 0.7),
 }
 

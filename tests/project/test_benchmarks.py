@@ -40,6 +40,8 @@ LINES = {
     ],
     "inserts": [f"{start}.*{dialect}" for dialect in DIALECTS for start in ("ready", "Python values")],
     "frames": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^frame of 500", "memory")],
+    "fingerprints": DIALECTS,
+    "accounts": DIALECTS,
     "cohort": DIALECTS,
     "seed": [f"^seed.*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "nothing missing, ")]
     + [f"memory of a whole seed, {dialect}" for dialect in DIALECTS],
