@@ -1,27 +1,20 @@
-"""Whole processes: `pharmdb reset` and `seed` compared with an empty papermill run and, where there is Node.js, with
-Prisma's own command line; and two imports compared."""
+"""Whole processes: `pharmdb reset` and `seed` compared with an empty papermill run, and two imports compared."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 
-from benchmarks import prisma_cli
 from benchmarks.ground import Ground
 from benchmarks.timing import Baseline, alternate, line
 from pharmdb import settings
 
 BINARIES = Path(sys.executable).parent
-# Name and target of Prisma's commands.
-PRISMA = {
-    "reset": ("Prisma 6: `migrate reset --force`, `db seed`", 0.45),
-    "seed": ("Prisma 6: `db seed`", 0.7),
-}
 
 
 def main(ground: Ground) -> Iterator[str]:
@@ -44,24 +37,14 @@ def main(ground: Ground) -> Iterator[str]:
 
     # Fast enough for twice as many rounds as work that takes seconds.
     rounds = 2 * ground.rounds - 1
-    works: list[Callable[[], object]] = [
+    floor, reset, seed = alternate(
+        rounds,
         lambda: run(BINARIES / "papermill", folder / "empty.ipynb", folder / "out.ipynb"),
         lambda: run(BINARIES / "pharmdb", "reset"),
         lambda: run(BINARIES / "pharmdb", "seed"),
-    ]
-    prisma = prisma_cli.project(folder / "prisma") if ground.attempts > 1000 else "only in larger runs"
-    if isinstance(prisma, str):
-        print(f"without Prisma's command line: {prisma}", file=sys.stderr)
-    else:
-        works += [prisma.reset, prisma.seed]
-    floor, reset, seed, *others = alternate(rounds, *works)
-    for name, ours, theirs in zip(("reset", "seed"), (reset, seed), others or (None, None), strict=True):
-        yield line(
-            f"whole process, `pharmdb {name}`",
-            ours,
-            Baseline("empty papermill run", floor, 1.5),
-            *([Baseline(PRISMA[name][0], theirs, PRISMA[name][1])] if theirs else []),
-        )
+    )
+    for name, ours in (("reset", reset), ("seed", seed)):
+        yield line(f"whole process, `pharmdb {name}`", ours, Baseline("empty papermill run", floor, 1.5))
 
     def load(name: str) -> None:
         subprocess.run([sys.executable, "-c", f"import {name}"], check=True, cwd=settings.SOURCE)
