@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 REFERENCE = "reference"
+# The column whose hash decides about the shard, in all tables that are not copied to every node.
+SHARDED_BY = "user_id"
 
 
 def has_citus(connection: Connection) -> bool:

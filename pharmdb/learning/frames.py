@@ -83,8 +83,9 @@ def _frame(
         for chunk in joined.chunks(connection, table, columns, conditions, values):
             for part, piece in zip(parts, chunk, strict=True):
                 part.append(piece)
+        order = _order(parts[[column.name for column in columns].index("id")])
         for number, column in enumerate(columns):
-            data[column.name] = _series(column, parts[number])
+            data[column.name] = _series(column, parts[number], order)
             # Frees a column's pieces before the next column is built.
             parts[number] = []
     except ValueError as error:
@@ -107,21 +108,29 @@ def _kind(type_: Any) -> str:
     return "text" if type_.python_type is str else "integer"
 
 
-def _series(column: Column, pieces: list[Any]) -> Any:
+def _order(ids: list[Any]) -> Any:
+    """The positions of the rows in the order of their ids, or all of them as they are."""
+    import numpy as np
+
+    found = np.concatenate(ids) if ids else np.array([], np.int64)
+    return slice(None) if (found[1:] > found[:-1]).all() else np.argsort(found)
+
+
+def _series(column: Column, pieces: list[Any], order: Any) -> Any:
     import numpy as np
     import pandas as pd
 
     if column.kind in ("integer", "time", "real"):
         dtype: Any = np.float64 if column.kind == "real" else np.int64
-        values = np.concatenate(pieces) if pieces else np.array([], dtype)
+        values = (np.concatenate(pieces) if pieces else np.array([], dtype))[order]
         if column.kind == "time":
             return pd.Series(pd.DatetimeIndex(values.view("datetime64[us]")).tz_localize("UTC"), copy=False)
         return pd.array(values, dtype="Float64" if column.kind == "real" else "Int64", copy=False)
     if column.kind == "code":
-        codes = np.concatenate(pieces) if pieces else np.array([], np.int8)
+        codes = (np.concatenate(pieces) if pieces else np.array([], np.int8))[order]
         return pd.Categorical.from_codes(codes, list(column.categories or ()))  # type: ignore[call-overload]
     if column.categories is None:
-        texts = np.concatenate(pieces) if pieces else np.array([], dtype=object)
+        texts = (np.concatenate(pieces) if pieces else np.array([], dtype=object))[order]
         if column.nullable:
             texts[texts == joined.NULL] = None
         return pd.array(texts, dtype="str", copy=False)
@@ -130,5 +139,5 @@ def _series(column: Column, pieces: list[Any]) -> Any:
     for piece in pieces:
         codes, texts = pd.factorize(piece)
         found.append(np.array([known.setdefault(text, len(known)) for text in texts], dtype=np.int32)[codes])
-    merged = np.concatenate(found) if found else np.array([], np.int32)
+    merged = (np.concatenate(found) if found else np.array([], np.int32))[order]
     return pd.Categorical.from_codes(merged, list(known))  # type: ignore[call-overload]

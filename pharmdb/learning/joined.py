@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 CHUNK = 50_000
+# At most so many rows are concatenated to one value, which PostgreSQL limits to 1 GB.
+SPAN = 2**20
 # The ids of a whole table.
 ALL = (1 - 2**63, 2**63 - 1)
 # The separator between values, and the stand-in for NULL: control characters that text hardly ever contains.
@@ -46,12 +48,13 @@ def chunks(
     values: dict[str, Any],
     ids: tuple[int, int] = ALL,
 ) -> Iterator[list[Any]]:
-    """Yields the columns of at most CHUNK rows at a time, each as an array, ordered by id.
+    """Yields the columns of about CHUNK rows at a time, each as an array; `columns` contains the id.
 
-    `conditions` are SQL with `values` as `:name` parameters; `ids` are the first and the last id. Raises ValueError if
-    a value does not fit its column.
+    The rows are ordered by id, except those of a table in shards: they come in no order. `conditions` are SQL with
+    `values` as `:name` parameters; `ids` are the first and the last id. Raises ValueError if a value does not fit its
+    column.
     """
-    reader = _reader(connection, table)(connection, table, columns, conditions, values, ids)
+    reader = _reader(connection, table, values)(connection, table, columns, conditions, values, ids)
 
     def take_apart(joined: Sequence[Any]) -> list[Any]:
         return [reader.split(column, value) for column, value in zip(columns, joined, strict=True)]
@@ -120,7 +123,8 @@ class _Reader(ABC):
         limited = f"(SELECT {names} FROM {self.table} WHERE {self.where} ORDER BY id LIMIT {CHUNK}) AS chunk"
         select = f"SELECT count(*), max(id), {', '.join(map(self.join, self.columns))} FROM "
         by_rows = self.placed(select + limited)
-        sql = self.placed(select + self.ranged(names)) if whole else by_rows
+        by_range = f"{self.table} WHERE id > :last AND id <= :upto"
+        sql = self.placed(select + by_range) if whole else by_rows
         last = self.first - 1
         while True:
             bounds = self.values | {"last": last, "upto": min(last + CHUNK, self.until)}
@@ -136,10 +140,6 @@ class _Reader(ABC):
             if after is None:
                 return
             last = after - 1
-
-    def ranged(self, names: str) -> str:
-        """The rows of a range of ids, in their order, as SQL."""
-        return f"{self.table} WHERE id > :last AND id <= :upto"
 
     def _next_id(self, last: int) -> int | None:
         sql = self.placed(f"SELECT min(id) FROM {self.table} WHERE id > :last AND id <= :until")
@@ -228,19 +228,53 @@ class _PostgreSQLReader(_Reader):
         return _split_text(column, value)
 
 
-class _CitusReader(_PostgreSQLReader):
-    """Of a distributed table each shard would send its first CHUNK rows for every chunk: a range of ids limits them."""
+class _ShardsReader(_PostgreSQLReader):
+    """Each worker concatenates the values of each of its users, and the coordinator passes them on.
 
-    by_ranges = True
+    Ordered chunks, as elsewhere, would have to be sorted and concatenated on the coordinator, row by row. Citus lets a
+    worker group its own rows only if the column that decides about the shard is in the key.
+    """
 
-    def ranged(self, names: str) -> str:
-        return f"(SELECT {names} FROM {self.table} WHERE id > :last AND id <= :upto ORDER BY id LIMIT {CHUNK}) AS chunk"
+    def joined(self) -> Iterator[tuple[dict[str, Any], int, Sequence[Any]]]:
+        """Whole groups, as many as give CHUNK rows; for parameters it yields their ids as they were sent."""
+        number = [column.name for column in self.columns].index("id")
+        sql = self.placed(
+            f"SELECT count(*), {', '.join(map(self.join, self.columns))} FROM {self.table} WHERE {self.where} "
+            f"GROUP BY {placements.SHARDED_BY}, id / {SPAN}"
+        )
+        groups = rows = 0
+        with self.driver.cursor(name="pharmdb_chunks", binary=True) as cursor:
+            cursor.execute(sql, self.values | {"last": self.first - 1})
+            # The first group tells how large they are.
+            while found := cursor.fetchmany(max(1, CHUNK * groups // rows) if rows else 1):
+                counts, *values = zip(*found, strict=True)
+                groups, rows = groups + len(counts), rows + sum(counts)
+                joined = [_glue(column).join(some) for column, some in zip(self.columns, values, strict=True)]
+                yield {"ids": joined[number]}, sum(counts), joined
+
+    def one_by_one(self, column: Column, bounds: dict[str, Any], rows: int) -> np.ndarray[Any, Any]:
+        ids = self.split(_ID, bounds["ids"]).tolist()
+        sql = f"SELECT id, {self.dialect.as_text(column.name)} FROM {self.table} WHERE id = ANY(%s)"
+        found = dict(self.cursor.execute(sql, (ids,)))
+        return _texts(column, (NULL if found[id_] is None else found[id_] for id_ in ids))
 
 
-def _reader(connection: Connection, table: str) -> type[_Reader]:
+_ID = Column("id", "integer", False)
+
+
+def _glue(column: Column) -> Any:
+    """What is between the values of a column."""
+    if column.kind in ("text", "document"):
+        return _CUT
+    return "" if column.kind == "code" else b""
+
+
+def _reader(connection: Connection, table: str, values: dict[str, Any]) -> type[_Reader]:
     if connection.dialect.name == "sqlite":
         return _SQLiteReader
-    return _CitusReader if table in placements.placements(connection) else _PostgreSQLReader
+    # One user's rows are in one shard, which can read them in order.
+    sharded = placements.placements(connection).get(table) == placements.SHARDED_BY
+    return _ShardsReader if sharded and placements.SHARDED_BY not in values else _PostgreSQLReader
 
 
 def _texts(column: Column, values: Iterable[str]) -> np.ndarray[Any, Any]:

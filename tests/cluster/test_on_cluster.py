@@ -188,7 +188,7 @@ def test_what_makes_the_tables_anew_distributes_them_again(
 
 
 def test_an_upgrade_fills_a_distributed_database(distributed: str, tmp_path: Path) -> None:  # noqa: F811
-    report = pharmdb.upgrade(str(legacy.sample(tmp_path)), distributed, confirm="pharm")
+    report = pharmdb.upgrade(str(legacy.sample(tmp_path)), distributed, confirm=pharmdb.target(distributed).name)
     assert report.outcome["ok"].tolist() == [True]
     assert placed(distributed) == ALL
 

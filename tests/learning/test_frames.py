@@ -12,7 +12,7 @@ from support import raw
 from support.databases import Databases
 
 import pharmdb
-from pharmdb.database import targets, transactions
+from pharmdb.database import placements, targets, transactions
 from pharmdb.errors import UnavailableError
 from pharmdb.learning import frames, joined, queries
 from pharmdb.models import Attempt, ProgressByTag
@@ -25,7 +25,12 @@ TEXTS = ("q1", "", "ž💊", "a\x1eb", "\x1f", "two\nlines", "it's", "%s :user_i
 def filled(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Seven rows a chunk, so that there are many; with every text that a careless cut would tear."""
     monkeypatch.setattr(joined, "CHUNK", 7)
-    with transactions.writing(targets.target(seeded)) as connection:
+    fill(seeded)
+    return seeded
+
+
+def fill(url: str) -> None:
+    with transactions.writing(targets.target(url)) as connection:
         connection.execute(
             insert(Attempt),
             [
@@ -46,7 +51,6 @@ def filled(seeded: str, monkeypatch: pytest.MonkeyPatch) -> str:
             insert(ProgressByTag),
             [{"user_id": 2, "module": "m", "course_block": f"b{n % 2}", "tag": TEXTS[n]} for n in range(len(TEXTS))],
         )
-    return seeded
 
 
 def test_every_value_is_the_one_of_its_row(filled: str) -> None:
@@ -69,6 +73,34 @@ def test_every_value_is_the_one_of_its_row(filled: str) -> None:
     for (answers, feedback), one, other in zip(documents, attempts["answers"], attempts["feedback"], strict=True):
         assert json.loads(one) == answers
         assert (None if pd.isna(other) else json.loads(other)) == feedback
+
+
+@pytest.mark.parametrize(("chunk", "span"), [(7, 2**20), (1, 100), (50, 300)])
+def test_tables_in_shards_are_read_by_user_and_are_the_same(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, chunk: int, span: int
+) -> None:
+    """The statements that a Citus cluster gets, on plain PostgreSQL."""
+    url = databases.seeded("postgresql")
+    fill(url)
+
+    def read() -> list[pd.DataFrame]:
+        since = START + timedelta(days=4000)
+        with transactions.reading(targets.target(url)) as connection:
+            users = [frames.attempts_frame(connection, user_id=user_id) for user_id in (1, 99)]
+            return [
+                frames.attempts_frame(connection),
+                frames.attempts_frame(connection, since=since),
+                frames.progress_frame(connection),
+                *users,
+            ]
+
+    expected = read()
+    monkeypatch.setattr(joined, "CHUNK", chunk)
+    monkeypatch.setattr(joined, "SPAN", span)
+    placed = dict.fromkeys(("attempts", "progress_by_tag"), placements.SHARDED_BY)
+    monkeypatch.setattr(placements, "placements", lambda connection: placed)
+    for one, other in zip(expected, read(), strict=True):
+        pd.testing.assert_frame_equal(one, other, check_categorical=False)
 
 
 def test_the_dtypes_hold_with_rows_and_without(filled: str) -> None:
