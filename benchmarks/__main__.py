@@ -1,7 +1,7 @@
 """`python -m benchmarks [part …]`: measures, prints each line when it is ready, and stores the figures of a full run.
 
 With the default sizes, each part's lines are written to benchmarks/results.md and docs/performance.md, and the scaling
-figures to docs/scale.csv and its chart.
+figures to docs/scale.csv and its chart. The part `cluster` needs a cluster, and renews the points of the simulation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import results
+from benchmarks import results, simulation, users_measuring
 from benchmarks.ground import Ground
 from benchmarks.timing import HEAD
 
@@ -37,6 +37,7 @@ PARTS = {
     "upgrade": "Upgrade",
     "export": "Exports",
     "studio": "The studio's page",
+    "cluster": "A Citus cluster",
 }
 _MODULES = {
     "frames": "framing",
@@ -46,6 +47,7 @@ _MODULES = {
     "upgrade": "upgrading",
     "export": "exports",
     "studio": "opening",
+    "cluster": "clusters",
 }
 
 
@@ -87,6 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
                     results.write(found, results.footer(ground))
                 if part_name == "scale":
                     _picture(ground, keep)
+                if keep and (measured := ground.folder / "users.csv").exists() and part_name == "cluster":
+                    shutil.copyfile(measured, users_measuring.KEPT)
+                    simulation.main()
             print(f"\n{results.footer(ground)}")
         finally:
             ground.close()

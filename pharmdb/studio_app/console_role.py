@@ -21,7 +21,7 @@ _ROLE = """
     SELECT name, CASE WHEN to_regrole(name) IS NULL THEN NULL ELSE pg_has_role(to_regrole(name), %(right)s) END,
            EXISTS (SELECT FROM pg_roles WHERE rolname = name AND (rolsuper OR rolbypassrls OR rolcreaterole))
            OR EXISTS (SELECT FROM pg_auth_members WHERE member = to_regrole(name)), session_user
-      FROM (SELECT %(prefix)s || oid AS name FROM pg_database WHERE datname = current_database())
+      FROM (SELECT %(prefix)s || oid AS name FROM pg_database WHERE datname = current_database()) AS console
 """
 _COLUMNS = """
     SELECT c.oid, format('%%I.%%I', nspname, relname), relname, relkind IN ('r', 'p'),

@@ -231,9 +231,9 @@ def test_a_later_revision_reaches_all_nodes_and_its_new_table_is_distributed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (scripts / "20990101_new.py").write_text(NEW, encoding="utf-8")
-    notes = SimpleNamespace(__tablename__="notes", __table__=SimpleNamespace(info={"placement": "user_id"}))
-    for module in (placing, planning):
-        monkeypatch.setattr(module, "MODELS", (*MODELS, notes))
+    monkeypatch.setattr(placing, "MODELS", (*MODELS, SimpleNamespace(__tablename__="notes")))
+    named = planning.named
+    monkeypatch.setattr(planning, "named", lambda name: "user_id" if name == "notes" else named(name))
     report = pharmdb.migrate(distributed)
     assert report.placed == ("notes",)
     assert placed(distributed) == ALL | {"notes": "user_id"}

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from sqlalchemy import UniqueConstraint, inspect
 from support.databases import Databases, dsn
+from support.project import ROOT
 from support.studying import study
 
 import pharmdb
@@ -178,3 +179,25 @@ def test_revisions_after_the_first_on_nodes_run_on_distributed_tables(
     assert [statement for statement in seen if is_refused(statement)] == []
     assert is_refused("ALTER TABLE t DROP CONSTRAINT a, ADD CONSTRAINT b CHECK (x IN (1, 2))")
     assert not is_refused("ALTER TABLE t ADD CONSTRAINT b CHECK (x IN (1, 2))")
+
+
+def unnamed(text: str) -> list[str]:
+    """The subqueries in FROM without a name, which PostgreSQL before 16 refuses, in a source with statements."""
+    found = []
+    for match in re.finditer(r"\b(?:FROM|JOIN|LATERAL)\s*\((?=\W*(?:SELECT|WITH|VALUES)\b)", text):
+        depth, end = 1, match.end()
+        while depth:
+            depth += (text[end] == "(") - (text[end] == ")")
+            end += 1
+        # A statement may go on in the next line's string.
+        if not re.match(r'(\s|"\s*\n\s*f?")*[a-zA-Z_{]', text[end:]):
+            found.append(text[match.start() : end])
+    return found
+
+
+def test_every_subquery_has_a_name() -> None:
+    for path in (*ROOT.glob("pharmdb/**/*.py"), *ROOT.glob("migrations/**/*.py")):
+        on_postgresql = [sql for sql in unnamed(path.read_text(encoding="utf-8")) if "dbstat" not in sql]
+        assert on_postgresql == [], path
+    assert unnamed('"""SELECT 1 FROM (SELECT 2)\n"""') == ["FROM (SELECT 2)"]
+    assert unnamed('"SELECT 1 FROM (SELECT 2) "\n    "AS two"') == []

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from support import citus
 from support.postgres import Server
 from support.project import ROOT
 
 from benchmarks import (
+    clusters,
     django_baseline,
     framing,
     ground,
@@ -24,6 +26,7 @@ from benchmarks import (
     scale,
     scale_picture,
     timing,
+    users_measuring,
 )
 from benchmarks.__main__ import PARTS, part
 from benchmarks.ground import DIALECTS, Ground
@@ -56,6 +59,7 @@ LINES = {
         for dialect in DIALECTS
         for what in ("^export .*, ", "again, nothing changed, ", "memory .*, ", "export, ", "two workers of Dask, ")
     ],
+    "cluster": [],
 }
 
 
@@ -84,6 +88,17 @@ def test_a_part_gives_its_lines(small: Ground, name: str) -> None:
         assert re.search(about, line[0]), line
         # As many baselines, times, ratios, targets and judgements.
         assert len({cell.count("<br>") for cell in line[2:]}) == 1
+
+
+def test_a_cluster_is_measured_where_there_is_one(small: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not citus.URL:
+        pytest.skip(f"{clusters.VARIABLE} names no coordinator of a Citus cluster")
+    monkeypatch.setenv(clusters.VARIABLE, citus.URL)
+    lines = list(clusters.main(small))
+    assert len(lines) == 2 + 7 * min(3, len(clusters.workers(citus.URL)))
+    about, points = users_measuring.read(small.folder / "users.csv")
+    assert users_measuring.COMMAND in about
+    assert {p.workers for p in points} >= {0, 1, 2}
 
 
 def test_the_clients_of_the_queries_find_what_pharmdb_finds(small: Ground, kind: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,9 +14,14 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 import pharmdb
+from pharmdb.cluster import placing, planning
+from pharmdb.database import transactions
 from support.postgres import Server
 
 DIALECTS = ("sqlite", "postgresql")
+# Set, it gives the tables on PostgreSQL the primary keys that they have in the shards of a Citus cluster. Read before
+# the tests clear their environment.
+SHARD_KEYS = bool(os.environ.get("PHARMDB_TEST_SHARD_KEYS"))
 
 
 class Databases:
@@ -62,6 +68,8 @@ class Databases:
         if (dialect, state) not in self._templates:
             url = self.empty(dialect)
             make(url)
+            if SHARD_KEYS and dialect == "postgresql":
+                swap_keys(url)
             self._templates[dialect, state] = url
         template = self._templates[dialect, state]
         if dialect == "sqlite":
@@ -83,6 +91,13 @@ class Databases:
                 # A copy has the tables, and none of the settings, of its template.
                 connection.execute(sql.SQL("ALTER DATABASE {} SET timezone TO 'UTC'").format(sql.Identifier(name)))
         return server.uri(name)
+
+
+def swap_keys(url: str) -> None:
+    """Gives each table of users the primary key (id, user_id), by the statements of a distribution."""
+    with transactions.changing_schema(pharmdb.target(url)) as connection:
+        steps = planning.forward(placing.tables(connection))
+        placing.run(connection, [step for step in steps if step.statement.startswith("ALTER TABLE")])
 
 
 def name_of(url: str) -> str:
