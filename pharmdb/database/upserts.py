@@ -134,15 +134,17 @@ def _many(
     names = (*columns, *same)
     selected = select(*map(value, names)).where(true()).order_by(staged.c.number)
     statement = _on_conflict(dialect.of(connection).insert(table).from_select(names, selected), table, key, update)
-    written = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+    if placements.placements(connection):
+        # Of such a statement Citus reports the rows that it read, not those that it wrote.
+        rows_written = statement.returning(literal(1)).cte("written")
+        written = connection.execute(select(func.count()).select_from(rows_written)).scalar_one()
+    else:
+        written = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     if written < expected[0] + expected[1]:
         missing = sum(connection.execute(counted).one()[:2])
         if missing:
             raise triggers.swallowed(connection, table.name, missing)
     staged.drop(connection)
-    if placements.placements(connection):
-        # Citus counts the rows that it read, not those that it wrote.
-        written = expected[0] + expected[1]
     created = min(expected[0], written)
     return Upserted((created, written - created, sum(expected) - written), shown)
 

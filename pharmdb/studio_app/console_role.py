@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from pharmdb.database import locks, targets, transactions
+from pharmdb.database.placements import has_citus
 from pharmdb.errors import NoPermissionError, ProtectedError
 from pharmdb.schema import bookkeeping
 from pharmdb.studio_app.statement_log import is_secret
 
-# Roles belong to the whole server: the number of the database keeps those of several databases apart.
+# Roles belong to the whole server: the number of the database keeps those of several databases apart. On a cluster the
+# coordinator logs in to the workers in the role in which a statement runs.
 _ROLE = """
-    SELECT name, CASE WHEN to_regrole(name) IS NULL THEN NULL ELSE pg_has_role(to_regrole(name), %(right)s) END,
+    SELECT name,
+           CASE WHEN to_regrole(name) IS NULL THEN NULL ELSE pg_has_role(to_regrole(name), %(right)s)
+                AND (NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')
+                     OR EXISTS (SELECT FROM pg_roles WHERE rolname = name AND rolcanlogin)) END,
            EXISTS (SELECT FROM pg_roles WHERE rolname = name AND (rolsuper OR rolbypassrls OR rolcreaterole))
            OR EXISTS (SELECT FROM pg_auth_members WHERE member = to_regrole(name)), session_user
       FROM (SELECT %(prefix)s || oid AS name FROM pg_database WHERE datname = current_database()) AS console
@@ -124,24 +129,26 @@ def _correct(target: targets.Target) -> str:
         driver: Any = connection.connection.dbapi_connection
         name, usable, _, user = _role(driver)
         role = sql.Identifier(name)
+        on_cluster = has_citus(connection)
         try:
             if usable is None:
                 driver.execute(sql.SQL("CREATE ROLE {}").format(role))
-                usable = _role(driver)[1]
-            if not usable:
+            if on_cluster:
+                driver.execute(sql.SQL("ALTER ROLE {} LOGIN").format(role))
+            if not _role(driver)[1]:
                 driver.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
         except errors.InsufficientPrivilege as error:
-            raise _no_role(target, name, user, error.diag.message_primary) from error
+            raise _no_role(target, name, user, error.diag.message_primary, on_cluster) from error
         for statement in _rights(driver, name)[1]:
             driver.execute(statement)
     return name
 
 
-def _no_role(target: targets.Target, name: str, user: str, found: str | None) -> NoPermissionError:
+def _no_role(target: targets.Target, name: str, user: str, found: str | None, on_cluster: bool) -> NoPermissionError:
     from psycopg import sql
 
     quoted = sql.Identifier(user).as_string()
-    statements = (f"CREATE ROLE {name}", f"GRANT {name} TO {quoted}")
+    statements = (f"CREATE ROLE {name}{' LOGIN' if on_cluster else ''}", f"GRANT {name} TO {quoted}")
     anybody = targets.Target(target.url.set(username=None, password=None))
     # Without ON_ERROR_STOP psql goes on with the GRANT if another studio's user has created the role already.
     return NoPermissionError(

@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 from pharmdb.database import targets
-from pharmdb.errors import PharmdbError, ProtectedError
+from pharmdb.errors import NoPermissionError, PharmdbError, ProtectedError
 from pharmdb.studio_app import console_role
 from pharmdb.studio_app.console_role import Role
 from pharmdb.studio_app.statement_log import MASKED, is_secret, mask_hashes
@@ -60,6 +60,13 @@ def run(driver: Any, typed: Typed, *, plan: bool, writes: bool, seconds: float) 
         return _result_of(driver, typed, role, plan=plan, writes=writes, seconds=seconds)
     except psycopg.errors.InsufficientPrivilege as error:
         raise _refused(error, typed, role) from error
+    except psycopg.errors.ConnectionFailure as error:
+        # The connection to the server itself is lost in other ways: this is the server's own message.
+        raise NoPermissionError(
+            expected=f"the workers of the cluster to let the role {role.name} in, in which the console runs statements",
+            found=str(error.diag.message_primary),
+            note="allow it in pg_hba.conf of each worker, or name its password in pg_dist_authinfo",
+        ) from error
     except psycopg.Error as error:
         lines = filter(None, (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint))
         raise PharmdbError(

@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
 from support import seeds
 from support.citus import LEARNERS, distributed, emptied, mark  # noqa: F401 - a fixture
+from support.databases import dsn
 from support.raw import ask
 
 import pharmdb
-from pharmdb.errors import PharmdbError, ProtectedError
+from pharmdb.database import transactions, upserts
+from pharmdb.errors import NoPermissionError, PharmdbError, ProtectedError
+from pharmdb.models import Base
 from pharmdb.seeding import passwords
 from pharmdb.studio_app import browsing, cascading, console, editing, exporting, sessions
 from pharmdb.studio_app.cancelling import Cancel
@@ -117,6 +122,32 @@ def test_the_console_reads_writes_and_shows_no_secret(distributed: str, tmp_path
     assert ask(distributed, "SELECT language FROM user_settings WHERE user_id = 1") == [("es",)]
 
 
+def test_a_worker_that_does_not_let_the_console_in_is_named(distributed: str) -> None:  # noqa: F811
+    def run() -> Any:
+        sql = "SELECT count(*) FROM attempts"
+        return console.run(pharmdb.target(distributed), sql, StatementLog(), cancel=Cancel())
+
+    def on_workers(statement: str) -> None:
+        """On the workers themselves: the coordinator would change the role everywhere."""
+        for host, port in ask(distributed, "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid > 0"):
+            place = make_url(distributed).set(host=host, port=port).render_as_string(hide_password=False)
+            with psycopg.connect(dsn(place), autocommit=True) as worker:
+                worker.execute("SET citus.enable_ddl_propagation TO off")
+                worker.execute(statement.encode())
+
+    run()
+    ((role,),) = ask(
+        distributed, "SELECT 'pharmdb_console_' || oid FROM pg_database WHERE datname = current_database()"
+    )
+    on_workers(f"ALTER ROLE {role} NOLOGIN")
+    try:
+        with pytest.raises(NoPermissionError, match="pg_hba"):
+            run()
+    finally:
+        on_workers(f"ALTER ROLE {role} LOGIN")
+    assert run().rows != []
+
+
 @pytest.mark.parametrize("format", ["csv", "json", "markdown", "parquet"])
 def test_a_view_is_exported_whole(distributed: str, session: tuple[Session, Catalogue], format: str) -> None:  # noqa: F811
     table = session[1]["attempts"]
@@ -128,7 +159,7 @@ def test_a_view_is_exported_whole(distributed: str, session: tuple[Session, Cata
     assert len(found) > rows
 
 
-def test_an_account_is_promoted_renamed_and_deleted(distributed: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_an_account_is_promoted_demoted_and_deleted(distributed: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     name = pharmdb.target(distributed).name
     assert len(pharmdb.manage_account(distributed).accounts) >= LEARNERS
 
@@ -169,6 +200,33 @@ def test_a_large_seed_reports_what_it_wrote(distributed: str, tmp_path: Path) ->
     created, updated, unchanged = counted()
     assert (created, updated + unchanged) == (150, 1350)
     assert ask(distributed, "SELECT count(*) FROM progress_by_tag WHERE tag LIKE 'tag%'") == [(1500,)]
+
+
+@pytest.mark.parametrize("table", ["users", "progress_by_tag"])
+def test_of_many_rows_those_are_counted_that_were_written(
+    distributed: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+) -> None:
+    """Somebody else inserts a row after the rows were counted and before they are written."""
+    ((user,),) = ask(distributed, "SELECT min(id) FROM users")
+    columns: tuple[str, ...] = ("email", "password_hash")
+    key = ["email"]
+    rows: list[tuple[Any, ...]] = [(f"many{n}@example.test", "!") for n in range(1200)]
+    if table == "progress_by_tag":
+        columns, key = ("user_id", "module", "course_block", "tag"), ["user_id", "module", "course_block", "tag"]
+        rows = [(user, "many", "b", f"t{n}") for n in range(1200)]
+    made = upserts._on_conflict
+
+    def meanwhile(*args: Any) -> Any:
+        values = ", ".join(f"'{value}'" for value in rows[7])
+        ask(distributed, f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) RETURNING id")
+        return made(*args)
+
+    monkeypatch.setattr(upserts, "_on_conflict", meanwhile)
+    with transactions.writing(pharmdb.target(distributed)) as connection:
+        done = upserts.upsert(connection, Base.metadata.tables[table], columns, rows, key=key)
+    assert done.counts == (1199, 0, 1)
 
 
 def test_an_export_has_the_sums_of_the_database(distributed: str, tmp_path: Path) -> None:  # noqa: F811
