@@ -5,8 +5,8 @@ file is kept only if the database itself proves that the slice is the same in bo
 
 PostgreSQL marks each row with the transaction that wrote it (`xmin`), and no two transactions of a server have the same
 number, unless it was set back to an earlier time, which begins a new timeline. So the same ids with the same marks are
-the same rows. SQLite has no such mark: there the files' times and sizes are the version of all slices together, and
-anything written to the database changes all of them.
+the same rows. On a cluster each worker has numbers of its own. SQLite has no such mark: there the files' times and
+sizes are the version of all slices together, and anything written to the database changes all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from pharmdb.database import targets, transactions
+from pharmdb.database import placements, targets, transactions
 from pharmdb.models import MODELS
 
 # Ids in a slice: its rows are held in memory, and there is one file for each slice and bucket.
@@ -71,8 +71,23 @@ def _history(connection: Connection) -> str:
     functions = ("pg_control_system()", "pg_control_checkpoint()")
     if not connection.exec_driver_sql(allowed.format(", ".join(f"'{name}'" for name in functions))).scalar():
         return ""
-    sql = "SELECT system_identifier || ' ' || timeline_id FROM pg_control_system(), pg_control_checkpoint()"
-    return str(connection.exec_driver_sql(sql).scalar_one())
+    own = str(connection.exec_driver_sql(_SERVER).scalar_one())
+    return own if not placements.placements(connection) else _cluster(connection, own)
+
+
+_SERVER = "SELECT system_identifier || ' ' || timeline_id FROM pg_control_system(), pg_control_checkpoint()"
+_SHARDS = "SELECT md5(string_agg(shardid || ' ' || groupid, ',' ORDER BY shardid, groupid)) FROM pg_dist_placement"
+
+
+def _cluster(connection: Connection, own: str) -> str:
+    """A cluster's servers, and which holds which shard, as one that moves gets new marks; "" if a server is silent."""
+    asked = connection.exec_driver_sql(
+        "SELECT success, result FROM run_command_on_workers(%(sql)s) ORDER BY nodename, nodeport", {"sql": _SERVER}
+    ).all()
+    if not all(success for success, _ in asked):
+        return ""
+    shards = connection.exec_driver_sql(_SHARDS).scalar_one()
+    return ", ".join([own, *(server for _, server in asked), shards])
 
 
 def of(connection: Connection, history: str) -> list[Slice]:

@@ -105,6 +105,11 @@ def mutable(connection: psycopg.Connection[Any], statements: list[str]) -> list[
     return found
 
 
+def has_subquery(statement: str) -> bool:
+    """Whether a query is among the values of an INSERT, which Citus refuses."""
+    return re.match(r"\s*INSERT INTO \w+ .*?\bVALUES\b.*\(\s*SELECT\b", statement, re.DOTALL) is not None
+
+
 def test_what_is_set_on_a_conflict_or_returned_depends_on_no_session(
     databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -128,6 +133,8 @@ def test_what_is_set_on_a_conflict_or_returned_depends_on_no_session(
     assert {"progress_by_tag", "spaced_repetition_items", "attempts", "bookmarks"} <= {
         name for name in SHARDED for statement in written if re.match(rf"\s*INSERT INTO {name}\b", statement)
     }
+    assert [statement for statement in seen if has_subquery(statement)] == []
+    assert has_subquery("INSERT INTO attempts (user_id) VALUES ((SELECT id FROM users LIMIT 1))")
     with psycopg.connect(dsn(url)) as connection:
         assert mutable(connection, seen) == []
         # The rule sees what it is for.

@@ -229,10 +229,18 @@ def test_of_many_rows_those_are_counted_that_were_written(
     assert done.counts == (1199, 0, 1)
 
 
-def test_an_export_has_the_sums_of_the_database(distributed: str, tmp_path: Path) -> None:  # noqa: F811
-    report = pharmdb.export(distributed, folder=tmp_path / "export", buckets=4)
-    with pharmdb.reading(pharmdb.target(distributed)) as connection:
-        expected = pharmdb.daily_progress(connection)
-    assert pharmdb.exported(tmp_path / "export").daily_progress().equals(expected)
-    counts = dict(zip(report.tables["table"], report.tables["rows"], strict=True))
-    assert [(counts["attempts"],)] == ask(distributed, "SELECT count(*) FROM attempts")
+def test_an_export_has_the_sums_of_the_database_and_keeps_what_is_the_same(distributed: str, tmp_path: Path) -> None:  # noqa: F811
+    def export() -> Any:
+        tables = pharmdb.export(distributed, folder=tmp_path / "export", buckets=4).tables.set_index("table")
+        with pharmdb.reading(pharmdb.target(distributed)) as connection:
+            expected = pharmdb.daily_progress(connection)
+        assert pharmdb.exported(tmp_path / "export").daily_progress().equals(expected)
+        return tables
+
+    first, again = export(), export()
+    assert [(first["rows"]["attempts"],)] == ask(distributed, "SELECT count(*) FROM attempts")
+    assert (first["kept"].sum(), again["written"].sum()) == (0, 0)
+    changed = "SELECT id, user_id FROM attempts ORDER BY id LIMIT 1"
+    ((id_, user),) = ask(distributed, changed)
+    ask(distributed, f"UPDATE attempts SET score = 100 - score WHERE id = {id_} AND user_id = {user} RETURNING id")
+    assert export()["written"].to_dict() == dict.fromkeys(first.index, 0) | {"attempts": first["rows"]["attempts"]}
