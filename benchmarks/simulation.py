@@ -203,7 +203,7 @@ _BYTES = {measuring.HEAP, measuring.EMAILS, measuring.IDS}
 def _shown(check: Check, value: float) -> str:
     if check.work in _BYTES:
         return f"{value / 2**20:.1f} MiB"
-    return f"{value:.0f} levels" if check.work == measuring.HEIGHT else _ms(value)
+    return f"{value:.0f}" if check.work == measuring.HEIGHT else _ms(value)
 
 
 def projected(points: Iterable[Point]) -> str:
@@ -247,10 +247,12 @@ def _gib(size: float) -> str:
 def text(about: str, points: list[Point]) -> str:
     """Both tables, with how large the errors are."""
     found = checks(points)
-    errors = [abs(c.error) for c in found if not c.given]
+    unknown = sorted((c for c in found if not c.given), key=lambda c: abs(c.error))
+    worst = unknown[-1]
     said = (
-        f"Measured: {about}. Of {len(errors)} points that the model is not given, the error is "
-        f"{statistics.median(errors):.0%} in the median and {max(errors):.0%} at most."
+        f"Measured: {about}. Of {len(unknown)} points that the model is not given, the error is "
+        f"{statistics.median(abs(c.error) for c in unknown):.0%} in the median, and {abs(worst.error):.0%} at most: "
+        f"{worst.work}, {worst.workers} workers, {worst.users:,} users, measured {_shown(worst, worst.measured)}."
     )
     return f"{checked(found)}\n\n{said}\n\n{projected(points)}"
 

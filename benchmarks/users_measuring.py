@@ -46,7 +46,8 @@ HASH = "$2b$10$" + "x" * 53
 SIGN_UP, LOOK_UP, PROGRESS, RECORD = "a new user", "user by e-mail", "progress by key", "record an attempt"
 MANY = f"a new user, {CLIENTS} clients"
 SPLIT_SIGN_UP, SPLIT_LOOK_UP = "a new user, split", "user by e-mail, split"
-HEAP, EMAILS, IDS, HEIGHT = "bytes of users", "bytes of the e-mails' index", "bytes of the ids' index", "height"
+HEAP, EMAILS, IDS = "size of the table users", "size of the e-mails' index", "size of the ids' index"
+HEIGHT = "levels of the e-mails' index"
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def test_the_stored_points_say_when_and_how_they_were_measured() -> None:
 
 def test_sizes_and_levels_are_those_of_postgresql() -> None:
     """Measured, not given: within a tenth, and the levels exactly."""
-    sizes = [c for c in simulation.checks(POINTS) if "bytes" in c.work or c.work == measuring.HEIGHT]
+    sizes = [c for c in simulation.checks(POINTS) if "size" in c.work or c.work == measuring.HEIGHT]
     assert len(sizes) == 4 * len(measuring.SIZES)
     for check in sizes:
         assert check.simulated == pytest.approx(check.measured, rel=0 if check.work == measuring.HEIGHT else 0.1), check
