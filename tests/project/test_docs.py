@@ -26,7 +26,8 @@ NOT_RUN = {
     r"pg_basebackup |pg_ctl ": "needs another server",
     r"make harm": "takes many minutes",
     r"pharmdb studio": "serves until it is ended",
-    r"distribute .*--no-dry-run|psql -h coordinator": "needs a Citus cluster",
+    r"distribute .*--no-dry-run|psql -h coordinator|benchmarks cluster": "needs a Citus cluster",
+    r"benchmarks\.simulation": "a test of its own compares the page with what it prints",
     r"--backup \d{8}T": "there is no backup of this name",
     r"--action set-password": "asks for the password at a terminal",
 }
