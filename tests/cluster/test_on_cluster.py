@@ -188,7 +188,7 @@ def test_what_makes_the_tables_anew_distributes_them_again(
 
 
 def test_an_upgrade_fills_a_distributed_database(distributed: str, tmp_path: Path) -> None:  # noqa: F811
-    report = pharmdb.upgrade(str(legacy.sample(tmp_path)), distributed, confirm="pharm")
+    report = pharmdb.upgrade(str(legacy.sample(tmp_path)), distributed, confirm=pharmdb.target(distributed).name)
     assert report.outcome["ok"].tolist() == [True]
     assert placed(distributed) == ALL
 
@@ -231,9 +231,8 @@ def test_a_later_revision_reaches_all_nodes_and_its_new_table_is_distributed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (scripts / "20990101_new.py").write_text(NEW, encoding="utf-8")
-    notes = SimpleNamespace(__tablename__="notes", __table__=SimpleNamespace(info={"placement": "user_id"}))
-    for module in (placing, planning):
-        monkeypatch.setattr(module, "MODELS", (*MODELS, notes))
+    monkeypatch.setattr(placing, "MODELS", (*MODELS, SimpleNamespace(__tablename__="notes")))
+    monkeypatch.setattr(planning, "named", (ALL | {"notes": "user_id"}).__getitem__)
     report = pharmdb.migrate(distributed)
     assert report.placed == ("notes",)
     assert placed(distributed) == ALL | {"notes": "user_id"}
