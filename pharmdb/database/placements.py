@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 REFERENCE = "reference"
+# A key of Connection.info: whether its server is known to belong to a cluster.
+IN_CLUSTER = "pharmdb_in_cluster"
 
 
 def has_citus(connection: Connection) -> bool:

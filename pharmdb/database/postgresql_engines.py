@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 
+from pharmdb.database.placements import IN_CLUSTER
 from pharmdb.database.targets import Target
 from pharmdb.errors import BackupError
 
@@ -34,7 +35,6 @@ class _Kind(NamedTuple):
 
 # As far as it is known, from the first connection of this process.
 _kinds: dict[URL, _Kind] = {}
-_IN_CLUSTER = "pharmdb_in_cluster"
 _PROPAGATE = "citus.propagate_set_commands"
 
 
@@ -72,13 +72,13 @@ def make(url: URL, lock_timeout: float, *, write: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def mark(connection: Any, record: Any) -> None:
-        record.info[_IN_CLUSTER] = _kinds[url].cluster
+        record.info[IN_CLUSTER] = _kinds[url].cluster
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         if not keeps_settings(connection):
             statements = of_transaction
-            if connection.info[_IN_CLUSTER]:
+            if connection.info[IN_CLUSTER]:
                 # Citus sends them along with the BEGIN on each worker. What is set later stays on the coordinator.
                 statements = f"{_set_local(_PROPAGATE, 'local')}; {statements}; {_set_local(_PROPAGATE, 'none')}"
             # Not set_config: its SELECT would already take the transaction's snapshot.
@@ -104,7 +104,7 @@ def is_pooled(connection: Connection) -> bool:
 
 def keeps_settings(connection: Connection) -> bool:
     """Whether the settings of the session reach all that it does, so that a transaction needs none of its own."""
-    return not is_pooled(connection) and not connection.info.get(_IN_CLUSTER)
+    return not is_pooled(connection) and not connection.info.get(IN_CLUSTER)
 
 
 def refuse_pooler(connection: Connection, target: Target) -> None:

@@ -35,7 +35,7 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
             for look in progress.counted(_CHECKS, "doctor", len(_CHECKS), " checks"):
                 if _failed(findings, "row security"):
                     break
-                if look not in _AT_HEAD or not _failed(findings, "revision"):
+                if not any(look in needing and _failed(findings, what) for what, needing in _NEEDED.items()):
                     findings.extend(_guarded(look, context, findings))
     except PharmdbError as error:
         found = f"{type(error).__name__}: {error.found}"
@@ -130,6 +130,13 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
 )
 
 
+# The checks that read the rows of all users.
+_OF_ALL_NODES = (
+    structure.check_foreign_keys,
+    content.check_seed,
+    content.check_json_shapes,
+    shards.check_shards,
+)
 _OF_NODES = (nodes.check_nodes, shards.check_shards)
 
 # The checks that are useless or impossible unless the schema is at head.
@@ -142,3 +149,5 @@ _AT_HEAD = (
     content.check_default_passwords,
     shards.check_shards,
 )
+# The failed check that makes others useless or impossible; a node that hangs would keep each of them waiting.
+_NEEDED = {"revision": _AT_HEAD, "nodes": _OF_ALL_NODES}

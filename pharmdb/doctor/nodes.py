@@ -53,7 +53,7 @@ def check_nodes(context: Context) -> Iterator[Finding]:
 
 
 def _nodes(connection: Connection) -> list[Node]:
-    answers = {row.nodeid: row for row in connection.exec_driver_sql(_ASK, {"question": _QUESTION})}
+    answers = {row.nodeid: row for row in connection.exec_driver_sql(_ASK, {"question": _question()})}
     nodes = []
     for row in connection.exec_driver_sql(_NODES):
         answer = answers.get(row.nodeid)
@@ -152,16 +152,23 @@ def on_node(target: targets.Target, node: Node, statement: str) -> str:
 
 _TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 _ASKED = ("TimeZone", "wal_level", *_TIMEOUTS)
-# For a session of the coordinator there: what is set for the server, the database and the role.
-_QUESTION = f"""
-    SELECT jsonb_build_object(
-        'server', current_setting('server_version'),
-        'citus', (SELECT extversion FROM pg_extension WHERE extname = 'citus'),
-        'encoding', current_setting('server_encoding'),
-        'collation', (SELECT datcollate FROM pg_database WHERE datname = current_database()),
-        'prepared', (SELECT count(*) FROM pg_prepared_xacts
-                      WHERE database = current_database() AND prepared < now() - interval '{IN_DOUBT} seconds'),
-        {", ".join(f"'{name}', current_setting('{name}')" for name in _ASKED)})
-"""
+
+
+def _question() -> str:
+    """What a session of the coordinator on a node finds: what is set for the server, the database and the role."""
+    settings = ", ".join(f"'{name}', current_setting('{name}')" for name in _ASKED)
+    return f"""
+        SELECT jsonb_build_object(
+            {settings},
+            'server', current_setting('server_version'),
+            'citus', (SELECT extversion FROM pg_extension WHERE extname = 'citus'),
+            'encoding', current_setting('server_encoding'),
+            'collation', (SELECT datcollate FROM pg_database WHERE datname = current_database()),
+            'prepared', (SELECT count(*) FROM pg_prepared_xacts
+                          WHERE database = current_database() AND starts_with(gid, 'citus_')
+                            AND prepared < now() - interval '{IN_DOUBT} seconds'))
+    """
+
+
 _ASK = "SELECT nodeid, success, result FROM run_command_on_all_nodes(%(question)s)"
 _NODES = "SELECT nodeid, groupid, nodename, nodeport, isactive FROM pg_dist_node WHERE noderole = 'primary' ORDER BY 2"

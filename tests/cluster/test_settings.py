@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -46,12 +47,12 @@ def as_coordinator(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
 def first_of(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> list[str]:
     """The first statement of each transaction."""
     seen: list[str] = []
-    execute = psycopg.Cursor.execute
+    execute: Any = psycopg.Cursor.execute
 
-    def watching(cursor: psycopg.Cursor, query: str, *args: object, **kwargs: object) -> object:  # type: ignore[type-arg]
+    def watching(cursor: Any, query: str, *args: object, **kwargs: object) -> object:
         if cursor.connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             seen.append(query)
-        return execute(cursor, query, *args, **kwargs)  # type: ignore[arg-type]
+        return execute(cursor, query, *args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(psycopg.Cursor, "execute", watching)
