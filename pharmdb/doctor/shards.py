@@ -77,7 +77,9 @@ def _balance(context: Context, connection: Connection, workers: list[Worker]) ->
 
     job = connection.exec_driver_sql(_JOB).one()
     if job.moving:
-        note = "reading and writing go on, but a change of the schema, a reset or a restore waits for each move"
+        note = (
+            "reading and writing go on, but a backup, a change of the schema, a reset or a restore waits for each move"
+        )
         return Finding(
             "balance", results.OK, f"shards are being moved; {job.left} further moves are planned", note=note
         )

@@ -797,7 +797,7 @@ PLACES |= {
     "doctor.nodes:on_node: ls psql": "needs a node with another version, or one that is restarted",
     "doctor.shards:_balance.told: ls sql_command": "tests/cluster/test_moving.py",
     "doctor.shards:_copies: ls sql_command": "tests/cluster/test_moving.py",
-    "doctor.shards:_placement: pharmdb distribute --no-dry-run": "tests/cluster/test_moving.py",
+    "doctor.shards:_placement: pharmdb distribute --no-dry-run": "needs a Citus cluster",
     "doctor.standbys:look: ls sql_command": "tests/database/test_standby.py",
     "exporting.parquet_files:Writer.write: pharmdb doctor --thorough": "needs a page that is damaged in an index only",
 }
