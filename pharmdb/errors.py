@@ -134,6 +134,10 @@ class LostConnectionError(UnavailableError):
     """The connection was lost, although the server responds again."""
 
 
+class NodeDownError(UnavailableError):
+    """A node of a Citus cluster does not respond, although its coordinator does."""
+
+
 class ReplayConflictError(UnavailableError):
     """A standby replayed a change that removes what was being read."""
 

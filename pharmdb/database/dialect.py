@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 from sqlalchemy import ColumnElement, Connection, SQLColumnExpression, Table, Text, cast, exc, func, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 
+from pharmdb.database.placements import IN_CLUSTER
+
 
 class Dialect(ABC):
     """One kind of database. All methods work inside the caller's transaction."""
@@ -246,8 +248,12 @@ class PostgreSQL(Dialect):
         # for the reset before the snapshot is taken.
         from psycopg import errors
 
+        lock = "LOCK TABLE users IN ACCESS SHARE MODE"
+        if connection.info.get(IN_CLUSTER):
+            # On the coordinator alone: a schema change locks it there, too, and a node that hangs would stop everybody.
+            lock = f"SET LOCAL {_PROPAGATION} TO off; {lock}; SET LOCAL {_PROPAGATION} TO on"
         try:
-            connection.exec_driver_sql("LOCK TABLE users IN ACCESS SHARE MODE")
+            connection.exec_driver_sql(lock)
         except exc.DBAPIError as error:
             driver: Any = connection.connection.dbapi_connection
             # A worker of a Citus cluster is down: no schema change can run, and what is elsewhere can be read.
@@ -290,6 +296,7 @@ class PostgreSQL(Dialect):
         return []
 
 
+_PROPAGATION = "citus.enable_ddl_propagation"
 _DIALECTS: dict[str, Dialect] = {each.name: each for each in (SQLite(), PostgreSQL())}
 
 

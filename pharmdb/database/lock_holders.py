@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from pharmdb import settings
-from pharmdb.database import engines, targets
+from pharmdb.database import engines, placements, targets
 from pharmdb.errors import LockedError, is_secret_name, mask
 
 _SESSIONS = """
@@ -25,6 +25,19 @@ _SESSIONS = """
        AND (locktype = 'advisory' OR relnamespace = quote_ident(current_schema())::regnamespace)
      GROUP BY activity.pid, usename, application_name, state, query, since
      ORDER BY bool_and(mode IN ('AccessShareLock', 'RowShareLock')), since
+"""
+
+# Of sessions that are connected to another node of a Citus cluster itself. The coordinator has locks of its own for all
+# that goes through it, and its pg_terminate_backend takes global process ids.
+_ON_NODES = """
+    SELECT global_pid AS pid, usename || ' on ' || nodename || ':' || nodeport AS usename, application_name, state,
+           left(query, 120) AS query, coalesce(xact_start, backend_start) AS since
+      FROM citus_stat_activity JOIN pg_dist_node USING (nodeid)
+     WHERE datname = current_database() AND NOT is_worker_query AND backend_type = 'client backend'
+       AND groupid <> (SELECT groupid FROM pg_dist_local_group)
+       AND global_pid IN (SELECT global_pid FROM citus_locks
+                           WHERE granted AND mode NOT IN ('AccessShareLock', 'RowShareLock') AND locktype = 'relation')
+     ORDER BY since
 """
 
 _PREPARED = "SELECT gid, owner, prepared FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared"
@@ -61,9 +74,12 @@ def _sessions(target: targets.Target) -> list[Holder]:
                 Holder(0, row.owner, "waits for COMMIT PREPARED", row.prepared.astimezone(UTC), row.gid)
                 for row in connection.exec_driver_sql(_PREPARED)
             ]
+            sessions = list(connection.exec_driver_sql(_SESSIONS))
+            if placements.has_citus(connection):
+                sessions += connection.exec_driver_sql(_ON_NODES)
             return prepared + [
                 Holder(row.pid, f"{row.usename}, {row.application_name or 'no name'}", f"{row.state}: {query}", since)
-                for row in connection.exec_driver_sql(_SESSIONS)
+                for row in sessions
                 for query, since in [(_without_values(row.query or ""), row.since.astimezone(UTC))]
             ]
     except DBAPIError:

@@ -7,6 +7,8 @@ from sqlalchemy import Connection
 REFERENCE = "reference"
 # The column whose hash decides about the shard, in all tables that are not copied to every node.
 SHARDED_BY = "user_id"
+# A key of Connection.info: whether its server is known to belong to a cluster.
+IN_CLUSTER = "pharmdb_in_cluster"
 
 
 def has_citus(connection: Connection) -> bool:

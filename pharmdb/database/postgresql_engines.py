@@ -1,17 +1,21 @@
-"""PostgreSQL engines: the settings of their sessions, or of each transaction behind a connection pooler.
+"""PostgreSQL engines: the settings of their sessions, or of each transaction behind a pooler and on a Citus cluster.
 
 A pooler such as PgBouncer in transaction mode gives each transaction any of its server connections. It takes no
 startup options, and settings, prepared statements and locks of a session would reach somebody else.
+
+The coordinator of a Citus cluster has sessions of its own on the workers. The settings of our session don't reach them,
+but those of a transaction can: a lock is mostly waited for on a worker.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 
+from pharmdb.database.placements import IN_CLUSTER
 from pharmdb.database.targets import Target
 from pharmdb.errors import BackupError
 
@@ -20,8 +24,18 @@ if TYPE_CHECKING:
 
 # Seconds after which the server cancels a statement of ours, or ends an idle transaction of ours.
 STATEMENT_TIMEOUT = 1800
-# Whether a pooler answers at this URL, if that is known.
-_pooled: dict[URL, bool] = {}
+
+
+class _Kind(NamedTuple):
+    """What answers at a URL: a connection pooler or the server itself, and whether it belongs to a Citus cluster."""
+
+    pooled: bool
+    cluster: bool
+
+
+# As far as it is known, from the first connection of this process.
+_kinds: dict[URL, _Kind] = {}
+_PROPAGATE = "citus.propagate_set_commands"
 
 
 def make(url: URL, lock_timeout: float, *, write: bool) -> Engine:
@@ -56,11 +70,19 @@ def make(url: URL, lock_timeout: float, *, write: bool) -> Engine:
     def connect(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> Any:
         return _connect(url, dialect.connect, options)
 
+    @event.listens_for(engine, "connect")
+    def mark(connection: Any, record: Any) -> None:
+        record.info[IN_CLUSTER] = _kinds[url].cluster
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if is_pooled(connection):
+        if not keeps_settings(connection):
+            statements = of_transaction
+            if connection.info[IN_CLUSTER]:
+                # Citus sends them along with the BEGIN on each worker. What is set later stays on the coordinator.
+                statements = f"{_set_local(_PROPAGATE, 'local')}; {statements}; {_set_local(_PROPAGATE, 'none')}"
             # Not set_config: its SELECT would already take the transaction's snapshot.
-            connection.exec_driver_sql(of_transaction.replace("%", "%%"))
+            connection.exec_driver_sql(statements.replace("%", "%%"))
 
     if not write:
 
@@ -80,6 +102,11 @@ def is_pooled(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql" and driver.prepare_threshold is None
 
 
+def keeps_settings(connection: Connection) -> bool:
+    """Whether the settings of the session reach all that it does, so that a transaction needs none of its own."""
+    return not is_pooled(connection) and not connection.info.get(IN_CLUSTER)
+
+
 def refuse_pooler(connection: Connection, target: Target) -> None:
     """Raises BackupError behind a pooler: settings of pg_dump, and a lock as long as it, would stay with others."""
     if is_pooled(connection):
@@ -94,7 +121,8 @@ def _connect(url: URL, connect: Any, options: dict[str, Any]) -> psycopg.Connect
     import psycopg
 
     plain = {name: value for name, value in options.items() if name != "options"}
-    if _pooled.get(url):
+    known = _kinds.get(url)
+    if known and known.pooled:
         return _for_pooler(connect(**plain))
     try:
         connection = connect(**options)
@@ -106,21 +134,23 @@ def _connect(url: URL, connect: Any, options: dict[str, Any]) -> psycopg.Connect
             connection = connect(**plain)
         except psycopg.OperationalError:
             raise error from None
-        if not _is_pooler(connection):
+        known = _kind(connection)
+        if not known.pooled:
             connection.close()
             raise
-        _pooled[url] = True
-    if url not in _pooled:
-        # Some poolers are told to ignore the options.
-        _pooled[url] = _is_pooler(connection)
-    return _for_pooler(connection) if _pooled[url] else connection
+    # Some poolers are told to ignore the options.
+    known = _kinds[url] = known or _kind(connection)
+    return _for_pooler(connection) if known.pooled else connection
 
 
-def _is_pooler(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the process that answers is another one than the process that accepted the connection."""
-    found = connection.execute("SELECT pg_backend_pid()").fetchone()
+def _kind(connection: psycopg.Connection[Any]) -> _Kind:
+    """Behind a pooler, another process answers than the one that accepted the connection."""
+    found = connection.execute(
+        "SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
+    ).fetchone()
     connection.rollback()
-    return found != (connection.info.backend_pid,)
+    assert found is not None
+    return _Kind(found[0] != connection.info.backend_pid, found[1])
 
 
 def _for_pooler(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:

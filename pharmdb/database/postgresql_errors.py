@@ -14,6 +14,7 @@ from pharmdb.database.targets import Target
 from pharmdb.errors import (
     LoginRefusedError,
     LostConnectionError,
+    NodeDownError,
     NoPermissionError,
     NoRoomError,
     NoSuchDatabaseError,
@@ -48,6 +49,12 @@ def explain(target: Target, error: BaseException) -> PharmdbError | None:
     return _explain_connection(target, error, first) if isinstance(error, OperationalError) else None
 
 
+def is_of_a_node(error: BaseException | None) -> bool:
+    """Whether a coordinator reports a lost connection to a node: then our session goes on, and this is no FATAL."""
+    code, diagnosis = getattr(error, "sqlstate", None) or "", getattr(error, "diag", None)
+    return code.startswith(("57P", "08")) and getattr(diagnosis, "severity_nonlocalized", "") == "ERROR"
+
+
 def _explain_state(target: Target, code: str, first: str, error: BaseException) -> PharmdbError | None:
     diagnosis: Any = getattr(error, "diag", None)
     if code in ("55P03", "40P01"):
@@ -62,6 +69,14 @@ def _explain_state(target: Target, code: str, first: str, error: BaseException) 
             found=" ".join(str(error).split()),
             unchanged="everything was rolled back",
             note=f"drop the objects that it names yourself, then {_AGAIN}",
+        )
+    if is_of_a_node(error):
+        return NodeDownError(
+            expected=f"an answer from each node of the cluster of {target} that this needs",
+            found=first,
+            unchanged=_ROLLED_BACK,
+            command=targets.command(target, "pharmdb doctor"),
+            note=f"nothing is lost: have the server that it names started again, then {_AGAIN}",
         )
     if code.startswith(("57P", "08")):
         return LostConnectionError(

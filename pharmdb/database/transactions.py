@@ -69,12 +69,13 @@ def keeping(target: Target, *, autocommit: bool = False) -> Iterator[Callable[[]
 
     Yields a function like `writing`: `with keeping(target) as transaction: with transaction() as connection: …`.
     With `autocommit` no transaction is begun: each statement is its own transaction and takes one round trip to the
-    server instead of three. Behind a connection pooler there are transactions all the same, for their settings.
+    server instead of three. Behind a connection pooler and on a Citus cluster there are transactions all the same, for
+    their settings.
     """
     engine = engines.engine_of(target, write=True)
     if autocommit:
         with driver_errors.explaining(target), engine.connect() as first:
-            autocommit = not postgresql_engines.is_pooled(first)
+            autocommit = postgresql_engines.keeps_settings(first)
     if autocommit:
         engine = engine.execution_options(isolation_level="AUTOCOMMIT")
     with driver_errors.explaining(target), engine.connect() as kept:
@@ -176,14 +177,21 @@ def is_lost(connection: Connection) -> bool:
     return gone or getattr(connection.connection.driver_connection, "closed", False)
 
 
+# What a coordinator reports of a COMMIT on a node that ended meanwhile: Citus gives its own errors no better code.
+_BY_NODE = ("08000", "08003", "08006", "57P01", "57P02", "XX000")
+
+
 @contextmanager
 def _answered(target: Target, connection: Connection) -> Iterator[None]:
     """Wraps a COMMIT: if the connection is lost before the server responds, the outcome is unknown."""
     try:
         yield
     except exc.DBAPIError as error:
-        # A server that ends the session itself reports an SQLSTATE, and has rolled back.
-        if getattr(error.orig, "sqlstate", None) or not is_lost(connection):
+        # A server that ends the session itself reports an SQLSTATE, and has rolled back. The coordinator of a cluster
+        # reports one, too, if a node did not confirm its part, which may be all of the transaction.
+        code = getattr(error.orig, "sqlstate", None)
+        by_node = code in _BY_NODE and not is_lost(connection)
+        if not by_node and (code or not is_lost(connection)):
             raise
         raise LostConnectionError(
             expected=f"{target} to confirm a COMMIT",

@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from pharmdb import progress
 from pharmdb.arguments import checked
 from pharmdb.database import dialect, driver_errors, environments, postgresql_engines, servers, targets, transactions
-from pharmdb.doctor import content, nodes, results, structure, surroundings
+from pharmdb.doctor import content, nodes, results, shards, structure, surroundings
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import CheckReport, Finding
-from pharmdb.errors import LockedError, PharmdbError, TornSchemaError
+from pharmdb.errors import LockedError, NodeDownError, NoPermissionError, PharmdbError, TornSchemaError
 
 
 @checked
@@ -35,8 +35,8 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
             for look in progress.counted(_CHECKS, "doctor", len(_CHECKS), " checks"):
                 if _failed(findings, "row security"):
                     break
-                if look not in _AT_HEAD or not _failed(findings, "revision"):
-                    findings.extend(_guarded(look, context, drifted=_failed(findings, "drift")))
+                if not any(look in needing and _failed(findings, what) for what, needing in _NEEDED.items()):
+                    findings.extend(_guarded(look, context, findings))
     except PharmdbError as error:
         found = f"{type(error).__name__}: {error.found}"
         findings = [Finding("answers", results.FAIL, found, *_remedy(target, error))]
@@ -79,29 +79,39 @@ def _remedy(target: targets.Target, error: PharmdbError) -> tuple[str, str]:
 _MISSING = ("42P01", "42703")
 
 
-def _guarded(look: Callable[[Context], Iterator[Finding]], context: Context, *, drifted: bool) -> Iterator[Finding]:
+def _guarded(
+    look: Callable[[Context], Iterator[Finding]], context: Context, before: list[Finding]
+) -> Iterator[Finding]:
     """Runs a check. Damage can break any query: this check then fails, and the others still run.
 
-    If the schema has drifted, a check may need a table or column that is missing, and is skipped.
+    If, according to the findings `before`, the schema has drifted or a node is down, a check may need a table, a column
+    or rows that are missing, and is skipped.
     """
     try:
         with dialect.of(context.connection).savepoint(context.connection):
             yield from look(context)
-    except (sqlite3.DatabaseError, DBAPIError) as error:
-        known = driver_errors.explain(context.target, error)
+    except (sqlite3.DatabaseError, DBAPIError, NodeDownError, NoPermissionError) as error:
+        known = error if isinstance(error, PharmdbError) else driver_errors.explain(context.target, error)
         if isinstance(known, TornSchemaError):
             # A table is missing; the error's own advice is to run the doctor.
             known = None
+        drifted = _failed(before, "drift")
         if drifted and (known is None or getattr(getattr(error, "orig", None), "sqlstate", "") in _MISSING):
+            return
+        if isinstance(known, NodeDownError) and _failed(before, "nodes"):
             return
         found = known.found if known else str(getattr(error, "orig", error)).splitlines()[0]
         remedy, note = _remedy(context.target, known) if known else (context.restore_content, "")
-        yield Finding(look.__name__.removeprefix("check_").replace("_", " "), results.FAIL, found, remedy, note)
+        # Who may read the tables need not see the nodes.
+        unseen = isinstance(known, NoPermissionError) and look in _OF_NODES
+        state = results.WARN if unseen else results.FAIL
+        yield Finding(look.__name__.removeprefix("check_").replace("_", " "), state, found, remedy, note)
 
 
 _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     structure.check_environment,
     structure.check_row_security,
+    nodes.check_nodes,
     structure.check_integrity,
     structure.check_foreign_keys,
     structure.check_revision,
@@ -113,12 +123,21 @@ _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (
     content.check_default_passwords,
     structure.check_journal_mode,
     structure.check_time_zone,
-    nodes.check_nodes,
+    shards.check_shards,
     structure.check_replica,
     structure.check_encoding,
     structure.check_triggers,
 )
 
+
+# The checks that read the rows of all users.
+_OF_ALL_NODES = (
+    structure.check_foreign_keys,
+    content.check_seed,
+    content.check_json_shapes,
+    shards.check_shards,
+)
+_OF_NODES = (nodes.check_nodes, shards.check_shards)
 
 # The checks that are useless or impossible unless the schema is at head.
 _AT_HEAD = (
@@ -128,5 +147,7 @@ _AT_HEAD = (
     content.check_seed,
     content.check_json_shapes,
     content.check_default_passwords,
-    nodes.check_nodes,
+    shards.check_shards,
 )
+# The failed check that makes others useless or impossible; a node that hangs would keep each of them waiting.
+_NEEDED = {"revision": _AT_HEAD, "nodes": _OF_ALL_NODES}

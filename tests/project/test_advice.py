@@ -247,6 +247,19 @@ def a_commit_without_an_answer(bench: Bench) -> tuple[str, None]:
 # -- PostgreSQL -----------------------------------------------------------------------------------------
 
 
+@prints("database.postgresql_errors:_explain_state: pharmdb doctor")
+def a_node_that_is_down(bench: Bench) -> tuple[str, None]:
+    """What a coordinator reports has the code of a lost connection, and the session goes on."""
+    bench.seeded("postgresql")
+    raised = "DO $$ BEGIN RAISE EXCEPTION 'no answer of a node' USING ERRCODE = '08006'; END $$"
+
+    def write() -> None:
+        with transactions.writing(targets.target()) as connection:
+            connection.exec_driver_sql(raised)
+
+    return command_of(write), None
+
+
 @prints("database.postgresql_errors:_explain_connection: ls createdb")
 def no_such_database(bench: Bench) -> tuple[str, Again]:
     url = bench.databases.empty("postgresql")
@@ -778,9 +791,13 @@ PLACES |= {
     "distribution.obstacles:_on_citus: ls psql": "tests/distribution/test_distributing.py",
     "distribution.obstacles:_on_citus: pharmdb reset": "needs a Citus cluster",
     "distribution.obstacles:obstacles: ls psql": "tests/distribution/test_distributing.py",
-    "doctor.nodes:_answers: ls sql_command": "needs a Citus cluster",
-    "doctor.nodes:_balance: ls sql_command": "needs a Citus cluster",
-    "doctor.nodes:_placement: pharmdb distribute --no-dry-run": "needs a Citus cluster",
+    "doctor.nodes:_answers: ls sql_command": "tests/cluster/test_moving.py",
+    "doctor.nodes:_in_doubt: ls sql_command": "tests/cluster/test_nodes.py",
+    "doctor.nodes:_wrong_settings: ls sql_command": "tests/cluster/test_nodes.py",
+    "doctor.nodes:on_node: ls psql": "needs a node with another version, or one that is restarted",
+    "doctor.shards:_balance.told: ls sql_command": "tests/cluster/test_moving.py",
+    "doctor.shards:_copies: ls sql_command": "tests/cluster/test_moving.py",
+    "doctor.shards:_placement: pharmdb distribute --no-dry-run": "needs a Citus cluster",
     "doctor.standbys:look: ls sql_command": "tests/database/test_standby.py",
     "exporting.parquet_files:Writer.write: pharmdb doctor --thorough": "needs a page that is damaged in an index only",
 }

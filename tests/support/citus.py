@@ -14,6 +14,7 @@ from pharmdb.schema import dropping
 # Read before the tests clear their environment.
 URL = os.environ.get("PHARMDB_TEST_CITUS_URL", "")
 LEARNERS = 20
+LEARNER = "learner000001@cohort.invalid"
 
 
 def emptied() -> str:
@@ -28,12 +29,17 @@ def emptied() -> str:
     return URL
 
 
+def filled(url: str) -> None:
+    """Makes a database with a few learners on one server, the coordinator."""
+    pharmdb.reset(url, backup=False)
+    pharmdb.cohort(url, learners=LEARNERS, days=10)
+
+
 @pytest.fixture
 def citus() -> str:
     """A database with a few learners on one server, the coordinator."""
     url = emptied()
-    pharmdb.reset(url, backup=False)
-    pharmdb.cohort(url, learners=LEARNERS, days=10)
+    filled(url)
     return url
 
 
@@ -41,8 +47,7 @@ def citus() -> str:
 def distributed() -> Iterator[str]:
     """A distributed database with a few learners; its tests don't mind what others have written."""
     url = emptied()
-    pharmdb.reset(url, backup=False)
-    pharmdb.cohort(url, learners=LEARNERS, days=10)
+    filled(url)
     pharmdb.distribute(url, dry_run=False)
     yield url
     emptied()
