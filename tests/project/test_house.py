@@ -104,8 +104,8 @@ def test_no_private_name_leaves_its_module(module: str) -> None:
     assert reached == []
 
 
-# What looks private and is public: named tuples' methods, IPython's hooks for rich output.
-PUBLIC = {"_make", "_asdict", "_replace", "_fields", "_repr_html_", "_repr_mimebundle_", "_render_traceback_"}
+# What looks private and is public: os._exit, named tuples' methods, IPython's hooks for rich output.
+PUBLIC = {"_exit", "_make", "_asdict", "_replace", "_fields", "_repr_html_", "_repr_mimebundle_", "_render_traceback_"}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -113,7 +113,7 @@ def test_no_private_name_of_anybody_else_is_used(module: str) -> None:
     """Names of libraries, too. A module's own classes may use each other's."""
     own = set()
     for node in ast.walk(tree(module)):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             own.add(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             own.add(node.attr)
