@@ -75,8 +75,8 @@ def prepare(url: str) -> None:
 
 
 def copy_alone(source: Path, url: str) -> None:
-    """The upgrade without backups and doctor: read, convert, write, account, compare."""
-    from pharmdb.legacy import receiving
+    """The upgrade without backups, fingerprint and doctor: read, convert, write, account, compare."""
+    from pharmdb.legacy import reading, receiving
     from pharmdb.legacy.accounting import Account
 
     place, target = targets.target(f"sqlite:///{source}"), targets.target(url)
@@ -84,8 +84,11 @@ def copy_alone(source: Path, url: str) -> None:
         receiving.empty(writer)
         recognition = stages.recognize(reader, "source")
         limits = storable.limits(writer)
-        to_postgresql = not target.is_sqlite
-        Account(reader, place, place, recognition, to_postgresql=to_postgresql, limits=limits, writer=writer).run()
+        old = reading.Source(reader, place, place, recognition)
+        with reading.attached(writer, old) as attached:
+            account = Account(attached, to_postgresql=not target.is_sqlite, limits=limits, writer=writer)
+            account.run()
+        account.verify(writer, {count.table.table: count.largest_id for count in account.counts}, {})
 
 
 _UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2], decode_json=True)"
