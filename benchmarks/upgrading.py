@@ -84,7 +84,7 @@ def copy_alone(source: Path, url: str) -> None:
         receiving.empty(writer)
         recognition = stages.recognize(reader, "source")
         limits = storable.limits(writer)
-        old = reading.Source(reader, place, place, recognition)
+        old = reading.Source(reader, place, place, recognition, constant=True)
         with reading.attached(writer, old) as attached:
             account = Account(attached, to_postgresql=not target.is_sqlite, limits=limits, writer=writer)
             account.run()

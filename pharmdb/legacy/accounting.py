@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table
 
@@ -113,7 +113,7 @@ class Account:
             for count in there:
                 rows = expected[count.table.name]
                 with self._filling(count.table, rows) as stream:
-                    self._take_all(count, stream, advance)
+                    self._take_all(count, rows, stream, advance)
                 self._write_rejects()
                 if count.table.model is User:
                     self._judge.users = self._source.ids(count.table) - self._judge.rejected_users
@@ -131,26 +131,32 @@ class Account:
         ):
             yield stream
 
-    def _take_all(self, count: Count, stream: bulk.Stream | None, advance: Callable[[int], object]) -> None:
+    def _take_all(self, count: Count, rows: int, stream: bulk.Stream | None, advance: Callable[[int], object]) -> None:
         several, checksum = self._judge.repeated(count.table), checksums.Sum()
         judge, line = self._judge.judge(count.table, several), self._line(count.table)
         lane = self._lane(count.table, several)
-        for batch in lane.batches() if lane else map(Batch, self._source.rows(count.table)):
-            kept, lines = self._judged(count, batch.others, judge, line)
-            if batch.single:
-                # In the order of the ids, as the target has them.
-                single = batch.single | {row[0]: made for row, made in zip(kept, lines, strict=True)}
-                lines = [single[id_] for id_ in sorted(single)]
-            checksum.add(b"\n".join(lines) if batch.others else batch.lines)
-            for column, rows in batch.strings.items():
-                self._judge.count_strings(count.table, column, rows)
-            count.source += batch.clean + len(batch.others)
-            count.imported += batch.clean + len(kept)
-            count.largest_id = max(count.largest_id, batch.largest_id)
-            if stream is not None:
-                self._write(stream, lane, batch, kept)
-            advance(batch.clean + len(batch.others))
+        with lane.batches(rows) if lane else self._batches(count.table) as batches:
+            for batch in batches:
+                kept, lines = self._judged(count, batch.others, judge, line)
+                if batch.single:
+                    # In the order of the ids, as the target has them.
+                    single = batch.single | {row[0]: made for row, made in zip(kept, lines, strict=True)}
+                    lines = [single[id_] for id_ in sorted(single)]
+                checksum.add(b"\n".join(lines) if batch.others else batch.lines)
+                count.source += batch.clean + len(batch.others)
+                count.imported += batch.clean + len(kept)
+                count.largest_id = max(count.largest_id, batch.largest_id)
+                for column, strings in batch.strings.items():
+                    self._judge.count_strings(count.table, column, strings)
+                if stream is not None:
+                    self._write(stream, lane, batch, kept)
+                advance(batch.clean + len(batch.others))
         count.source_sum = checksum.value
+
+    @contextmanager
+    def _batches(self, table: stages.OldTable) -> Iterator[Iterator[Batch]]:
+        with closing(self._source.rows(table)) as rows:
+            yield map(Batch, rows)
 
     def _lane(self, table: stages.OldTable, several: Set[int]) -> Lane | None:
         # Characters that another encoding lacks, only Python finds.
@@ -197,7 +203,7 @@ class Account:
         if self._wanted.to_postgresql:
             stream.text(batch.copied)
         elif lane is not None and batch.clean:
-            lane.insert(cast(Connection, self._writer), batch)
+            lane.insert(batch)
         if kept:
             stream.rows(kept)
         if len(self._unwritten) >= stages.BATCH:

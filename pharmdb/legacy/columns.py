@@ -13,7 +13,7 @@ from typing import Any
 
 from pharmdb.database import ids
 from pharmdb.legacy import checksums, conversion
-from pharmdb.legacy.checksums import HOLDS_JSON, Check
+from pharmdb.legacy.checksums import IS_STRING, Check
 from pharmdb.legacy.conversion import LARGEST
 from pharmdb.legacy.stages import OldTable, RejectedError, Row
 from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES, DatasetOverride, User
@@ -29,6 +29,10 @@ class Wanted:
     decode_json: bool = False
 
 
+# Parts of a line for the checksum: NUL, and escapes of characters, some of which can't be stored. For PostgreSQL also
+# what COPY would have to escape, and an escape that JSONB does not keep.
+UNCLEAN = ("\0", "\\u")
+UNCLEAN_FOR_POSTGRESQL = (*UNCLEAN, "\\/", "\t", "\r", "\n")
 # SQL that is never true: Python converts all rows of the table.
 NEVER = "0"
 
@@ -38,8 +42,8 @@ class Column:
     """One column. In SQL, {x} stands for the value, which may be of any of SQLite's types.
 
     `convert`: the value to store, or RejectedError. `clean`: SQL that is true only if `written` gives the same; NEVER
-    if SQL is not to convert any. A clean text may still have a NUL or bytes that are not UTF-8, which are looked for in
-    the lines of all rows at once. `copied`: SQL that turns `written` into a field of COPY's text format.
+    if SQL is not to convert any. A clean text may still have bytes that are not UTF-8, or what UNCLEAN finds; both are
+    looked for in the lines of all rows at once. `copied`: SQL that turns `written` into a field of COPY's text format.
     """
 
     convert: Callable[[Any], Any]
@@ -49,7 +53,7 @@ class Column:
     copied: str = "{x}"
 
 
-_ESCAPED = r"replace(replace(replace(replace({x}, '\', '\\'), char(9), '\t'), char(10), '\n'), char(13), '\r')"
+_ESCAPED = r"replace({x}, '\', '\\')"
 # All digits of a float; SQLite itself writes 15.
 _DIGITS = "CASE WHEN {x} = CAST({x} AS INTEGER) THEN CAST({x} AS INTEGER) ELSE real_text({x}) END"
 # Bytes in UTF-8: four of these texts fit into the entry of an index.
@@ -102,29 +106,30 @@ WHEN length({x}) = 19 THEN replace({x}, ' ', 'T') || '.000+00:00' ELSE substr({x
 # -- documents ------------------------------------------------------------------------------------------
 
 _BRACKETS = "length({x}) - length(replace(replace({x}, '[', ''), '{', ''))"
-# Escapes of characters are left to Python: some of them can't be stored.
-_JSON = _typed(
-    "text",
-    f"length({{x}}) <= {_LONG} AND instr({{x}}, char(0)) = 0 AND instr({{x}}, '\\u') = 0 AND json_valid({{x}}) "
-    f"AND (length({{x}}) <= {DEEPEST} OR {_BRACKETS} <= {DEEPEST})",
-)
+_FLAT = f"""CASE WHEN length({{x}}) <= {DEEPEST} THEN 1
+WHEN length({{x}}) <= {_LONG} THEN {_BRACKETS} <= {DEEPEST} ELSE 0 END"""
+# A string that holds no JSON is left to Python.
+_HOLDS_JSON = "CASE WHEN json_valid({x}) THEN json_valid(json_extract({x}, '$')) ELSE 0 END"
+_IS_OTHER = "({x} COLLATE BINARY >= '[' AND {x} < '\\' OR {x} COLLATE BINARY >= '{' AND {x} < '|')"
 
 
 def _document(wanted: Wanted) -> Column:
     convert = conversion.decoded if wanted.decode_json else conversion.document
     check = checksums.document(to_postgresql=wanted.to_postgresql, decode_json=wanted.decode_json)
-    clean, written = f"{_JSON} AND substr({{x}}, 1, 1) IN ('\"', '{{', '[')", "{x}"
+    string, written = _HOLDS_JSON, "{x}"
     if wanted.to_postgresql:
         convert = partial(conversion.for_postgresql, convert)
         # What JSONB makes of anything but a string only Python can compare.
-        clean = f"{_JSON} AND substr({{x}}, 1, 1) = '\"'"
-        clean += f" AND NOT ({HOLDS_JSON})" if wanted.decode_json else ""
-    elif wanted.decode_json:
-        written = f"CASE WHEN {HOLDS_JSON} THEN json_extract({{x}}, '$') ELSE {{x}} END"
+        clean = NEVER if wanted.decode_json else f"{IS_STRING} AND substr({{x}}, -1) = '\"' AND {_HOLDS_JSON}"
+        return Column(
+            convert, check, NEVER if clean == NEVER else _typed("text", f"{_FLAT} AND {clean}"), copied=_ESCAPED
+        )
+    if wanted.decode_json:
+        written = f"CASE WHEN {IS_STRING} THEN json_extract({{x}}, '$') ELSE {{x}} END"
         # Encoded again it is what it was.
-        again = "json_quote(json_extract({x}, '$')) = {x} COLLATE BINARY"
-        clean += f" AND CASE WHEN {HOLDS_JSON} THEN {again} ELSE 1 END"
-    return Column(convert, check, clean, written, copied=_ESCAPED)
+        string += " AND json_quote(json_extract({x}, '$')) = {x} COLLATE BINARY"
+    clean = f"CASE WHEN {IS_STRING} THEN {string} WHEN {_IS_OTHER} THEN json_valid({{x}}) ELSE 0 END"
+    return Column(convert, check, _typed("text", f"{_FLAT} AND {clean}"), written)
 
 
 # -- all columns ------------------------------------------------------------------------------------------

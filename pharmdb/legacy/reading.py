@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection
 
 from pharmdb.database import dialect, sqlite_reading, targets
-from pharmdb.legacy import sources, stages
+from pharmdb.legacy import second_reader, sources, stages
 from pharmdb.legacy.stages import BATCH, OldTable, Recognition, Row
 from pharmdb.models import User
 from pharmdb.schema import prisma_names
@@ -28,6 +28,7 @@ class Source:
     """An old database that was recognized. `old` is named in errors; `place` is the file that is read.
 
     `schema` is ATTACHED if the source is attached to the connection, which then reads and writes in one transaction.
+    `constant`: nobody writes to the file, so that another connection reads the same.
     """
 
     connection: Connection
@@ -35,6 +36,7 @@ class Source:
     place: targets.Target
     recognition: Recognition
     schema: str = ""
+    constant: bool = False
 
     @property
     def driver(self) -> Any:
@@ -66,14 +68,14 @@ class Source:
         with self.reading():
             return int(self.connection.exec_driver_sql(f"SELECT count(*) FROM {self.name(table)}").scalar_one())
 
-    def rows(self, table: OldTable) -> Iterator[list[Row]]:
+    def rows(self, table: OldTable) -> Generator[list[Row]]:
         """The rows ordered by id, BATCH at a time; a column that does not exist at this stage is None.
 
         PostgreSQL returns times, enums and documents as text.
         """
         own = dialect.of(self.connection)
         with self.reading():
-            own.read_bytes(self.connection, stages.decode)
+            own.read_bytes(self.connection, second_reader.decode)
             with closing(own.cursor(self.connection, "old_rows")) as cursor:
                 cursor.execute(f"SELECT {self._selected(table)} FROM {self.name(table)} ORDER BY id")
                 while batch := cursor.fetchmany(BATCH):
@@ -81,7 +83,7 @@ class Source:
 
     def read(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         """The rows that a query of an SQLite source gives; text that is not UTF-8 as bytes."""
-        dialect.of(self.connection).read_bytes(self.connection, stages.decode)
+        second_reader.prepare(self.driver)
         found: list[Any] = self.driver.execute(sql, parameters).fetchall()
         return found
 

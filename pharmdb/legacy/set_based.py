@@ -7,38 +7,42 @@ lines for the checksum and, for PostgreSQL, their text for COPY; SQLite then ins
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection
-
-from pharmdb.legacy import checksums, columns, stages
+from pharmdb.legacy import checksums, columns, second_reader, stages
 from pharmdb.legacy.columns import NEVER, Wanted
 from pharmdb.legacy.reading import IN_LIST, Source
+from pharmdb.legacy.second_reader import BEFORE_ALL
 from pharmdb.legacy.stages import BATCH, OldTable, Row
 
 # With more exceptions than this, a list of them in every query costs more than it saves.
 _MOST = 20_000
+# From so many rows on, a second process saves more time than it takes to start.
+_MANY = 50_000
+# The place of the last id in the answers.
+_LAST = 3
 
 
 @dataclass
 class Batch:
     """Some rows of a table in the order of their ids: `clean` of them are converted by SQL, the `others` by Python.
 
-    `lines`: the clean rows' lines for the checksum, joined by line feeds; `single`: the same by id, where there are
-    others. `copied`: their text for COPY. `strings`: how many clean rows have JSON in a JSON string, by column.
+    `largest_id`: of the clean rows. `span`: the first and the last id of all. `lines`: the clean rows' lines for the
+    checksum, joined by line feeds, if there are no others; else `single` has them by id. `copied`: their text for COPY.
+    `strings`: how many clean rows have JSON in a JSON string, by column.
     """
 
     others: Sequence[Row]
     clean: int = 0
     largest_id: int = 0
-    lines: bytes = b""
-    single: dict[int, bytes] = field(default_factory=dict)
-    copied: bytes = b""
-    strings: dict[str, int] = field(default_factory=dict)
-    # The first and the last id of all rows.
     span: tuple[int, int] = (0, 0)
+    lines: bytes = b""
+    copied: bytes = b""
+    single: dict[int, bytes] = field(default_factory=dict)
+    strings: dict[str, int] = field(default_factory=dict)
 
 
 def lane(source: Source, table: OldTable, wanted: Wanted, rows: Collection[int], users: Collection[int]) -> Lane | None:
@@ -69,9 +73,7 @@ class Lane:
         owner = table.columns[table.owner or 0]
         conditions, self._exceptions = [columns.clean(table, wanted)], []
         if table.owner is not None:
-            conditions.append(
-                f"EXISTS (SELECT 1 FROM {source.name(stages.TABLES[0])} AS u WHERE u.id = old_row.{owner})"
-            )
+            conditions.append(f"EXISTS (SELECT 1 FROM {{users}} AS u WHERE u.id = old_row.{owner})")
         for name, ids in (("id", rows), (owner, users)):
             if ids:
                 conditions.append(f"NOT {name} {IN_LIST}")
@@ -79,21 +81,8 @@ class Lane:
         self._clean = " AND ".join(conditions)
         line = checksums.in_sql(column.check.source.replace("{x}", name) for name, column in self._columns.items())
         self._made = [line, self._copied()] if wanted.to_postgresql else [line]
-        self._holds = [checksums.HOLDS_JSON.replace("{x}", name) for name in self._documents]
-        source.driver.create_function("real_text", 1, repr, deterministic=True)
-
-    @property
-    def _rows(self) -> str:
-        """SQL for the rows, with the new names of the columns."""
-        names = zip(self._table.names, self._columns, strict=True)
-        selected = ", ".join(f"{self._source.column(self._table, old)} AS {new}" for old, new in names)
-        return f"SELECT {selected} FROM {self._source.name(self._table)}"
-
-    def _judged(self, beyond: str) -> str:
-        """SQL for the next rows, and whether they are clean."""
-        # LIMIT keeps SQLite from computing the condition again for each use of it.
-        some = f"({self._rows} WHERE id {beyond} ? ORDER BY id LIMIT {BATCH}) AS old_row"
-        return f"(SELECT *, CASE WHEN {self._clean} THEN 1 ELSE 0 END AS ok FROM {some} LIMIT {BATCH})"
+        self._unclean = columns.UNCLEAN_FOR_POSTGRESQL if wanted.to_postgresql else columns.UNCLEAN
+        self._strings = [checksums.IS_STRING.replace("{x}", name) for name in self._documents]
 
     def _copied(self) -> str:
         """SQL for a row as a line of COPY."""
@@ -103,65 +92,99 @@ class Lane:
         )
         return " || char(9) || ".join(forms)
 
-    def batches(self) -> Iterator[Batch]:
-        """All rows of the table, up to BATCH at a time."""
+    def _rows(self, source: Source) -> str:
+        """SQL for all rows, with the new names of the columns."""
+        names = zip(self._table.names, self._columns, strict=True)
+        selected = ", ".join(f"{source.column(self._table, old)} AS {new}" for old, new in names)
+        return f"SELECT {selected} FROM {source.name(self._table)}"
+
+    @contextmanager
+    def batches(self, rows: int) -> Iterator[Iterator[Batch]]:
+        """Yields all rows of the table, of which there are about so many, up to BATCH at a time.
+
+        The rows of a large table of a constant source are read by another process meanwhile.
+        """
+        with ExitStack() as stack:
+            found = self._found()
+            if self._source.constant and rows >= _MANY:
+                # A machine that gives no other process reads with one.
+                with suppress(OSError):
+                    path, (sql, parameters) = self._source.place.path, self._judging(alone=True)
+                    found = stack.enter_context(second_reader.answers(path, sql, parameters, _LAST))
+            yield self._batches(found)
+
+    def _judging(self, *, alone: bool = False) -> tuple[str, tuple[Any, ...]]:
+        """The query that tells of the rows after an id whether all are clean, with its parameters before the id."""
         joined = (f"group_concat(CASE WHEN ok THEN {made} END, char(10))" for made in self._made)
-        counted = (f"sum(CASE WHEN ok THEN {holds} END)" for holds in self._holds)
-        ids = "group_concat(CASE WHEN NOT ok THEN id END)"
-        together = ", ".join(("count(*)", "sum(ok)", "min(id)", "max(id)", ids, *joined, *counted))
-        after, beyond = -(2**63), ">="
+        counted = (f"count(CASE WHEN ok AND {is_string} THEN 1 END)" for is_string in self._strings)
+        together = ", ".join(("count(*)", "sum(ok)", "min(id)", "max(id)", *joined, *counted))
+        source = replace(self._source, schema="") if alone else self._source
+        return f"SELECT {together} FROM {self._judged(source)}", tuple(self._exceptions)
+
+    def _judged(self, source: Source) -> str:
+        """SQL for the rows after an id, and whether they are clean."""
+        # LIMIT keeps SQLite from computing the condition again for each use of it.
+        clean = self._clean.replace("{users}", source.name(stages.TABLES[0]))
+        after = f"id > ?{len(self._exceptions) + 1}"
+        some = f"({self._rows(source)} WHERE {after} ORDER BY id LIMIT {BATCH}) AS old_row"
+        return f"(SELECT *, CASE WHEN {clean} THEN 1 ELSE 0 END AS ok FROM {some} LIMIT {BATCH})"
+
+    def _found(self) -> Iterator[tuple[Any, ...]]:
+        sql, parameters = self._judging()
+        found: tuple[Any, ...] = (1, 0, 0, BEFORE_ALL)
+        while found[0]:
+            with self._source.reading():
+                (found,) = self._source.read(sql, (*parameters, found[_LAST]))
+            yield found
+
+    def _batches(self, answers: Iterator[tuple[Any, ...]]) -> Iterator[Batch]:
+        texts, after = len(self._made), BEFORE_ALL
         while True:
-            judged = self._judged(beyond)
-            found = self._read(f"{together} FROM {judged}", after)[0]
-            rows, clean, first, last, others = found[:5]
-            texts, strings = found[5 : 5 + len(self._made)], found[5 + len(self._made) :]
+            with self._source.reading():
+                rows, clean, first, last, *made = next(answers)
             if not rows:
                 return
-            if clean == rows and all(map(_is_text, texts)):
-                lines, *copied = (text.encode() for text in texts)
-                batch = Batch((), clean, last, lines, copied=copied[0] if copied else b"")
-                batch.strings = dict(zip(self._documents, strings, strict=True))
+            if clean == rows and self._is_clean(made[0], rows):
+                batch = Batch((), clean, last, (first, last), *(text.encode() for text in made[:texts]))
+                batch.strings = dict(zip(self._documents, made[texts:], strict=True))
             else:
-                batch = self._mixed(judged, after, map(int, others.split(",")) if others else ())
-            batch.span = first, last
+                batch = self._mixed(after)
+                batch.span = first, last
             yield batch
-            after, beyond = last, ">"
+            after = last
 
-    def _mixed(self, judged: str, after: int, others: Iterable[int]) -> Batch:
-        """A batch with rows that are not clean, or that have text that can't be stored."""
-        parts = ", ".join(("id", *self._made, *self._holds))
-        found: dict[int, list[Any]] = {}
-        unclean = set(others)
-        for id_, *made in self._read(f"{parts} FROM {judged} WHERE ok", after):
-            if all(map(_is_text, made[: len(self._made)])):
-                found[id_] = made
-            else:
-                unclean.add(id_)
-        batch = Batch(self._source.these(self._table, unclean), len(found), max(found, default=0))
+    def _mixed(self, after: float) -> Batch:
+        """The batch after an id, of which some rows may not be clean."""
+        texts = len(self._made)
+        with self._source.reading():
+            parts = ", ".join(
+                ["id", "ok", *(f"CASE WHEN ok THEN {made} END" for made in (*self._made, *self._strings))]
+            )
+            rows = self._source.read(f"SELECT {parts} FROM {self._judged(self._source)}", (*self._exceptions, after))
+        found = {id_: made for id_, ok, *made in rows if ok and self._is_clean(made[0], 1)}
+        others = self._source.these(self._table, [row[0] for row in rows if row[0] not in found])
+        batch = Batch(others, len(found), max(found, default=0))
         batch.single = {id_: made[0].encode() for id_, made in found.items()}
-        if len(self._made) > 1:
-            batch.copied = "\n".join(made[1] for made in found.values()).encode()
-        for place, name in enumerate(self._documents, len(self._made)):
-            batch.strings[name] = sum(made[place] for made in found.values())
+        batch.copied = "\n".join(text for made in found.values() for text in made[1:texts]).encode()
+        for place, name in enumerate(self._documents, texts):
+            batch.strings[name] = sum(bool(made[place]) for made in found.values())
         return batch
 
-    def _read(self, selected: str, after: int) -> list[Any]:
-        with self._source.reading():
-            return self._source.read(f"SELECT {selected}", (*self._exceptions, after))
+    def _is_clean(self, lines: str | bytes, rows: int) -> bool:
+        """Whether the lines of so many rows have nothing that only Python can judge; bytes are not UTF-8."""
+        if isinstance(lines, bytes):
+            return False
+        return not any(lines.count(part) >= (rows if part == "\n" else 1) for part in self._unclean)
 
-    def insert(self, writer: Connection, batch: Batch) -> None:
-        """Inserts the clean rows of a batch over the connection that the source is attached to."""
-        others = json.dumps([row[0] for row in batch.others])
-        values = ", ".join(column.written.replace("{x}", name) for name, column in self._columns.items())
+    def _clean_rows(self, batch: Batch) -> tuple[str, tuple[Any, ...]]:
+        """SQL for the clean rows of a batch with the new names of the columns, and its parameters."""
         but = f"AND NOT id {IN_LIST}" if batch.others else ""
-        sql = (
-            f"INSERT INTO main.{self._table.table} ({', '.join(self._columns)}) "
-            f"SELECT {values} FROM ({self._rows} WHERE id BETWEEN ? AND ? {but})"
-        )
-        driver: Any = writer.connection.driver_connection
-        driver.execute(sql, (*batch.span, others) if batch.others else batch.span)
+        others = (json.dumps([row[0] for row in batch.others]),) if batch.others else ()
+        return f"{self._rows(self._source)} WHERE id BETWEEN ? AND ? {but}", (*batch.span, *others)
 
-
-def _is_text(value: Any) -> bool:
-    """Whether a value that SQLite says is text can be stored as such: not if it is bytes or has a NUL."""
-    return isinstance(value, str) and "\0" not in value
+    def insert(self, batch: Batch) -> None:
+        """Inserts the clean rows of a batch over the connection that the source is attached to."""
+        rows, parameters = self._clean_rows(batch)
+        values = ", ".join(column.written.replace("{x}", name) for name, column in self._columns.items())
+        into = f"main.{self._table.table} ({', '.join(self._columns)})"
+        self._source.driver.execute(f"INSERT INTO {into} SELECT {values} FROM ({rows})", parameters)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Integer, inspect
 
 from pharmdb.database import dialect, ids, storable
 from pharmdb.errors import RevisionError
+from pharmdb.legacy import second_reader
 from pharmdb.models import MODELS, Base, DatasetOverride
 from pharmdb.schema import prisma_names
 from pharmdb.types import DOCUMENT, DOUBLE, StrictBoolean, UTCDateTime
@@ -217,7 +218,7 @@ def _migrations(connection: Connection, inspector: Any, tables: list[str], notes
         notes.append(("migrations", f"{MIGRATIONS_TABLE} has no {', '.join(sorted(lacking))}, so it is not used"))
         return []
     own = dialect.of(connection)
-    own.read_bytes(connection, decode)
+    own.read_bytes(connection, second_reader.decode)
     # As text: any program may have written any value.
     columns = ", ".join(map(own.as_text, _READ))
     finished = []
@@ -237,14 +238,6 @@ def _migrations(connection: Connection, inspector: Any, tables: list[str], notes
 
 def quote_name(connection: Connection, name: str) -> str:
     return connection.dialect.identifier_preparer.quote_identifier(name)
-
-
-def decode(value: bytes) -> str | bytes:
-    """Decodes text; a value that is not UTF-8, which SQLite allows, stays bytes, so that the others can be read."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
 
 
 def as_json(table: OldTable, row: Row, limits: storable.Limits) -> str:

@@ -91,7 +91,9 @@ def upgrade(
             before = taking.take(writer, target) if backup else None
             with placing.gathered(writer, emptied=True):
                 receiving.empty(writer)
-                with reading.attached(writer, reading.Source(reader, old, place, recognition)) as attached:
+                constant = taken is not None and old.is_sqlite
+                source_ = reading.Source(reader, old, place, recognition, constant=constant)
+                with reading.attached(writer, source_) as attached:
                     account = account_of(attached, writer=writer)
                     account.run()
                 marks = _keep_ids(writer, account, recognition.reached)
