@@ -127,7 +127,8 @@ def _document(wanted: Wanted) -> Column:
     if wanted.decode_json:
         written = f"CASE WHEN {IS_STRING} THEN json_extract({{x}}, '$') ELSE {{x}} END"
         # Encoded again it is what it was.
-        string += " AND json_quote(json_extract({x}, '$')) = {x} COLLATE BINARY"
+        again = "json_quote(json_extract({x}, '$')) = {x} COLLATE BINARY"
+        string = f"CASE WHEN {_HOLDS_JSON} THEN {again} ELSE 0 END"
     clean = f"CASE WHEN {IS_STRING} THEN {string} WHEN {_IS_OTHER} THEN json_valid({{x}}) ELSE 0 END"
     return Column(convert, check, _typed("text", f"{_FLAT} AND {clean}"), written)
 
