@@ -18,7 +18,7 @@ from pharmdb.errors import PharmdbError
 from pharmdb.legacy import checksums, columns, set_based, stages
 from pharmdb.legacy.columns import Wanted
 from pharmdb.legacy.judging import Decide, Judge
-from pharmdb.legacy.reading import Source
+from pharmdb.legacy.raw_rows import Source
 from pharmdb.legacy.set_based import Batch, Lane
 from pharmdb.models import DatasetOverride, User
 from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
@@ -159,8 +159,9 @@ class Account:
             yield map(Batch, rows)
 
     def _lane(self, table: stages.OldTable, several: Set[int]) -> Lane | None:
-        # Characters that another encoding lacks, only Python finds.
-        if self._limits.escapes:
+        # Characters that another encoding lacks, only Python finds; only an attached source is read and written at once.
+        apart = self._writer is not None and not self._wanted.to_postgresql and not self._source.schema
+        if self._limits.escapes or apart:
             return None
         return set_based.lane(self._source, table, self._wanted, several, self._judge.rejected_users)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from pharmdb.database import storable
 from pharmdb.legacy import columns, conversion, stages
 from pharmdb.legacy.columns import Wanted
-from pharmdb.legacy.reading import Source
+from pharmdb.legacy.raw_rows import Source
 from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
 from pharmdb.schema import json_values
 

@@ -12,11 +12,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
+T = TypeVar("T")
 # Less than any id.
 BEFORE_ALL = -1e19
 
@@ -29,18 +31,27 @@ def answers(path: Path, sql: str, parameters: Sequence[Any], last: int) -> Itera
     until the first column is 0. Text that is not UTF-8 is bytes. Raises OSError if no process can be started;
     the rows raise sqlite3.OperationalError.
     """
-    # The pipe holds about one answer, so that neither process waits for the other all the time.
-    with subprocess.Popen(
-        [sys.executable, "-I", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=1 << 20
-    ) as process:
+    command = [sys.executable, "-I", __file__]
+    # A thread takes each answer from the pipe while the caller works on the one before.
+    with (
+        ThreadPoolExecutor(1) as thread,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=1 << 20) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             with process.stdin as pipe:
                 pickle.dump((str(path), sql, tuple(parameters), last), pipe)
-            yield _answers(process.stdout)
+            yield _ahead(thread, _answers(process.stdout))
         finally:
             process.kill()
+
+
+def _ahead(thread: ThreadPoolExecutor, items: Iterator[T]) -> Iterator[T]:
+    coming = thread.submit(next, items, None)
+    while (item := coming.result()) is not None:
+        coming = thread.submit(next, items, None)
+        yield item
 
 
 def _answers(pipe: IO[bytes]) -> Iterator[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pharmdb.legacy import checksums, columns, second_reader, stages
 from pharmdb.legacy.columns import NEVER, Wanted
-from pharmdb.legacy.reading import IN_LIST, Source
+from pharmdb.legacy.raw_rows import IN_LIST, Source
 from pharmdb.legacy.second_reader import BEFORE_ALL
 from pharmdb.legacy.stages import BATCH, OldTable, Row
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as examples
@@ -18,7 +20,8 @@ from support.databases import DIALECTS, Databases
 from support.legacy import Text, row
 
 from pharmdb.database import indexes, storable, targets, transactions
-from pharmdb.legacy import checksums, reading, receiving, set_based, stages
+from pharmdb.errors import PharmdbError
+from pharmdb.legacy import checksums, raw_rows, receiving, second_reader, set_based, stages
 from pharmdb.legacy.accounting import Account
 
 # The kinds of columns, by table; whatever is not here is text.
@@ -131,7 +134,7 @@ def copied(source: Path, url: str, *, decode: bool = False, dry: bool = False, c
     """All that a copy leaves: the rows of the target, the rejects, and the account."""
     place, target = targets.of_file(source), targets.target(url)
     with transactions.watching(place) as reader:
-        old = reading.Source(reader, place, place, stages.recognize(reader, "old"), constant=constant)
+        old = raw_rows.Source(reader, place, place, stages.recognize(reader, "old"), constant=constant)
         options: dict[str, Any] = {"to_postgresql": not target.is_sqlite, "decode_json": decode}
         if dry:
             account = Account(old, limits=storable.of(target), **options)
@@ -139,7 +142,7 @@ def copied(source: Path, url: str, *, decode: bool = False, dry: bool = False, c
         else:
             with transactions.changing_schema(target) as writer:
                 receiving.empty(writer)
-                with reading.attached(writer, old) as attached:
+                with raw_rows.attached(writer, old) as attached:
                     account = Account(attached, limits=storable.limits(writer), writer=writer, **options)
                     account.run()
                 account.verify(writer, {count.table.table: count.largest_id for count in account.counts}, {})
@@ -167,7 +170,7 @@ def both_ways(source: Path, url: str, **options: Any) -> int:
     seen: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         # So that few rows are many batches, and large tables.
-        for module in (reading, set_based, checksums):
+        for module in (raw_rows, set_based, checksums):
             patch.setattr(module, "BATCH", 7)
         for module in (set_based, indexes):
             patch.setattr(module, "_MANY", 40)
@@ -180,7 +183,7 @@ def both_ways(source: Path, url: str, **options: Any) -> int:
         patch.setattr(Account, "_judged", judged)
         report = copied(source, url, **options)
         rows, dry = everything(url), copied(source, url, dry=True, **options)
-        by_sql = sum(source_rows for source_rows, *_ in report[5:]) - sum(seen) // 2
+        by_sql: int = sum(source_rows for source_rows, *_ in report[5:]) - sum(seen) // 2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(set_based, "lane", lambda *arguments: None)
         slow = copied(source, url, **options)
@@ -197,7 +200,10 @@ def nasty_rows() -> list[legacy.Row]:
         for name in names:
             for value in [*ANY, *OF_KIND[KINDS.get(name, "text")]]:
                 n += 1
-                own = {"users": {"email": f"{n}@example.test"}, "user_settings": {"user_id": n}}
+                own: dict[str, dict[str, Any]] = {
+                    "users": {"email": f"{n}@example.test"},
+                    "user_settings": {"user_id": n},
+                }
                 own |= {"progress_by_tag": {"tag": f"{n}"}, "spaced_repetition_items": {"entity_id": f"{n}"}}
                 own |= {"dataset_overrides": {"name": f"{n}"}}
                 if table == "user_settings":
@@ -256,7 +262,7 @@ def sources(draw: st.DrawFn) -> list[legacy.Row]:
     rows = [row("users", n, email=draw(st.sampled_from(["a@b.test", "A@b.test", f"{n}@b.test"]))) for n in range(1, 6)]
     for table, names in raw.ROWS.items():
         for id_ in draw(st.lists(st.integers(6, 60), max_size=25, unique=True)):
-            changes = {"user_id": draw(st.integers(1, 8))} if "user_id" in names else {}
+            changes: dict[str, Any] = {"user_id": draw(st.integers(1, 8))} if "user_id" in names else {}
             changes |= {"email": f"{id_}@b.test"} if table == "users" else {}
             for name in draw(st.lists(st.sampled_from(sorted(names)), max_size=2)):
                 changes[name] = draw(VALUES[KINDS.get(name, "text")])
@@ -281,3 +287,99 @@ def test_any_source_has_the_same_fate_either_way(
 ) -> None:
     source = build(tmp_path_factory.mktemp("old") / "old.db", stage, legacy.at_stage(rows, stage))
     both_ways(source, databases.migrated(to), decode=decode)
+
+
+# -- files, indexes and the second process --------------------------------------------------------------
+
+
+@pytest.fixture
+def old_file(tmp_path: Path) -> Path:
+    """A source of 100 attempts, a few of them not clean."""
+    rows = [row("users", n, email=f"{n}@b.test") for n in range(1, 5)]
+    rows += [row("attempts", n, user_id=1 + n % 6, score=float(n)) for n in range(1, 101)]
+    return build(tmp_path / "old.db", 2, rows)
+
+
+def test_indexes_are_the_same_after_a_load_without_them(
+    databases: Databases, old_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.migrated("sqlite")
+    extra = "CREATE INDEX own_partial ON attempts (score DESC) WHERE score > 50 -- as written"
+    raw.run(url, extra, "CREATE UNIQUE INDEX own_unique ON attempts (id, score)")
+    copied(old_file, url)
+    statements: list[str] = []
+    with raw.session(url) as session:
+        before = raw.schema(session)
+    monkeypatch.setattr(indexes, "_MANY", 100)
+    connect = raw_rows.attached
+
+    def traced(writer: Any, source: raw_rows.Source) -> Any:
+        writer.connection.driver_connection.set_trace_callback(statements.append)
+        return connect(writer, source)
+
+    monkeypatch.setattr(raw_rows, "attached", traced)
+    copied(old_file, url)
+    with raw.session(url) as session:
+        assert raw.schema(session) == before
+        assert session.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    dropped = [statement for statement in statements if statement.startswith("DROP INDEX")]
+    assert len(dropped) == 3
+    assert "own_unique" not in str(dropped)
+
+
+@pytest.mark.parametrize("of", ["source", "target"])
+def test_text_in_utf_16_is_left_to_python(databases: Databases, old_file: Path, tmp_path: Path, of: str) -> None:
+    url = databases.empty("sqlite")
+    other = raw.path(url) if of == "target" else tmp_path / "utf16.db"
+    with closing(sqlite3.connect(other, isolation_level=None)) as connection:
+        connection.execute("PRAGMA encoding = 'UTF-16le'")
+        if of == "source":
+            with closing(sqlite3.connect(old_file)) as plain:
+                connection.executescript("\n".join(plain.iterdump()))
+        else:
+            connection.execute("PRAGMA user_version = 0")
+            connection.execute("CREATE TABLE t (x)")
+            connection.execute("DROP TABLE t")
+    source = other if of == "source" else old_file
+    assert copied(source, url) == copied(old_file, databases.migrated("sqlite"))
+
+
+def test_without_a_second_process_one_reads(
+    databases: Databases, old_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_based, "_MANY", 1)
+    expected = copied(old_file, databases.migrated("sqlite"))
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    assert copied(old_file, databases.migrated("sqlite")) == expected
+
+
+def test_a_second_process_that_ends_too_early_is_noticed(
+    databases: Databases, old_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.migrated("sqlite")
+    before = raw.everything(url)
+    (tmp_path / "ends.py").write_text("import sys\nsys.stdin.buffer.read()\n")
+    monkeypatch.setattr(second_reader, "__file__", str(tmp_path / "ends.py"))
+    monkeypatch.setattr(set_based, "_MANY", 1)
+    with pytest.raises(PharmdbError, match="process that reads the source has ended"):
+        copied(old_file, url)
+    assert raw.everything(url) == before
+
+
+def test_no_second_process_is_left_behind(old_file: Path) -> None:
+    sql = 'SELECT count(*), 0, 0, max(id) FROM (SELECT id FROM "Attempt" WHERE id > ? ORDER BY id LIMIT 10)'
+    with second_reader.answers(old_file, sql, (), 3) as rows:
+        assert [found for found, _, _, _ in rows] == [10] * 10 + [0]
+    with second_reader.answers(old_file, sql, (), 3) as rows:
+        assert next(rows)[3] == 10
+    commands = [child.cmdline() for child in psutil.Process().children()]
+    assert [command for command in commands if second_reader.__file__ in command] == []
+
+
+def test_an_error_of_the_second_process_has_its_code(tmp_path: Path) -> None:
+    with (
+        second_reader.answers(tmp_path / "missing.db", "SELECT 1", (), 0) as rows,
+        pytest.raises(sqlite3.OperationalError) as error,
+    ):
+        next(rows)
+    assert error.value.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN
