@@ -159,7 +159,7 @@ class Account:
             yield map(Batch, rows)
 
     def _lane(self, table: stages.OldTable, several: Set[int]) -> Lane | None:
-        # Characters that another encoding lacks, only Python finds; only an attached source is read and written at once.
+        # What another encoding lacks, only Python finds; only an attached source is read and written at once.
         apart = self._writer is not None and not self._wanted.to_postgresql and not self._source.schema
         if self._limits.escapes or apart:
             return None
