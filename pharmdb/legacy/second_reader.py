@@ -31,7 +31,7 @@ def answers(path: Path, sql: str, parameters: Sequence[Any], last: int) -> Itera
     until the first column is 0. Text that is not UTF-8 is bytes. Raises OSError if no process can be started;
     the rows raise sqlite3.OperationalError.
     """
-    command = [sys.executable, "-I", __file__]
+    command = [sys.executable or "python3", "-I", __file__]
     # A thread takes each answer from the pipe while the caller works on the one before.
     with (
         ThreadPoolExecutor(1) as thread,
