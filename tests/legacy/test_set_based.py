@@ -21,7 +21,7 @@ from support.legacy import Text, row
 
 from pharmdb.database import indexes, storable, targets, transactions
 from pharmdb.errors import PharmdbError
-from pharmdb.legacy import checksums, raw_rows, receiving, second_reader, set_based, stages
+from pharmdb.legacy import checksums, columns, raw_rows, receiving, second_reader, set_based, stages
 from pharmdb.legacy.accounting import Account
 
 # The kinds of columns, by table; whatever is not here is text.
@@ -383,3 +383,11 @@ def test_an_error_of_the_second_process_has_its_code(tmp_path: Path) -> None:
     ):
         next(rows)
     assert error.value.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN
+
+
+def test_a_wrong_conversion_by_sql_is_noticed(migrated: str, old_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = raw.everything(migrated)
+    monkeypatch.setattr(columns, "_WRITTEN_TIME", "'2026-01-02T03:04:05.001+00:00'")
+    with pytest.raises(PharmdbError, match="unchanged values"):
+        copied(old_file, migrated)
+    assert raw.everything(migrated) == before
