@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from typing import Any
 
@@ -23,12 +24,55 @@ def insert(connection: Connection, table: str, columns: Sequence[str], rows: Ite
     Values are raw: times as text in the column's format, documents as text; `stored_values.stored` makes them of
     Python's values. The table's constraints apply as usual.
     """
+    with streaming(connection, table, columns) as stream:
+        stream.rows(rows)
+
+
+class Stream:
+    """Takes rows of one table bit by bit; on PostgreSQL all go into one COPY, during which nothing else can be done."""
+
+    def __init__(self, driver: Any, sqlite: bool, table: str, columns: list[str], stack: ExitStack) -> None:
+        self._driver, self._sqlite, self._table, self._columns = driver, sqlite, table, columns
+        self._stack = stack
+        self._copy: Any = None
+
+    def rows(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Writes rows of Python's values."""
+        if self._sqlite:
+            _executemany(self._driver, self._table, self._columns, rows)
+            return
+        write = self._begun().write_row
+        for row in rows:
+            write(row)
+
+    def text(self, lines: bytes) -> None:
+        """Writes rows that are lines in the text format of COPY, without the last line feed; on PostgreSQL only."""
+        if lines:
+            self._begun().write(lines)
+            self._begun().write(b"\n")
+
+    def pause(self) -> None:
+        """Ends the COPY, until more rows come."""
+        self._stack.close()
+        self._copy = None
+
+    def _begun(self) -> Any:
+        if self._copy is None:
+            statement = f"COPY {self._table} ({', '.join(self._columns)}) FROM STDIN"
+            self._copy = self._stack.enter_context(self._stack.enter_context(self._driver.cursor()).copy(statement))
+        return self._copy
+
+
+@contextmanager
+def streaming(connection: Connection, table: str, columns: Sequence[str]) -> Iterator[Stream]:
+    """Yields a stream that inserts rows like `insert`."""
     if not connection.in_transaction():
         # After a commit or rollback by the caller the driver would begin a transaction that nobody commits.
         connection.begin()
     quote = connection.dialect.identifier_preparer.quote
-    write = {"sqlite": _executemany, "postgresql": _copy}
-    write[connection.dialect.name](connection.connection.driver_connection, quote(table), [*map(quote, columns)], rows)
+    driver, sqlite = connection.connection.driver_connection, connection.dialect.name == "sqlite"
+    with ExitStack() as stack:
+        yield Stream(driver, sqlite, quote(table), [*map(quote, columns)], stack)
 
 
 def _executemany(driver: Any, table: str, columns: list[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -43,9 +87,3 @@ def _executemany(driver: Any, table: str, columns: list[str], rows: Iterable[Seq
 
     driver.executemany(start + ", ".join([row] * many), whole())
     driver.executemany(start + row, rest)
-
-
-def _copy(driver: Any, table: str, columns: list[str], rows: Iterable[Sequence[Any]]) -> None:
-    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table
 
 from pharmdb import progress
-from pharmdb.database import bulk, ids, storable, targets
+from pharmdb.database import bulk, ids, indexes, storable
 from pharmdb.errors import PharmdbError
-from pharmdb.legacy import checksums, conversion, sources, stages
-from pharmdb.models import DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
-from pharmdb.schema import json_values
+from pharmdb.legacy import checksums, columns, set_based, stages
+from pharmdb.legacy.columns import Wanted
+from pharmdb.legacy.judging import Decide, Judge
+from pharmdb.legacy.raw_rows import Source
+from pharmdb.legacy.set_based import Batch, Lane
+from pharmdb.models import DatasetOverride, User
 from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
 
 SHOWN = 1000
@@ -35,19 +39,6 @@ rejects_table = Table(
     Column("rejected_at", UTCDateTime, server_default=utcnow(), nullable=False),
     sqlite_strict=True,
 )
-# Unique keys; users' e-mails and override names are handled separately.
-_UNIQUE = {
-    UserSettings: ("user_id",),
-    ProgressByTag: ("user_id", "module", "course_block", "tag"),
-    SpacedRepetitionItem: ("user_id", "entity_type", "entity_id"),
-}
-# Conversions that a user would notice, as named in the report.
-_NOTICED = {
-    ("users", "email"): "email trimmed or lower-cased",
-    ("users", "role"): "role set to USER",
-    ("dataset_overrides", "json_text"): "byte order mark before the JSON removed",
-    ("dataset_overrides", "is_active"): "no longer active: json_text is not JSON",
-}
 # The columns of an override whose values the upgrade may change.
 _ADAPTED = ("name", "json_text", "is_active")
 
@@ -60,8 +51,8 @@ class Count:
     source: int = 0
     imported: int = 0
     rejected: int = 0
-    source_sum: int = 0
-    target_sum: int | None = None
+    source_sum: str = checksums.NONE
+    target_sum: str | None = None
     rejects_sum: int = 0
     largest_id: int = 0
 
@@ -74,10 +65,7 @@ class Account:
 
     def __init__(
         self,
-        source: Connection,
-        old: targets.Target,
-        place: targets.Target,
-        recognition: stages.Recognition,
+        source: Source,
         *,
         to_postgresql: bool,
         limits: storable.Limits,
@@ -85,23 +73,31 @@ class Account:
         writer: Connection | None = None,
     ) -> None:
         self._source = source
-        self._place = place
-        self._old = old
-        self._recognition = recognition
-        self._to_postgresql = to_postgresql
+        has_role = "role" in source.recognition.columns["User"]
+        self._wanted = Wanted(to_postgresql=to_postgresql, has_role=has_role, decode_json=decode_json)
         self._limits = limits
-        self.decode_json = decode_json
+        self._judge = Judge(source, self._wanted, limits)
         self._writer = writer
-        self._users: set[int] = set()
-        self._rejected_users: set[int] = set()
         # A table that does not exist at this stage has no rows on either side.
-        empty = None if writer is None else 0
+        empty = None if writer is None else checksums.NONE
         self.counts = tuple(Count(table, target_sum=empty) for table in stages.TABLES)
         self.reasons: Counter[tuple[str, str]] = Counter()
-        self.changes: Counter[tuple[str, str]] = Counter()
-        # Imported rows of a table whose column has JSON in a JSON string, decoded or not.
-        self.json_strings: Counter[tuple[str, str]] = Counter()
         self.rejects: list[tuple[str, int, str, str]] = []
+        self._unwritten: list[tuple[str, int, str, str]] = []
+
+    @property
+    def decode_json(self) -> bool:
+        return self._wanted.decode_json
+
+    @property
+    def changes(self) -> Counter[tuple[str, str]]:
+        """The imported rows by table and change."""
+        return self._judge.changes
+
+    @property
+    def json_strings(self) -> Counter[tuple[str, str]]:
+        """Imported rows of a table whose column has JSON in a JSON string, decoded or not."""
+        return self._judge.json_strings
 
     @property
     def digest(self) -> str:
@@ -111,18 +107,129 @@ class Account:
 
     def run(self) -> None:
         """Copies or counts all rows. Raises PharmdbError if one was neither imported nor rejected."""
-        there = [count for count in self.counts if self._recognition.has(count.table)]
-        with sources.told_of(self._old, self._place):
-            expected = {count.table.name: stages.count(self._source, count.table) for count in there}
+        there = [count for count in self.counts if self._source.recognition.has(count.table)]
+        expected = {count.table.name: self._source.count(count.table) for count in there}
         with progress.counting("upgrade", sum(expected.values())) as advance:
             for count in there:
-                judge, make = self._judge(count.table), self._tuple(count.table)
-                for batch in self._batches(count.table):
-                    self._take(count, batch, judge, make)
-                    advance(len(batch))
-                count.source_sum %= checksums.MODULUS
-                if not count.source == expected[count.table.name] == count.imported + count.rejected:
-                    raise _unequal(count, f"{expected[count.table.name]} rows", f"{count.imported} imported")
+                rows = expected[count.table.name]
+                with self._filling(count.table, rows) as stream:
+                    self._take_all(count, rows, stream, advance)
+                self._write_rejects()
+                if count.table.model is User:
+                    self._judge.users = self._source.ids(count.table) - self._judge.rejected_users
+                if not count.source == rows == count.imported + count.rejected:
+                    raise _unequal(count, f"{rows} rows", f"{count.imported} imported")
+
+    @contextmanager
+    def _filling(self, table: stages.OldTable, rows: int) -> Iterator[bulk.Stream | None]:
+        if self._writer is None:
+            yield None
+            return
+        with (
+            indexes.rebuilt(self._writer, table.table, rows),
+            bulk.streaming(self._writer, table.table, table.columns) as stream,
+        ):
+            yield stream
+
+    def _take_all(self, count: Count, rows: int, stream: bulk.Stream | None, advance: Callable[[int], object]) -> None:
+        several, checksum = self._judge.repeated(count.table), checksums.Sum()
+        judge, line = self._judge.judge(count.table, several), self._line(count.table)
+        lane = self._lane(count.table, several)
+        with lane.batches(rows) if lane else self._batches(count.table) as batches:
+            for batch in batches:
+                kept, lines = self._judged(count, batch.others, judge, line)
+                if batch.single:
+                    # In the order of the ids, as the target has them.
+                    single = batch.single | {row[0]: made for row, made in zip(kept, lines, strict=True)}
+                    lines = [single[id_] for id_ in sorted(single)]
+                checksum.add(b"\n".join(lines) if batch.others else batch.lines)
+                count.source += batch.clean + len(batch.others)
+                count.imported += batch.clean + len(kept)
+                count.largest_id = max(count.largest_id, batch.largest_id)
+                for column, strings in batch.strings.items():
+                    self._judge.count_strings(count.table, column, strings)
+                if stream is not None:
+                    self._write(stream, lane, batch, kept)
+                advance(batch.clean + len(batch.others))
+        count.source_sum = checksum.value
+
+    @contextmanager
+    def _batches(self, table: stages.OldTable) -> Iterator[Iterator[Batch]]:
+        with closing(self._source.rows(table)) as rows:
+            yield map(Batch, rows)
+
+    def _lane(self, table: stages.OldTable, several: Set[int]) -> Lane | None:
+        # What another encoding lacks, only Python finds; only an attached source is read and written at once.
+        apart = self._writer is not None and not self._wanted.to_postgresql and not self._source.schema
+        if self._limits.escapes or apart:
+            return None
+        return set_based.lane(self._source, table, self._wanted, several, self._judge.rejected_users)
+
+    def _judged(
+        self, count: Count, rows: Iterable[stages.Row], judge: Decide, line: _Line
+    ) -> tuple[list[list[Any]], list[bytes]]:
+        """The new rows of those that are imported, and their lines; all others are rejected."""
+        kept: list[list[Any]] = []
+        lines: list[bytes] = []
+        for row in rows:
+            if row[0] <= ids.LARGEST:
+                count.largest_id = max(count.largest_id, row[0])
+            try:
+                found = judge(row)
+            except stages.RejectedError as error:
+                self._reject(count, row, error)
+            else:
+                kept.append(found)
+                lines.append(line(row, found))
+        return kept, lines
+
+    def _reject(self, count: Count, row: stages.Row, error: stages.RejectedError) -> None:
+        reason = self._limits.shown(str(error))
+        stored = stages.as_json(count.table, row, self._limits)
+        entry = (count.table.table, row[0], reason, stored)
+        count.rejects_sum = (count.rejects_sum + checksums.digest(entry)) % checksums.MODULUS
+        count.rejected += 1
+        # Grouped without the value, which differs from row to row.
+        self.reasons[count.table.table, error.kind] += 1
+        if len(self.rejects) < SHOWN:
+            # The hash is kept in the target's table, but never shown.
+            shown = json.loads(stored)
+            if "passwordHash" in shown:
+                shown["passwordHash"] = "***"
+            self.rejects.append((*entry[:3], json.dumps(shown, ensure_ascii=False)))
+        if self._writer is not None:
+            self._unwritten.append(entry)
+
+    def _write(self, stream: bulk.Stream, lane: Lane | None, batch: Batch, kept: list[list[Any]]) -> None:
+        if self._wanted.to_postgresql:
+            stream.text(batch.copied)
+        elif lane is not None and batch.clean:
+            lane.insert(batch)
+        if kept:
+            stream.rows(kept)
+        if len(self._unwritten) >= stages.BATCH:
+            stream.pause()
+            self._write_rejects()
+
+    def _write_rejects(self) -> None:
+        if self._writer is not None and self._unwritten:
+            names = ("source_table", "source_id", "reason", "row")
+            bulk.insert(self._writer, rejects_table.name, names, self._unwritten)
+            self._unwritten.clear()
+
+    def _line(self, table: stages.OldTable) -> _Line:
+        """Returns a function that makes an imported row's line for the checksum."""
+        checks = [column.check.old for column in columns.of(table, self._wanted).values()]
+        # These changes are reported as changes; the checksum must include them.
+        adapted = [table.columns.index(name) for name in _ADAPTED if table.model is DatasetOverride]
+
+        def line(row: stages.Row, found: list[Any]) -> bytes:
+            values = list(row)
+            for place in adapted:
+                values[place] = found[place]
+            return checksums.line(check(value) for check, value in zip(checks, values, strict=True))
+
+        return line
 
     def verify(self, writer: Connection, marks: Mapping[str, int], created: Mapping[str, int]) -> None:
         """Compares the final state of the target with the source; to be called after everything else was written.
@@ -132,7 +239,8 @@ class Account:
         """
         for count in self.counts:
             table, mark = count.table.table, marks[count.table.table]
-            count.target_sum = checksums.of_target(writer, count.table, mark)
+            checks = {name: column.check for name, column in columns.of(count.table, self._wanted).items()}
+            count.target_sum = checksums.of_target(writer, table, checks, mark)
             if count.target_sum != count.source_sum:
                 sums = (checksums.shown(each) for each in (count.source_sum, count.target_sum))
                 raise _unequal(
@@ -144,180 +252,8 @@ class Account:
             if more:
                 self.changes[table, CREATED] = more
 
-    def _batches(self, table: stages.OldTable) -> Iterator[list[stages.Row]]:
-        # Only reading happens in this block, so an error here always comes from the source.
-        with sources.told_of(self._old, self._place):
-            yield from stages.rows(self._source, table, self._recognition)
 
-    def _take(self, count: Count, batch: list[stages.Row], judge: _Judge, make: _Make) -> None:
-        kept: list[list[Any]] = []
-        rejected: list[tuple[str, int, str, str]] = []
-        for row in batch:
-            try:
-                found = judge(row)
-            except stages.RejectedError as error:
-                reason = self._limits.shown(str(error))
-                entry = (count.table.table, row[0], reason, stages.as_json(count.table, row, self._limits))
-                count.rejects_sum = (count.rejects_sum + checksums.digest(entry)) % checksums.MODULUS
-                rejected.append(entry)
-                # Grouped without the value, which differs from row to row.
-                self.reasons[count.table.table, error.kind] += 1
-            else:
-                kept.append(found)
-                count.source_sum += checksums.digest(make(row, found))
-        count.source += len(batch)
-        count.imported += len(kept)
-        count.rejected += len(rejected)
-        count.largest_id = max(count.largest_id, *(row[0] for row in batch if row[0] <= ids.LARGEST), 0)
-        for table, id_, reason, stored in rejected[: SHOWN - len(self.rejects)]:
-            # The hash is kept in the target's table, but never shown.
-            shown = json.loads(stored)
-            if "passwordHash" in shown:
-                shown["passwordHash"] = "***"
-            self.rejects.append((table, id_, reason, json.dumps(shown, ensure_ascii=False)))
-        if self._writer is not None:
-            bulk.insert(self._writer, count.table.table, count.table.columns, kept)
-            bulk.insert(self._writer, rejects_table.name, ("source_table", "source_id", "reason", "row"), rejected)
-
-    def _tuple(self, table: stages.OldTable) -> _Make:
-        make = checksums.of_old_rows(table, decode_json=self.decode_json)
-        if table.model is not DatasetOverride:
-            return lambda row, found: make(row)
-        adapted = [table.columns.index(name) for name in _ADAPTED]
-
-        def make_adapted(row: stages.Row, found: list[Any]) -> tuple[Any, ...]:
-            # These changes are reported as changes; the checksum must include them.
-            values = list(row)
-            for place in adapted:
-                values[place] = found[place]
-            return make(tuple(values))
-
-        return make_adapted
-
-    # -- accepting and rejecting rows ----------------------------------------------------------------
-
-    def _judge(self, table: stages.OldTable) -> _Judge:
-        """Returns a function that converts an old row to a new one, or raises RejectedError."""
-        has_role = "role" in self._recognition.columns["User"]
-        convert_values = conversion.converter(
-            table, to_postgresql=self._to_postgresql, has_role=has_role, decode_json=self.decode_json
-        )
-        fault_of = self._limits.checker(cast(Table, table.model.__table__))
-
-        def convert(row: stages.Row) -> list[Any]:
-            found = convert_values(row)
-            if fault := fault_of(found):
-                raise stages.RejectedError(*fault)
-            return found
-
-        noticed = [
-            (table.columns.index(column), (name, change))
-            for (name, column), change in _NOTICED.items()
-            if name == table.table
-        ]
-        if table.model is User:
-            accept = self._accept_user(table, convert)
-        elif table.model is DatasetOverride:
-            accept = self._number_name(table)
-        else:
-            accept = self._accept_once(table)
-        owner = table.owner
-        times = [place for place, kind in enumerate(table.kinds) if kind == "time"]
-        documents = [(place, table.columns[place]) for place, kind in enumerate(table.kinds) if kind == "document"]
-
-        def judge(row: stages.Row) -> list[Any]:
-            if owner is not None and row[owner] not in self._users:
-                was = "a user that was rejected" if row[owner] in self._rejected_users else "no user"
-                raise stages.RejectedError(f"{table.columns[owner]} names {was}", f"{row[owner]!r:.60}")
-            try:
-                found = convert(row)
-                accept(found)
-            except stages.RejectedError:
-                if table.model is User:
-                    self._rejected_users.add(row[0])
-                raise
-            for place, change in noticed:
-                if found[place] != row[place]:
-                    self.changes[change] += 1
-            if any(conversion.is_rounded(row[place]) for place in times):
-                self.changes[table.table, "times rounded to milliseconds"] += 1
-            for place, column in documents:
-                if isinstance(row[place], str) and json_values.decoded_text(row[place]) != row[place]:
-                    self.json_strings[table.table, column] += 1
-                    if self.decode_json:
-                        self.changes[table.table, f"JSON string decoded: {column}"] += 1
-            return found
-
-        return judge
-
-    def _repeated(self, table: stages.OldTable, key: tuple[str, ...]) -> set[int]:
-        with sources.told_of(self._old, self._place):
-            return stages.repeated(self._source, table, key)
-
-    def _accept_user(self, table: stages.OldTable, convert: _Judge) -> Callable[[list[Any]], None]:
-        """Of several accounts with the same e-mail, the oldest is kept."""
-        email, created = table.columns.index("email"), table.columns.index("created_at")
-        several = self._repeated(table, ("email",))
-        oldest: dict[str, tuple[str, int]] = {}
-        for batch in self._batches(table) if several else ():
-            for row in batch:
-                if row[0] not in several:
-                    continue
-                try:
-                    found = convert(row)
-                except stages.RejectedError:
-                    continue
-                mine = (found[created], found[0])
-                oldest[found[email]] = min(mine, oldest.get(found[email], mine))
-
-        def accept(found: list[Any]) -> None:
-            kept = oldest.get(found[email])
-            if kept is not None and kept[1] != found[0]:
-                raise stages.RejectedError(f"an older account has the same e-mail: user {kept[1]}")
-            self._users.add(found[0])
-
-        return accept
-
-    def _accept_once(self, table: stages.OldTable) -> Callable[[list[Any]], None]:
-        key = _UNIQUE.get(table.model)
-        if key is None:
-            return lambda found: None
-        places = [table.columns.index(column) for column in key]
-        several = self._repeated(table, key)
-        seen: set[tuple[Any, ...]] = set()
-
-        def accept(found: list[Any]) -> None:
-            if found[0] in several:
-                values = tuple(found[place] for place in places)
-                if values in seen:
-                    raise stages.RejectedError(f"an earlier row has the same {', '.join(key)}")
-                seen.add(values)
-
-        return accept
-
-    def _number_name(self, table: stages.OldTable) -> Callable[[list[Any]], None]:
-        """Of several overrides with the same name, the first keeps it; a number is added to the others."""
-        place = table.columns.index("name")
-        with sources.told_of(self._old, self._place):
-            taken = stages.names(self._source, table)
-        used: set[str] = set()
-
-        def number(found: list[Any]) -> None:
-            name = found[place]
-            if name in used:
-                n = 2
-                while (free := f"{name} ({n})") in taken:
-                    n += 1
-                taken.add(free)
-                found[place] = free
-                self.changes[table.table, "name numbered"] += 1
-            used.add(found[place])
-
-        return number
-
-
-_Judge = Callable[[stages.Row], list[Any]]
-_Make = Callable[[stages.Row, list[Any]], tuple[Any, ...]]
+_Line = Callable[[stages.Row, list[Any]], bytes]
 
 
 def _unequal(count: Count, expected: str, found: str) -> PharmdbError:

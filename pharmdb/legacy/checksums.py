@@ -1,7 +1,8 @@
-"""Two independent checksums of a table: one from the old system's values, one from the rows that the target holds.
+"""Two checksums of a table: one over the old system's values, one over the rows that the target holds.
 
-Each row becomes one tuple: old values are converted by this module, independently of conversion.py, and the target's
-values by SQL. The checksum is the sum of the tuples' SHA-256 hashes, so it does not depend on their order.
+Each imported row is a line of text, and the checksum is the SHA-256 of the lines in the order of the ids. Old and new
+values become the same line in different ways, and in none of those in which a value is converted: an old value by
+Python or by SQL of the source, a new one by SQL of the target that inverts the conversion.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import calendar
 import json
 import re
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any
@@ -18,11 +20,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pharmdb.database import dialect
-from pharmdb.legacy.stages import OldTable, Row
-from pharmdb.models import User
+from pharmdb.legacy.stages import BATCH
 from pharmdb.schema.canonical import canonical_json, is_too_deep
 
 MODULUS = 2**256
+NONE = "0" * 64
+# Between the columns of a line; such a character is in no text that a person writes.
+SEPARATOR = "\x1f"
 
 
 def digest(value: object) -> int:
@@ -30,23 +34,116 @@ def digest(value: object) -> int:
     return int.from_bytes(sha256(repr(value).encode("utf-8", "surrogatepass")).digest(), "big")
 
 
-def shown(total: int) -> str:
-    """The first 12 hex digits of a checksum."""
-    return f"{total % MODULUS:064x}"[:12]
+@dataclass
+class Sum:
+    """The checksum of lines that come in blocks of any size. `value` is 64 hex digits; NONE without a line."""
 
+    _hash: Any = field(default_factory=sha256)
+    value: str = NONE
+
+    def add(self, lines: bytes) -> None:
+        """Adds lines that are joined by line feeds."""
+        if lines:
+            self._hash.update(lines)
+            self._hash.update(b"\n")
+            self.value = self._hash.hexdigest()
+
+
+def shown(value: str) -> str:
+    """The first 12 hex digits of a checksum."""
+    return value[:12]
+
+
+@dataclass(frozen=True)
+class Check:
+    """How the values of one column become their part of a line.
+
+    `old`: of an old value, by Python. `source`: the same by SQL, of a clean value of an SQLite source. `target`: of a
+    stored value, by SQL, which gives NULL where only Python can do it; then `selected` is read, and `new` makes it.
+    """
+
+    old: Callable[[Any], str]
+    source: str
+    target: dict[str, str]
+    selected: dict[str, str] = field(default_factory=dict)
+    new: Callable[[Any], str] = str
+
+
+def optional(check: Check) -> Check:
+    """The same for a column that may be NULL."""
+
+    def unless_null(make: Callable[[Any], str]) -> Callable[[Any], str]:
+        return lambda value: "-" if value is None else make(value)
+
+    def sql(form: str) -> str:
+        return f"CASE WHEN {{x}} IS NULL THEN '-' ELSE CAST({form} AS TEXT) END"
+
+    return replace(
+        check,
+        old=unless_null(check.old),
+        new=unless_null(check.new),
+        source=sql(check.source),
+        target={name: sql(form) for name, form in check.target.items()},
+    )
+
+
+def line(parts: Iterable[str]) -> bytes:
+    """A row's line of its columns' parts."""
+    return SEPARATOR.join(parts).encode("utf-8", "surrogatepass")
+
+
+# -- numbers and text -----------------------------------------------------------------------------------
+
+
+def _number(value: Any) -> str:
+    return str(int(value))
+
+
+NUMBER = Check(_number, "{x}", {"sqlite": "{x}", "postgresql": "{x}"}, new=_number)
+BOOLEAN = replace(NUMBER, target={"sqlite": "{x}", "postgresql": "{x}::int"})
+
+# Two integers that together are the float exactly, if it is 0 or at least 2^-20: 20 and 52 of its binary places. Each
+# database writes a float's decimal digits in its own way.
+_LEFT, _RIGHT = 2**20, 2**52
+
+
+def _real(value: Any) -> str:
+    scaled = float(value) * _LEFT
+    return f"{int(scaled)}:{int((scaled - int(scaled)) * _RIGHT)}"
+
+
+def _real_sql(whole: str) -> str:
+    left = whole.format(f"{{x}} * {_LEFT}")
+    return f"{left} || ':' || {whole.format(f'({{x}} * {_LEFT} - {left}) * {_RIGHT}')}"
+
+
+_SQLITE_REAL = _real_sql("CAST({} AS INTEGER)")
+REAL = Check(
+    _real, _SQLITE_REAL, {"sqlite": _SQLITE_REAL, "postgresql": _real_sql("CAST(trunc({}) AS bigint)")}, new=_real
+)
+
+
+def _text(value: Any) -> str:
+    return str(value)
+
+
+TEXT = Check(_text, "{x}", {"sqlite": "{x}", "postgresql": "{x}"})
+EMAIL = replace(TEXT, old=lambda value: str(value).strip().lower())
+# Before roles existed, everybody was a USER.
+ROLE = replace(TEXT, old=lambda value: value or "USER")
+
+# -- times ----------------------------------------------------------------------------------------------
 
 _PARTS = re.compile(r"(\d+)-(\d+)-(\d+)[T ](\d+):(\d+):(\d+)(?:\.(\d+))? ?(?:Z|([+-])(\d\d):?(\d\d)?)?")
-
-
 # The year 2000, where rounding changes direction, and the last millisecond of the year 9999, since 1970.
 _MIDDLE, _LATEST = 946_684_800_000, 253_402_300_799_999
 
 
 def rounded(value: Any) -> int:
-    """An old time as microseconds since 1970, rounded to the nearest millisecond."""
+    """An old time as milliseconds since 1970, rounded to the nearest one."""
     since = _microseconds(value) - _MIDDLE * 1000
     away = (abs(since) + 500) // 1000
-    return min(_MIDDLE + (away if since >= 0 else -away), _LATEST) * 1000
+    return min(_MIDDLE + (away if since >= 0 else -away), _LATEST)
 
 
 def _microseconds(value: Any) -> int:
@@ -62,69 +159,112 @@ def _microseconds(value: Any) -> int:
     return (seconds - (offset if sign == "+" else -offset)) * 1_000_000 + int(((fraction or "") + "000000")[:6])
 
 
-def _document(value: Any) -> str | None:
-    return canonical_json(value if isinstance(value, str) else repr(value))
+_SINCE = "strftime('%s', {x}) * 1000 + substr({x}, 21, 3)"
+_EPOCH = "CAST(EXTRACT(EPOCH FROM {x}) * 1000 AS bigint)"
+TIME = Check(
+    lambda value: str(rounded(value)),
+    f"CASE WHEN typeof({{x}}) = 'integer' THEN {{x}} ELSE {_SINCE} END",
+    {"sqlite": f"({_SINCE})", "postgresql": _EPOCH},
+    {"postgresql": _EPOCH},
+)
+
+# -- documents ------------------------------------------------------------------------------------------
 
 
-def _decoded(value: Any) -> str | None:
-    if isinstance(value, str) and value.lstrip().startswith('"'):
-        inner = json.loads(value)
+def _as_text(value: Any) -> str:
+    # SQLite keeps a bare number in a JSON column as a number.
+    return value if isinstance(value, str) else repr(value)
+
+
+def _decoded(value: Any) -> str:
+    """The JSON text; of a string that holds JSON, the JSON in it."""
+    text = _as_text(value)
+    if text.lstrip().startswith('"'):
+        inner: str = json.loads(text)
         with suppress(ValueError):
-            return _document(value) if is_too_deep(inner) else canonical_json(inner)
-    return _document(value)
+            if not is_too_deep(inner):
+                canonical_json(inner)
+                return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", inner)
+    return text
 
 
-def _real(value: float) -> float:
-    return value + 0.0  # SQLite has no -0.0
+# Whether a document begins like a string.
+IS_STRING = "({x} COLLATE BINARY >= '\"' AND {x} < '#')"
+# SQLite stores the text of a document as it was.
+_KEPT = Check(_as_text, "{x}", {"sqlite": "{x}"})
+# What was decoded is encoded again, which is how it was stored.
+_ENCODED = Check(
+    lambda value: json.dumps(_decoded(value), ensure_ascii=False),
+    f"CASE WHEN {IS_STRING} THEN {{x}} ELSE json_quote({{x}}) END",
+    {"sqlite": "json_quote({x})"},
+)
 
 
-_OLD: dict[str, Callable[[Any], Any]] = {"time": rounded, "document": _document, "real": _real, "boolean": int}
+def _meaning(text: str) -> str:
+    """What JSONB keeps of a document: a string in PostgreSQL's form, canonical JSON of anything else."""
+    if text.lstrip().startswith('"'):
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    return str(canonical_json(text))
 
 
-def of_old_rows(table: OldTable, *, decode_json: bool) -> Callable[[Row], tuple[Any, ...]]:
-    """Returns a function that makes the checksum tuple of an old row."""
-    by_kind = _OLD | ({"document": _decoded} if decode_json else {})
-    functions = [by_kind.get(kind) for kind in table.kinds]
-    if table.model is User:
-        functions[table.names.index("email")] = lambda value: value.strip().lower()
-
-    def make(row: Row) -> tuple[Any, ...]:
-        return tuple(
-            [value if f is None or value is None else f(value) for f, value in zip(functions, row, strict=True)]
-        )
-
-    if table.model is not User:
-        return make
-    # Before roles existed, everybody was a USER.
-    role = table.names.index("role")
-    return lambda row: make((*row[:role], row[role] or "USER", *row[role + 1 :]))
+_MEANT = Check(
+    lambda value: _meaning(_as_text(value)),
+    # A clean one has PostgreSQL's form.
+    "{x}",
+    {"postgresql": "CASE WHEN jsonb_typeof({x}) = 'string' THEN {x}::text END"},
+    {"postgresql": "{x}::text"},
+    _meaning,
+)
 
 
-# SQL for the kinds of values that are not read as they are: times as microseconds, documents as text.
-_FORMS = {
-    "sqlite": {"time": "strftime('%s', substr({0}, 1, 19)) * 1000000 + substr({0}, 21, 3) * 1000"},
-    "postgresql": {
-        "time": "(EXTRACT(EPOCH FROM {0}) * 1000000)::bigint",
-        "document": "{0}::text",
-        "boolean": "{0}::int",
-    },
-}
+def document(*, to_postgresql: bool, decode_json: bool) -> Check:
+    """The check of a JSON column."""
+    if not to_postgresql:
+        return _ENCODED if decode_json else _KEPT
+    return replace(_MEANT, old=lambda value: _meaning(_decoded(value))) if decode_json else _MEANT
 
 
-def of_target(connection: Connection, table: OldTable, largest_id: int) -> int:
+# -- a whole table of the target --------------------------------------------------------------------------
+
+
+def of_target(connection: Connection, table: str, checks: dict[str, Check], largest_id: int) -> str:
     """The checksum of the table's rows in the target, up to this id, read by its own SQL."""
-    forms = _FORMS[connection.dialect.name]
-    columns = [forms.get(kind, "{0}").format(column) for column, kind in zip(table.columns, table.kinds, strict=True)]
-    functions: dict[str, Callable[[Any], Any]] = {"document": canonical_json, "real": _real}
-    made = [(place, functions[kind]) for place, kind in enumerate(table.kinds) if kind in functions]
-    sql = f"SELECT {', '.join(columns)} FROM {table.table} WHERE id <= {int(largest_id)}"
-    total = 0
-    with closing(dialect.of(connection).cursor(connection, "sums")) as cursor:
-        cursor.execute(sql)
-        while rows := cursor.fetchmany(5000):
-            for row in rows:
-                values = list(row)
-                for place, function in made:
-                    values[place] = function(values[place])
-                total += digest(tuple(values))
-    return total % MODULUS
+    found = Sum()
+    # Without statistics of what was just written, PostgreSQL would sort the whole table for each block.
+    with dialect.of(connection).planning_without(connection, "enable_seqscan", "enable_bitmapscan", "enable_sort"):
+        for block in _blocks(connection, table, checks, largest_id):
+            found.add(block)
+    return found.value
+
+
+def in_sql(forms: Iterable[str]) -> str:
+    """SQL for a line of these parts; NULL if one of them is."""
+    return f" || '{SEPARATOR}' || ".join(forms)
+
+
+_JOINED = {"sqlite": "group_concat(line, char(10))", "postgresql": "string_agg(line, E'\\n' ORDER BY id)"}
+
+
+def _blocks(connection: Connection, table: str, checks: dict[str, Check], largest_id: int) -> Iterator[bytes]:
+    own = dialect.of(connection)
+    driver: Any = connection.connection.driver_connection
+    made_line = in_sql(check.target[own.name].replace("{x}", column) for column, check in checks.items())
+    if own.name == "postgresql" and driver.info.parameter_status("server_encoding") == "SQL_ASCII":
+        # There a length is one of bytes.
+        made_line = "CAST(NULL AS text)"
+    selected = ", ".join(check.selected.get(own.name, "{x}").replace("{x}", name) for name, check in checks.items())
+    makers = [check.new for check in checks.values()]
+    some = f"FROM {table} WHERE {{}} id <= {int(largest_id)} ORDER BY id LIMIT {BATCH}"
+    joined = f"SELECT {_JOINED[own.name]}, count(line), count(*), max(id)"
+    after = ""
+    while True:
+        lines = f"SELECT id, {made_line} AS line {some.format(after)}"
+        block, made, rows, last = driver.execute(f"{joined} FROM ({lines}) AS some_lines").fetchone()
+        if not rows:
+            return
+        if made == rows:
+            yield block.encode("utf-8", "surrogatepass")
+        else:
+            found = driver.execute(f"SELECT {selected} {some.format(after)}").fetchall()
+            yield b"\n".join(line(make(v) for make, v in zip(makers, row, strict=True)) for row in found)
+        after = f"id > {last} AND"

@@ -8,12 +8,10 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from typing import Any
 
 from pharmdb.database import ids
-from pharmdb.legacy.stages import OldTable, RejectedError, Row
-from pharmdb.models import ATTEMPT_ENTITY_TYPES, ROLES, DatasetOverride, User
+from pharmdb.legacy.stages import RejectedError
 from pharmdb.schema import json_values
 from pharmdb.schema.canonical import DEEPEST
 from pharmdb.types import time_text
@@ -30,7 +28,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)([ T])(\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?: (?=[+-]))?(Z|[+-]\d\d(?::?\d\d)?)?")
 # Less than four months around 1970, where seconds or days would end up if they were read as milliseconds.
-_NEAR_EPOCH = 10_000_000_000
+NEAR_EPOCH = 10_000_000_000
 
 
 def time(value: Any) -> str:
@@ -38,7 +36,7 @@ def time(value: Any) -> str:
     try:
         if isinstance(value, (int, float)):
             # 0 is the same moment in every unit.
-            if 0 < abs(value) < _NEAR_EPOCH:
+            if 0 < abs(value) < NEAR_EPOCH:
                 raise RejectedError("too small for milliseconds since 1970; perhaps seconds", f"{value!r}")
             found = _EPOCH + timedelta(milliseconds=value)
         elif isinstance(value, str) and (match := _TIME.fullmatch(value)):
@@ -76,18 +74,18 @@ def text_for_postgresql(value: Any) -> str:
 
 
 def count_of(value: Any) -> int:
-    if not 0 <= _integer(value) <= LARGEST:
+    if not 0 <= integer(value) <= LARGEST:
         raise RejectedError(f"not from 0 to {LARGEST}", f"{value}")
     return int(value)
 
 
 def id_of(value: Any) -> int:
-    if _integer(value) > ids.LARGEST:
+    if integer(value) > ids.LARGEST:
         raise RejectedError("too large to continue from", f"{value}")
     return int(value)
 
 
-def _integer(value: Any) -> int:
+def integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise RejectedError("not a whole number", f"{value!r:.60}")
     return value
@@ -146,7 +144,7 @@ def _storable(number: str) -> int:
 _check_numbers = json.JSONDecoder(parse_int=_storable, parse_float=_storable).decode
 
 
-def _for_postgresql(convert: Callable[[Any], str], value: Any) -> str:
+def for_postgresql(convert: Callable[[Any], str], value: Any) -> str:
     """Rejects what JSONB can't store: NUL, lone surrogates, numbers beyond numeric's limits."""
     found = convert(value)
     if "\\u" in found:
@@ -195,7 +193,7 @@ def email(value: Any) -> str:
     return found.lower()
 
 
-def _one_of(*values: str) -> Callable[[Any], str]:
+def one_of(*values: str) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         if value not in values:
             raise RejectedError(f"not one of {', '.join(values)}", f"{value!r:.60}")
@@ -204,90 +202,7 @@ def _one_of(*values: str) -> Callable[[Any], str]:
     return convert
 
 
-def _language(value: Any) -> str:
+def language(value: Any) -> str:
     if not re.fullmatch(r"[A-Za-z]{2,5}", text(value)):
         raise RejectedError("not two to five letters", f"{value!r:.60}")
     return str(value)
-
-
-def _between(low: float, high: float, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        found = convert(value)
-        if not low <= found <= high:
-            raise RejectedError(f"not from {low} to {high}", f"{value!r:.60}")
-        return found
-
-    return check
-
-
-def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else convert(value)
-
-
-# Columns with rules of their own, beyond those of their kind.
-_OWN: dict[tuple[str, str], Callable[[Any], Any]] = {
-    ("users", "email"): email,
-    ("users", "role"): _one_of(*ROLES),
-    ("user_settings", "language"): _language,
-    ("attempts", "entity_type"): _one_of(*ATTEMPT_ENTITY_TYPES),
-    ("attempts", "score"): _between(0, 100, real),
-    ("spaced_repetition_items", "ease_factor"): _between(1.3, 1_000_000, real),
-    ("spaced_repetition_items", "interval_days"): _between(1, LARGEST, count_of),
-    ("dataset_overrides", "json_text"): plain_text,
-}
-
-
-def converter(
-    table: OldTable, *, to_postgresql: bool, has_role: bool, decode_json: bool = False
-) -> Callable[[Row], list[Any]]:
-    """Returns a function that converts an old row to driver values for the new table, or raises RejectedError."""
-    convert_json = decoded if decode_json else document
-    kinds: dict[str, Callable[[Any], Any]] = {
-        "id": id_of,
-        "owner": _integer,
-        "text": text_for_postgresql if to_postgresql else text,
-        "document": partial(_for_postgresql, convert_json) if to_postgresql else convert_json,
-        "time": time,
-        "count": count_of,
-        "real": real,
-        "boolean": boolean if to_postgresql else (lambda value: int(boolean(value))),
-    }
-    converters = []
-    for column, kind in zip(table.model.__table__.columns, table.kinds, strict=True):
-        convert = _OWN.get((table.table, column.name), kinds[kind])
-        if (table.model, column.name) == (User, "role") and not has_role:
-            convert = _role_before_roles
-        converters.append(_optional(convert) if column.nullable else convert)
-    names = table.columns
-    ordered = (names.index("next_review_at"), names.index("last_reviewed_at")) if "next_review_at" in names else None
-    draft = (names.index("json_text"), names.index("is_active")) if table.model is DatasetOverride else None
-
-    def convert_row(row: Row) -> list[Any]:
-        try:
-            found = [convert(value) for convert, value in zip(converters, row, strict=True)]
-        except RejectedError:
-            raise _named(table, converters, row) from None
-        if ordered and found[ordered[1]] is not None and found[ordered[0]] < found[ordered[1]]:
-            raise RejectedError("next_review_at is before last_reviewed_at")
-        if draft:
-            found[draft[0]], found[draft[1]] = override(found[draft[0]], found[draft[1]])
-        return found
-
-    return convert_row
-
-
-def _role_before_roles(value: Any) -> str:
-    return "USER"
-
-
-def _named(table: OldTable, converters: list[Callable[[Any], Any]], row: Row) -> RejectedError:
-    """The reasons for rejecting a row, each with its column's name."""
-    reasons: list[RejectedError] = []
-    for name, convert, value in zip(table.columns, converters, row, strict=True):
-        try:
-            convert(value)
-        except RejectedError as error:
-            # A reason never shows a password hash.
-            detail = "" if name == "password_hash" else error.detail
-            reasons.append(RejectedError(f"{name} is {error.kind}", detail))
-    return RejectedError.of(reasons)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,8 @@ from sqlalchemy import Connection, Integer, inspect
 
 from pharmdb.database import dialect, ids, storable
 from pharmdb.errors import RevisionError
-from pharmdb.models import MODELS, Base, DatasetOverride, User
+from pharmdb.legacy import second_reader
+from pharmdb.models import MODELS, Base, DatasetOverride
 from pharmdb.schema import prisma_names
 from pharmdb.types import DOCUMENT, DOUBLE, StrictBoolean, UTCDateTime
 
@@ -218,7 +218,7 @@ def _migrations(connection: Connection, inspector: Any, tables: list[str], notes
         notes.append(("migrations", f"{MIGRATIONS_TABLE} has no {', '.join(sorted(lacking))}, so it is not used"))
         return []
     own = dialect.of(connection)
-    own.read_bytes(connection, decode)
+    own.read_bytes(connection, second_reader.decode)
     # As text: any program may have written any value.
     columns = ", ".join(map(own.as_text, _READ))
     finished = []
@@ -238,64 +238,6 @@ def _migrations(connection: Connection, inspector: Any, tables: list[str], notes
 
 def quote_name(connection: Connection, name: str) -> str:
     return connection.dialect.identifier_preparer.quote_identifier(name)
-
-
-def decode(value: bytes) -> str | bytes:
-    """Decodes text; a value that is not UTF-8, which SQLite allows, stays bytes, so that the others can be read."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
-def count(connection: Connection, table: OldTable) -> int:
-    """The number of rows of a table."""
-    sql = f"SELECT count(*) FROM {quote_name(connection, table.name)}"
-    return int(connection.exec_driver_sql(sql).scalar_one())
-
-
-def rows(connection: Connection, table: OldTable, recognition: Recognition) -> Iterator[list[Row]]:
-    """The rows ordered by id, BATCH at a time; a column that does not exist at this stage is None.
-
-    PostgreSQL returns times, enums and documents as text.
-    """
-    there, own = recognition.columns[table.name], dialect.of(connection)
-
-    def selected(name: str, kind: str) -> str:
-        if name not in there:
-            return "NULL"
-        quoted = quote_name(connection, name)
-        return quoted if kind in ("id", "owner", "count", "real", "boolean") else own.as_text(quoted)
-
-    columns = ", ".join(map(selected, table.names, table.kinds))
-    sql = f"SELECT {columns} FROM {quote_name(connection, table.name)} ORDER BY id"
-    own.read_bytes(connection, decode)
-    with closing(own.cursor(connection, "old_rows")) as cursor:
-        cursor.execute(sql)
-        while batch := cursor.fetchmany(BATCH):
-            yield batch
-
-
-_TRIM = {"sqlite": "trim({}, char(9, 10, 13, 32))", "postgresql": "btrim({}, E' \\t\\n\\r')"}
-
-
-def repeated(connection: Connection, table: OldTable, key: tuple[str, ...]) -> set[int]:
-    """The ids of the rows that share this key with another row; e-mails are compared case-insensitively."""
-    columns = ", ".join(quote_name(connection, prisma_names.camel(column)) for column in key)
-    if table.model is User:
-        columns = f"lower({_TRIM[connection.dialect.name].format(columns)})"
-    sql = (
-        f"SELECT id FROM (SELECT id, count(*) OVER (PARTITION BY {columns}) AS n "
-        f"FROM {quote_name(connection, table.name)}) AS counted WHERE n > 1"
-    )
-    return set(connection.exec_driver_sql(sql).scalars())
-
-
-def names(connection: Connection, table: OldTable) -> set[str]:
-    """All values of a table's `name`."""
-    driver: Any = connection.connection.driver_connection
-    cursor = driver.execute(f"SELECT DISTINCT name FROM {quote_name(connection, table.name)} WHERE name IS NOT NULL")
-    return {row[0] for row in cursor}
 
 
 def as_json(table: OldTable, row: Row, limits: storable.Limits) -> str:

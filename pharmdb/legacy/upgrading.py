@@ -14,7 +14,7 @@ from pharmdb.backups import keeping, taking
 from pharmdb.cluster import placing
 from pharmdb.database import ids, locks, storable, targets, transactions
 from pharmdb.doctor import checking
-from pharmdb.legacy import receiving, sources, stages
+from pharmdb.legacy import raw_rows, receiving, sources, stages
 from pharmdb.legacy.accounting import Account
 from pharmdb.legacy.receiving import Content, Kind
 from pharmdb.legacy.upgrade_report import UpgradeReport
@@ -63,7 +63,7 @@ def upgrade(
         if dry_run or known:
             with sources.told_of(old, place):
                 sources.refuse_damaged(place)
-            account = account_of(reader, old, place, recognition)
+            account = account_of(raw_rows.Source(reader, old, place, recognition))
             account.run()
             done = account.digest in known and receiving.holds(target, account)
             if done:
@@ -91,8 +91,11 @@ def upgrade(
             before = taking.take(writer, target) if backup else None
             with placing.gathered(writer, emptied=True):
                 receiving.empty(writer)
-                account = account_of(reader, old, place, recognition, writer=writer)
-                account.run()
+                constant = taken is not None and old.is_sqlite
+                source_ = raw_rows.Source(reader, old, place, recognition, constant=constant)
+                with raw_rows.attached(writer, source_) as attached:
+                    account = account_of(attached, writer=writer)
+                    account.run()
                 marks = _keep_ids(writer, account, recognition.reached)
                 seeded = None
                 if accounts:
