@@ -62,9 +62,13 @@ def without_pandas() -> Iterator[None]:
         _tables.plain_allowed = _tables.wide = False
 
 
-def outcome(*, ok: bool, changed: str, fingerprint: str, next: str) -> pd.DataFrame:
-    """One row: ok (bool), changed, fingerprint (its first 12 hex digits), next (a command)."""
+def outcome(*, ok: bool, changed: str, next: str, fingerprint: str = "", sha256: str | None = None) -> pd.DataFrame:
+    """One row: ok (bool), changed, fingerprint or sha256 (the first 12 hex digits), next (a command).
+
+    `sha256`, of a backup's file, takes the place of the content's fingerprint.
+    """
+    name, digits = ("fingerprint", fingerprint) if sha256 is None else ("sha256", sha256)
     return table(
-        [(ok, changed, fingerprint[:SHORT], next)],
-        {"ok": "bool", "changed": "str", "fingerprint": "str", "next": "str"},
+        [(ok, changed, digits[:SHORT], next)],
+        {"ok": "bool", "changed": "str", name: "str", "next": "str"},
     )

@@ -24,13 +24,13 @@ KEPT = 10
 SUFFIXES = {"sqlite": ".sqlite", "postgresql": ".pgdump"}
 
 
-# The form of a manifest. Readers ignore fields that they do not know.
-FORMAT = 2
+# The form of a manifest. Readers ignore fields that they do not know; up to form 2 there was a fingerprint.
+FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backup:
-    """A verified backup, as its manifest describes it. Fields with a default are missing in manifests of 1.0."""
+    """A verified backup, as its manifest describes it. Fields with a default are missing in some manifests."""
 
     name: str
     taken_at: str
@@ -48,11 +48,11 @@ class Backup:
     dialect: str
     revision: str
     environment: str
-    # The fingerprint of the content; "" if the schema was not at head.
-    fingerprint: str
     tables: dict[str, int] = field(repr=False)
-    digest: str = field(repr=False)
-    sha256: str = field(repr=False)
+    # Of the file: what identifies the content, and proves later that it is still the one that was verified.
+    sha256: str
+    # Up to form 2, of a dump: postgresql_dumps.old_digest, which a restore computes of what it has loaded.
+    digest: str = field(default="", repr=False)
     size: int = field(repr=False)
 
     @property
@@ -93,14 +93,14 @@ def list_backups(database_url: str = "") -> pd.DataFrame:
     """The backups of a database, newest first.
 
     backup (when it was taken, UTC, and its name for `restore`), revision, rows (int64), size_mib (float64, rounded up
-    to a tenth), fingerprint (its first 12 hex digits; empty if the schema was not at head).
+    to a tenth), sha256 (the first 12 hex digits of the file's SHA-256).
     """
     return table_of(of(targets.target(database_url)))
 
 
 def table_of(entries: list[Backup]) -> pd.DataFrame:
-    rows = [(b.id, b.revision, b.rows, ceil(b.size / 2**20 * 10) / 10, b.fingerprint[:12]) for b in entries]
-    columns = {"backup": "str", "revision": "str", "rows": "int64", "size_mib": "float64", "fingerprint": "str"}
+    rows = [(b.id, b.revision, b.rows, ceil(b.size / 2**20 * 10) / 10, b.sha256[: reports.SHORT]) for b in entries]
+    columns = {"backup": "str", "revision": "str", "rows": "int64", "size_mib": "float64", "sha256": "str"}
     return reports.table(rows, columns)
 
 

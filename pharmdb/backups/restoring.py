@@ -5,19 +5,29 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from sqlalchemy import Connection
 
 from pharmdb import reports, settings
 from pharmdb.arguments import checked
-from pharmdb.backups import files, keeping, manifests, ownership, postgresql_dumps, sqlite_copies, taking
+from pharmdb.backups import (
+    files,
+    keeping,
+    manifests,
+    ownership,
+    postgresql_dumps,
+    sqlite_copies,
+    sqlite_integrity,
+    taking,
+)
+from pharmdb.backups.guarding import Guard
 from pharmdb.backups.manifests import Backup
 from pharmdb.cluster import placing
 from pharmdb.database import (
@@ -26,14 +36,12 @@ from pharmdb.database import (
     environments,
     identities,
     locks,
-    servers,
     targets,
     time_zone,
     transactions,
 )
 from pharmdb.database.environments import Stamp
-from pharmdb.database.identities import Identity
-from pharmdb.errors import BackupError, ProtectedError, RevisionError, UnavailableError
+from pharmdb.errors import BackupError, DamagedError, LockedError, PharmdbError, ProtectedError
 from pharmdb.schema import dropping, revisions
 
 if TYPE_CHECKING:
@@ -61,8 +69,7 @@ class RestoreReport:
 
     `restored` and `replaced`: table (str), rows (int64), the content now and before; `not_given`: role, reason,
     statement (str), the owners and privileges that could not be restored on PostgreSQL; `backups`: the table of
-    list_backups. `fingerprint`: of the restored content, "" if its schema is an old one. `set_aside`: the path of the
-    damaged file that was replaced, or "".
+    list_backups. `set_aside`: the path of the damaged file that was replaced, or "".
     """
 
     target: str
@@ -79,10 +86,6 @@ class RestoreReport:
     @property
     def set_aside(self) -> str:
         return self.done.set_aside
-
-    @property
-    def fingerprint(self) -> str:
-        return self.backup.fingerprint
 
     @property
     def way_back(self) -> str:
@@ -110,7 +113,7 @@ class RestoreReport:
         return reports.outcome(
             ok=True,
             changed=f"{self.backup.rows} rows restored",
-            fingerprint=self.fingerprint,
+            sha256=self.backup.sha256,
             next=targets.command(self.target, "pharmdb migrate" if self.behind else "pharmdb inspect"),
         )
 
@@ -169,17 +172,13 @@ def _choose(target: targets.Target, name: str) -> Backup:
 
 
 def verify(chosen: Backup, target: targets.Target | None = None) -> None:
-    """Raises BackupError unless the file matches its manifest and can be opened.
+    """Raises BackupError unless the file is still the one that was verified when it was taken.
 
     The error names another backup of the target, if one is given.
     """
-    found = ""
     with _readable(chosen, target):
-        if files.sha256(chosen.path) != chosen.sha256:
-            found = "a file that has changed since it was taken"
-        elif chosen.dialect == "sqlite":
-            found = "; ".join(sqlite_copies.check_sqlite(chosen.path))
-    _refuse_changed(chosen, target, found)
+        same = files.sha256(chosen.path) == chosen.sha256
+    _refuse_changed(chosen, target, "" if same else "a file that has changed since it was taken")
 
 
 def verify_quickly(chosen: Backup, target: targets.Target | None = None) -> None:
@@ -223,72 +222,49 @@ def _unusable(
     )
 
 
-@dataclass(frozen=True)
-class _Guard:
-    """Decides whether a backup may replace what is there: one check on every path."""
-
-    target: targets.Target
-    chosen: Backup
-    confirm: str
-
-    def of(self, connection: Connection) -> Stamp:
-        """Checks the connection's database. Returns what it is to record afterwards; see environments.put_stamp."""
-        stamp = environments.read_stamp(connection)
-        name = servers.server_name(connection, self.target)
-        return self._check(identities.of(connection, self.target), stamp, name)
-
-    def of_file(self) -> Stamp:
-        """As `of`, for a file that may be missing or damaged; PHARMDB_ENV counts even if it can't be asked."""
-        with suppress(UnavailableError, RevisionError), transactions.watching(self.target) as connection:
-            return self.of(connection)
-        return self._check(identities.unread(self.target), Stamp(), self.target.name)
-
-    def _check(self, mine: Identity, stamp: Stamp, name: str) -> Stamp:
-        own = manifests.belongs(self.chosen, mine)
-        here = environments.known_environment(stamp)
-        switches = bool(here) and manifests.needs_confirm(here, self.chosen.environment)
-        reasons = [] if own else [f"a backup of another database: {self.chosen.origin}"]
-        if switches:
-            reasons.append(f"a backup of {self.chosen.environment} for a {here} database")
-        # A wrong name is never ignored: the caller meant another database.
-        if (reasons or self.confirm) and self.confirm != name:
-            text = f"pharmdb restore --backup {self.chosen.name} --confirm {shlex.quote(name)}"
-            raise ProtectedError(
-                expected=f"confirm={name}, to replace everything in it"
-                + (f" and make it a {self.chosen.environment} database" if switches else ""),
-                found=f"{'; '.join(reasons) or 'a backup that needs no confirm'}; confirm={self.confirm!r}",
-                unchanged="the database",
-                command=targets.command(self.target, text),
-            )
-        return Stamp(
-            "" if switches else stamp.environment,
-            mine.database_id or ("" if own else str(uuid4())),
-        )
-
-
 def _restore_sqlite(target: targets.Target, chosen: Backup, confirm: str, keep: bool) -> Done:
-    guard = _Guard(target, chosen, confirm)
+    guard = Guard(target, chosen, confirm)
     stamp = guard.of_file()
     if target.in_own_folder:
         settings.make_private(target.path.parent)
     if not target.path.exists():
-        with _prepared(chosen, None, stamp) as copy:
+        with _prepared(guard, None, stamp) as copy:
             _create(target.path, copy)
         engines.turn_to_wal(target.path)
         return Done()
-    if sqlite_copies.check_sqlite(target.path):
-        with _prepared(chosen, None, stamp) as copy:
-            return Done(set_aside=_replace_damaged(target.path.resolve(), copy))
-    before = None
+    # Taking a backup of it finds any damage. To change its journal mode first would change a damaged file.
+    checked_later = keep and _is_in_wal_mode(target.path)
+    if checked_later or not sqlite_integrity.check_sqlite(target.path):
+        try:
+            return _overwrite(guard, stamp, keep)
+        except (ProtectedError, LockedError):
+            raise
+        except (PharmdbError, sqlite3.Error):
+            if not sqlite_integrity.check_sqlite(target.path):
+                raise
+    with _prepared(guard, None, stamp) as copy:
+        return Done(set_aside=_replace_damaged(target.path.resolve(), copy))
+
+
+def _is_in_wal_mode(path: Path) -> bool:
+    """Whether the header says so, which can be read whatever else is damaged; False if it can't be read."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(20)[18:] == b"\2\2"
+    return False
+
+
+def _overwrite(guard: Guard, stamp: Stamp, keep: bool) -> Done:
+    target, before = guard.target, None
     # Only in WAL mode can a reader check whether the database has changed while it is locked.
-    engines.turn_to_wal(target.path)
-    with _prepared(chosen, sqlite_copies.page_size(target.path), stamp) as copy:
+    if not _is_in_wal_mode(target.path):
+        engines.turn_to_wal(target.path)
+    with _prepared(guard, sqlite_copies.page_size(target.path), stamp) as copy:
         for _ in range(TRIES):
             with sqlite_copies.open_sqlite(target.path) as monitor:
                 seen = sqlite_copies.data_version(monitor)
                 with transactions.reading(target) as connection:
                     guard.of(connection)
-                    before = taking.take(connection, target, before_restore_of=chosen.name) if keep else None
+                    before = taking.take(connection, target, before_restore_of=guard.chosen.name) if keep else None
                 if sqlite_copies.load_sqlite(copy, target.path, seen, monitor):
                     return Done(before)
     raise sqlite_copies.locked_error(target)
@@ -305,13 +281,17 @@ def _create(path: Path, copy: Path) -> None:
 
 
 @contextmanager
-def _prepared(chosen: Backup, page_size: int | None, stamp: Stamp) -> Iterator[Path]:
+def _prepared(guard: Guard, page_size: int | None, stamp: Stamp) -> Iterator[Path]:
     """The file of a backup, or a private copy of it that has this page size and records this stamp.
 
     A backup that records nothing, of another program's database, stays as it is.
     """
-    with transactions.reading(targets.of_file(chosen.path)) as connection:
-        recorded = environments.read_stamp(connection)
+    chosen = guard.chosen
+    try:
+        with transactions.reading(targets.of_file(chosen.path)) as connection:
+            recorded = environments.read_stamp(connection)
+    except DamagedError as error:
+        raise _unusable(chosen, guard.target, error.found) from error
     stamp = stamp if recorded.environment else Stamp()
     resized = page_size is not None and page_size != sqlite_copies.page_size(chosen.path)
     wanted = Stamp(stamp.environment or recorded.environment, stamp.database_id or recorded.database_id)
@@ -366,15 +346,15 @@ def _give_mode(path: Path, fresh: Path) -> None:
 
 def _restore_postgresql(target: targets.Target, chosen: Backup, confirm: str, keep: bool) -> Done:
     with transactions.changing_schema(target) as connection:
-        stamp = _Guard(target, chosen, confirm).of(connection)
+        stamp = Guard(target, chosen, confirm).of(connection)
         _refuse_other_schema(connection, target, chosen)
         locks.lock_tables(connection)
         before = taking.take(connection, target, before_restore_of=chosen.name) if keep else None
         with placing.gathered(connection, emptied=True):
             dropping.drop_everything(connection)
-            owning = postgresql_dumps.load_postgresql(connection, chosen.path)
+            loaded, owning = postgresql_dumps.load_postgresql(connection, chosen.path)
             time_zone.use_utc(connection)
-            if postgresql_dumps.digest_postgresql(connection).sha256 != chosen.digest:
+            if not postgresql_dumps.holds(connection, loaded, chosen.digest):
                 raise _unusable(chosen, target, "other rows after loading it", "everything was rolled back")
             if environments.read_stamp(connection).environment:
                 environments.put_stamp(connection, stamp)

@@ -1,4 +1,4 @@
-"""Copies of an SQLite database: copy a snapshot, check and compare the copy, load a copy."""
+"""Copies of an SQLite database: copy a snapshot, load a copy."""
 
 from __future__ import annotations
 
@@ -76,73 +76,6 @@ def _deadline() -> Any:
     return wait
 
 
-def check_sqlite(path: Path) -> list[str]:
-    """The findings of `PRAGMA integrity_check`; empty for a sound file. Raises sqlite3.Error if it can't be read.
-
-    A row that violates a constraint is not damage: the doctor reports it, and a copy keeps it unchanged.
-    """
-    try:
-        with open_sqlite(path) as connection:
-            connection.execute("PRAGMA ignore_check_constraints = ON")
-            lines = [row[0].decode() for row in connection.execute("PRAGMA integrity_check")]
-    except sqlite3.DatabaseError as error:
-        # A locked file, or one without permission, is not a damaged one.
-        if sqlite_codes.primary(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise
-        return [str(error)]
-    return [line for line in lines if line != "ok" and not _is_broken_rule(line)][:5]
-
-
-def _is_broken_rule(line: str) -> bool:
-    """Whether a line of the integrity check is about a NULL in a NOT NULL column.
-
-    The pragma returns only lines of text, and it can be told to skip CHECK constraints only.
-    """
-    return line.startswith("NULL value in ")
-
-
-def compare_sqlite(snapshot: sqlite3.Connection) -> list[str]:
-    """The differences in schema and rows between the attached copy and the snapshot; empty for an exact copy."""
-    entries = "SELECT type, name, tbl_name, sql FROM {}.sqlite_master"
-    one_way, other = (
-        entries.format(x) + " EXCEPT " + entries.format(y) for x, y in (("main", "copy"), ("copy", "main"))
-    )
-    found = ["a copy that differs: its schema"] if [*snapshot.execute(one_way), *snapshot.execute(other)] else []
-    for name, has_rowid in _tables(snapshot) if not found else ():
-        table = _quoted(name)
-        columns = [row[1].decode() for row in snapshot.execute(f"PRAGMA main.table_info({table})")]
-        key = [next(c for c in ("_rowid_", "rowid", "oid") if c not in columns)] if has_rowid else columns
-        same = " AND ".join(f"a.{_quoted(column)} IS b.{_quoted(column)}" for column in columns)
-        joined = " AND ".join(f"a.{_quoted(column)} IS b.{_quoted(column)}" for column in key)
-        different = snapshot.execute(
-            f"SELECT EXISTS (SELECT 1 FROM main.{table} AS a LEFT JOIN copy.{table} AS b ON {joined} "
-            f"WHERE NOT ({same})) OR (SELECT count(*) FROM main.{table}) <> (SELECT count(*) FROM copy.{table})"
-        ).fetchone()
-        if different[0]:
-            found.append(f"a copy that differs: the rows in {name}")
-    return found
-
-
-def count_sqlite(snapshot: sqlite3.Connection) -> dict[str, int]:
-    """The number of rows in each table."""
-    return {
-        name: snapshot.execute(f"SELECT count(*) FROM main.{_quoted(name)}").fetchone()[0]
-        for name, _ in _tables(snapshot)
-        if not name.startswith("sqlite_")
-    }
-
-
-def _tables(snapshot: sqlite3.Connection) -> list[tuple[str, bool]]:
-    """The name of each table that stores rows, and whether it has a rowid."""
-    rows = snapshot.execute("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name")
-    kept = ("sqlite_schema", "sqlite_temp_schema")
-    return [(n.decode(), not wr) for n, kind, wr in rows if kind in (b"table", b"shadow") and n.decode() not in kept]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Connection | None) -> bool:
     """Overwrites the target with the copy in one transaction; other connections see the old or the new content.
 
@@ -175,8 +108,9 @@ def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Con
         source.execute("BEGIN")
         destination.execute("PRAGMA busy_timeout = 100")
         try:
-            # One page per step: if the first step were the last, the check would come too late.
-            source.backup(destination, pages=1, progress=look, sleep=0.05)
+            # If the first step were the last, the check would come too late.
+            pages = source.execute("PRAGMA page_count").fetchone()[0]
+            source.backup(destination, pages=max(1, min(STEP, pages // 2)), progress=look, sleep=0.05)
         except WrittenSinceError:
             return False
     return True

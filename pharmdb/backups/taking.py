@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, inspect
 
 from pharmdb import reports
 from pharmdb.arguments import checked
-from pharmdb.backups import files, keeping, manifests, postgresql_dumps, sqlite_copies
+from pharmdb.backups import files, keeping, manifests, postgresql_dumps, sqlite_copies, sqlite_integrity
 from pharmdb.backups.manifests import Backup
 from pharmdb.database import (
     driver_errors,
@@ -27,9 +28,7 @@ from pharmdb.database import (
     transactions,
 )
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError, UnsoundSourceError
-from pharmdb.models import MODELS
 from pharmdb.schema import revisions
-from pharmdb.schema.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +58,7 @@ class BackupReport:
         return reports.outcome(
             ok=True,
             changed=f"{self.backup.rows} rows backed up and verified" if self.backup else "nothing",
-            fingerprint=self.backup.fingerprint if self.backup else "",
+            sha256=self.backup.sha256 if self.backup else "",
             next=targets.command(self.target, "pharmdb restore" if self.all else "pharmdb backup"),
         )
 
@@ -121,11 +120,11 @@ def take(
     heads = revisions.current_heads(connection)
     identity = identities.of(connection, target)
     rest = f"{quote(target.name, safe='').replace('_', '%5F')}_{'+'.join(heads) or 'none'}"
-    with _advising(advise), keeping.partial(rest + manifests.SUFFIXES[target.dialect.name]) as (taken_at, partial):
+    with _advising(advise), keeping.partial(rest + manifests.SUFFIXES[target.dialect.name]) as (taken_at, path):
         write = {"sqlite": _copy, "postgresql": _dump}
-        digest, mark = write[target.dialect.name](connection, target, place or target, partial)
+        rows, sha256 = write[target.dialect.name](connection, target, place or target, path)
         entry = Backup(
-            name=keeping.final_name(partial),
+            name=keeping.final_name(path),
             taken_at=taken_at.isoformat(),
             database=target.name,
             database_id=identity.database_id,
@@ -137,13 +136,11 @@ def take(
             dialect=target.dialect.name,
             revision=", ".join(heads) or "none",
             environment=environments.environment(connection),
-            fingerprint=mark,
-            tables=digest.rows,
-            digest=digest.sha256,
-            sha256=files.sha256(partial),
-            size=partial.stat().st_size,
+            tables=rows,
+            sha256=sha256,
+            size=path.stat().st_size,
         )
-        return keeping.publish(partial, entry)
+        return keeping.publish(path, entry)
 
 
 @contextmanager
@@ -161,55 +158,48 @@ def _advising(advise: bool) -> Iterator[None]:
 
 def _copy(
     connection: Connection, target: targets.Target, place: targets.Target, copy: Path
-) -> tuple[postgresql_dumps.Digest, str]:
-    """Copies one snapshot, compares the copy with it, checks its integrity and computes its fingerprint."""
-    with sqlite_copies.snapshot_sqlite(place.path, copy) as snapshot, ThreadPoolExecutor(1) as pool:
+) -> tuple[dict[str, int], str]:
+    """Copies one snapshot, compares the copy with it and checks its integrity.
+
+    Returns the number of rows in each table, and the copy's SHA-256.
+    """
+    with sqlite_copies.snapshot_sqlite(place.path, copy) as snapshot, sqlite_integrity.SideBySide() as side:
         sqlite_copies.copy_sqlite(snapshot, copy)
-        # SQLite releases the GIL, so the checks run in parallel.
-        compared = pool.submit(sqlite_copies.compare_sqlite, snapshot)
-        checked = pool.submit(sqlite_copies.check_sqlite, copy)
-        with transactions.reading(targets.of_file(copy)) as reader:
-            mark = _fingerprint(reader)
-        faults = checked.result() or compared.result()
-        rows = {} if faults else sqlite_copies.count_sqlite(snapshot)
-    if faults:
-        raise UnsoundSourceError(
-            expected="a sound database to back up",
-            found="; ".join(faults),
-            command=rebuilding.command(target, damaged=True),
-        )
-    return postgresql_dumps.Digest(rows, ""), mark
+        # The disk can begin to write while the copy is checked.
+        flushed, hashed = side.begin(partial(files.sync, copy)), side.begin(partial(files.sha256, copy))
+        side.check(partial(sqlite_integrity.compare_sqlite, snapshot))
+        sqlite_integrity.begin_checks(side, copy)
+        if faults := side.findings()[:5]:
+            raise UnsoundSourceError(
+                expected="a sound database to back up",
+                found="; ".join(faults),
+                command=rebuilding.command(target, damaged=True),
+            )
+        flushed.result()
+        return sqlite_integrity.count_sqlite(snapshot), hashed.result()
 
 
 def _dump(
     connection: Connection, target: targets.Target, place: targets.Target, copy: Path
-) -> tuple[postgresql_dumps.Digest, str]:
-    """Dumps one snapshot, and compares the content of the dump with the snapshot."""
+) -> tuple[dict[str, int], str]:
+    """Dumps one snapshot and compares the rows in the dump with it. Returns their numbers and the dump's SHA-256."""
     with driver_errors.explaining(target), _snapshot(target, connection) as reader:
         server = postgresql_dumps.server_version(reader)
         with postgresql_dumps.dumping(reader, target, copy):
-            source = postgresql_dumps.digest_postgresql(reader)
-            mark = _fingerprint(reader)
-    if postgresql_dumps.digest_dump(copy, server) != source:
-        raise BackupError(
-            expected="a dump with the same rows as the database",
-            found="a dump with other rows",
-            note="run the same command again",
-        )
-    return source, mark
+            source = postgresql_dumps.stored_rows(reader)
+    with ThreadPoolExecutor(2) as pool:
+        flushed, hashed = pool.submit(files.sync, copy), pool.submit(files.sha256, copy)
+        if postgresql_dumps.dumped_rows(copy, server) != source:
+            raise BackupError(
+                expected="a dump with the same rows as the database",
+                found="a dump with other rows",
+                note="run the same command again",
+            )
+        flushed.result()
+        return postgresql_dumps.counts(source), hashed.result()
 
 
 def _snapshot(target: targets.Target, connection: Connection) -> AbstractContextManager[Connection]:
     """A read-only connection has a snapshot to use; for a writing one a new reader is opened."""
     driver: Any = connection.connection.driver_connection
     return nullcontext(connection) if driver.read_only else transactions.reading(target)
-
-
-def _fingerprint(connection: Connection) -> str:
-    """The fingerprint; "" if the schema isn't at head or lacks a table or a column."""
-    if not revisions.is_at_head(connection):
-        return ""
-    found = inspect(connection).get_multi_columns()
-    there = {(name, column["name"]) for (_, name), columns in found.items() for column in columns}
-    needed = {(model.__tablename__, column.key) for model in MODELS for column in model.__table__.columns}
-    return fingerprint(connection) if needed <= there else ""

@@ -61,7 +61,7 @@ class DistributeReport:
 
     @property
     def outcome(self) -> pd.DataFrame:
-        """One row: ok, changed, fingerprint (of the backup), next. ok is False if an obstacle is in the way."""
+        """One row: ok, changed, sha256 (of the backup), next. ok is False if an obstacle is in the way."""
         run = f"{COMMAND}{' --back' if self.back else ''} --no-dry-run"
         if self.hindrances:
             changed, next_ = f"nothing: {len(self.hindrances)} obstacle(s)", self.hindrances[0].command
@@ -72,8 +72,8 @@ class DistributeReport:
         else:
             moved = sum(table.rows for table in self.tables)
             changed, next_ = f"{moved} rows {self._where}", targets.command(self.target, "pharmdb doctor")
-        mark = self.backup.fingerprint if self.backup else ""
-        return reports.outcome(ok=not self.hindrances, changed=changed, fingerprint=mark, next=next_)
+        sha256 = self.backup.sha256 if self.backup else ""
+        return reports.outcome(ok=not self.hindrances, changed=changed, sha256=sha256, next=next_)
 
     @property
     def _where(self) -> str:

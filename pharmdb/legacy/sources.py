@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-from pharmdb.backups import manifests, sqlite_copies
+from pharmdb.backups import manifests, sqlite_integrity
 from pharmdb.database import driver_errors, targets, transactions
 from pharmdb.errors import (
     BackupError,
@@ -166,6 +166,6 @@ def _tidy(path: Path) -> None:
 
 def refuse_damaged(place: targets.Target) -> None:
     """Raises DamagedError if the file fails SQLite's integrity check."""
-    faults = sqlite_copies.check_sqlite(place.path) if place.is_sqlite else []
+    faults = sqlite_integrity.check_sqlite(place.path) if place.is_sqlite else []
     if faults:
         raise DamagedError(expected=f"an undamaged database in {place}", found="; ".join(faults))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -24,7 +25,7 @@ from support.databases import Databases
 from support.raw import ask, run
 
 import pharmdb
-from pharmdb.backups import manifests, postgresql_dumps, restoring, sqlite_copies, taking
+from pharmdb.backups import manifests, postgresql_dumps, restoring, sqlite_copies, sqlite_integrity, taking
 from pharmdb.database import targets
 from pharmdb.errors import BackupError, LockedError, PharmdbError, ProtectedError, UnavailableError
 from pharmdb.schema import drift, revisions
@@ -68,7 +69,8 @@ def test_reset_then_restore_ends_in_the_state_from_before(filled: str) -> None:
     assert report.backup is not None
     assert report.way_back.startswith(f"pharmdb restore --backup {report.backup.id} --database-url ")
     restored = pharmdb.restore(filled, backup=report.backup.id)
-    assert fingerprint(filled) == mark == restored.fingerprint == report.backup.fingerprint
+    assert fingerprint(filled) == mark
+    assert restored.backup == report.backup
     assert everything(filled) == before
     with pharmdb.reading(pharmdb.target(filled)) as connection:
         assert drift.differences(connection) == []
@@ -76,39 +78,37 @@ def test_reset_then_restore_ends_in_the_state_from_before(filled: str) -> None:
 
 
 def test_the_newest_comes_back_where_none_is_named_and_a_named_one_where_it_is(filled: str) -> None:
-    first = backed_up(filled)
+    one, first = fingerprint(filled), backed_up(filled)
     run(filled, "DELETE FROM bookmarks")
-    mark = fingerprint(filled)
-    second = backed_up(filled)
+    two, second = fingerprint(filled), backed_up(filled)
     assert second.name > first.name
     run(filled, "DELETE FROM attempts")
     assert pharmdb.restore(filled).backup == second
-    assert fingerprint(filled) == mark == second.fingerprint
+    assert fingerprint(filled) == two
     for name in (first.id, first.name):
         assert pharmdb.restore(filled, backup=name).backup == first
-        assert fingerprint(filled) == first.fingerprint != mark
+        assert fingerprint(filled) == one != two
 
 
 def test_restore_keeps_what_it_replaces_and_the_restore_of_that_gives_it_back(filled: str) -> None:
-    taken = backed_up(filled)
+    mark, taken = fingerprint(filled), backed_up(filled)
     run(filled, "DELETE FROM attempts")
-    mark, before = fingerprint(filled), everything(filled)
+    before = everything(filled)
     report = pharmdb.restore(filled, backup=taken.id)
     assert report.before is not None
-    assert report.before.fingerprint == mark
     assert report.replaced.set_index("table")["rows"]["attempts"] == 0
     assert report.restored.set_index("table")["rows"]["attempts"] > 0
-    assert fingerprint(filled) == taken.fingerprint
+    assert fingerprint(filled) == mark
     pharmdb.restore(filled, backup=report.before.id)
     assert everything(filled) == before
 
 
 def test_a_restore_that_is_said_twice_does_the_same_twice(filled: str) -> None:
-    taken = backed_up(filled)
+    mark, taken = fingerprint(filled), backed_up(filled)
     run(filled, "DELETE FROM attempts")
     for _ in range(2):
         assert pharmdb.restore(filled).backup.id == taken.id
-        assert fingerprint(filled) == taken.fingerprint
+        assert fingerprint(filled) == mark
 
 
 def test_the_same_name_elsewhere_is_another_database(databases: Databases, tmp_path: Path) -> None:
@@ -198,7 +198,6 @@ def test_a_backup_of_an_older_revision_leaves_the_schema_old(empty: str) -> None
     before = everything(empty)
     taken = backed_up(empty)
     assert taken.revision == OLD
-    assert taken.fingerprint == ""
     pharmdb.migrate(empty)
     report = pharmdb.restore(empty, backup=taken.id)
     assert report.behind
@@ -332,7 +331,9 @@ def test_the_table_lists_them_newest_first(filled: str) -> None:
     assert list(table["backup"]) == [second.id, first.id]
     assert list(table["rows"]) == [second.rows, first.rows]
     assert table["rows"][0] < table["rows"][1]
-    assert list(table["fingerprint"]) == [second.fingerprint[:12], first.fingerprint[:12]]
+    files_sha256 = [hashlib.sha256(backup.path.read_bytes()).hexdigest() for backup in (second, first)]
+    assert list(table["sha256"]) == [digits[:12] for digits in files_sha256]
+    assert report.outcome["sha256"].item() == files_sha256[0][:12]
     assert (table["size_mib"] > 0).all()
     assert report.tables.set_index("table")["rows"]["attempts"] == 0
 
@@ -673,11 +674,11 @@ def test_a_write_between_backup_and_restore_is_seen_and_the_backup_taken_again(
     databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = databases.seeded("sqlite")
-    first = backed_up(url)
+    mark, first = fingerprint(url), backed_up(url)
     late = Late(url, monkeypatch, most=1)
     report = pharmdb.restore(url, backup=first.id)
     assert late.backups == 2
-    assert fingerprint(url) == first.fingerprint
+    assert fingerprint(url) == mark
     assert report.before is not None
     assert report.before.tables["users"] == first.tables["users"] + 1
     monkeypatch.undo()
@@ -722,8 +723,8 @@ def test_each_difference_between_a_copy_and_its_source_is_seen(tmp_path: Path, h
         sqlite_copies.copy_sqlite(snapshot, copy)
         with closing(sqlite3.connect(copy)) as connection:
             connection.executescript(harm)
-        seen = sqlite_copies.compare_sqlite(snapshot)
-        assert sqlite_copies.count_sqlite(snapshot) == {"keyed": 1, "plain": 3}
+        seen = sqlite_integrity.compare_sqlite(snapshot)
+        assert sqlite_integrity.count_sqlite(snapshot) == {"keyed": 1, "plain": 3}
     assert [line.split(" in ")[-1].split(": ")[-1] for line in seen] == found
 
 
@@ -736,7 +737,7 @@ def test_a_damaged_file_of_production_takes_no_other_environments_backup(
     damaged = raw.path(url).read_bytes()
     page = damaged.rindex(b"arrhythmias") // 4096 * 4096
     raw.path(url).write_bytes(damaged[:page] + b"\1" * 4096 + damaged[page + 4096 :])
-    assert sqlite_copies.check_sqlite(raw.path(url))
+    assert sqlite_integrity.check_sqlite(raw.path(url))
     refuses_bytes(url)
     raw.path(url).write_bytes(b"garbage" * 1000)
     monkeypatch.setenv("PHARMDB_ENV", "production")

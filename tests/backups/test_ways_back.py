@@ -48,6 +48,11 @@ def worked(seeded: str) -> str:
     return seeded
 
 
+def fingerprint(url: str) -> str:
+    with pharmdb.reading(pharmdb.target(url)) as connection:
+        return pharmdb.fingerprint(connection)
+
+
 def names(url: str) -> list[str]:
     return [entry.name for entry in manifests.of(pharmdb.target(url))]
 
@@ -141,8 +146,7 @@ def test_a_backup_in_use_is_not_driven_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_backups_taken_during_a_restore_leave_it_what_it_restores(worked: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = backed_up(worked)
-    mark = taken.fingerprint
+    mark, taken = fingerprint(worked), backed_up(worked)
     verify = restoring.verify
 
     def busily(chosen: Backup, target: targets.Target | None = None) -> None:
@@ -154,9 +158,8 @@ def test_backups_taken_during_a_restore_leave_it_what_it_restores(worked: str, m
         assert len(names(worked)) > manifests.KEPT
 
     monkeypatch.setattr(restoring, "verify", busily)
-    assert pharmdb.restore(worked, backup=taken.id, no_backup=True).fingerprint == mark
-    with pharmdb.reading(pharmdb.target(worked)) as connection:
-        assert pharmdb.fingerprint(connection) == mark
+    assert pharmdb.restore(worked, backup=taken.id, no_backup=True).backup == taken
+    assert fingerprint(worked) == mark
 
 
 # -- environments -----------------------------------------------------------------------------------------
@@ -298,8 +301,7 @@ def test_owners_and_privileges_come_back(owned: tuple[str, str]) -> None:
 def test_a_role_that_is_missing_is_reported_and_the_rest_comes_back(owned: tuple[str, str]) -> None:
     url, app = owned
     run(url, f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {app}")
-    taken = backed_up(url)
-    rows = taken.fingerprint
+    rows, taken = fingerprint(url), backed_up(url)
     # Everything of the role goes; the role itself can't be of any other database.
     pharmdb.reset(url, backup=False)
     run(url, f"DROP OWNED BY {app}; DROP ROLE {app}")
@@ -307,8 +309,7 @@ def test_a_role_that_is_missing_is_reported_and_the_rest_comes_back(owned: tuple
     lost = report.not_given
     assert set(lost["role"]) == {app[1:-1].replace('""', '"')}
     assert len(lost) > len(raw.TABLES)
-    with pharmdb.reading(pharmdb.target(url)) as connection:
-        assert pharmdb.fingerprint(connection) == rows
+    assert fingerprint(url) == rows
     assert ask(url, "SELECT DISTINCT tableowner::text FROM pg_tables WHERE schemaname = 'public'") == [("postgres",)]
     reader = f"reader_{pharmdb.target(url).name}"
     assert ask(url, f"SELECT has_table_privilege('{reader}', 'attempts', 'INSERT')") == [(True,)]
@@ -572,7 +573,7 @@ def test_a_restore_can_do_without_and_a_backup_cannot(
     worked: str, no_room: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHARMDB_HOME", str(tmp_path))
-    taken = backed_up(worked)
+    mark, taken = fingerprint(worked), backed_up(worked)
     run(worked, "DELETE FROM progress_by_tag")
     no_room()
     with pytest.raises(PharmdbError) as error:
@@ -582,8 +583,7 @@ def test_a_restore_can_do_without_and_a_backup_cannot(
         pharmdb.restore(worked, backup=taken.id)
     assert manifests.NO_BACKUP in error.value.note
     assert program.main(["restore", "--backup", taken.id, "--no-backup", "--database-url", worked]) == 0
-    with pharmdb.reading(pharmdb.target(worked)) as connection:
-        assert pharmdb.fingerprint(connection) == taken.fingerprint
+    assert fingerprint(worked) == mark
     assert len(names(worked)) == 1
 
 
@@ -615,7 +615,8 @@ def test_each_way_back_that_a_report_prints_leads_back(
 
 
 def test_a_damaged_backup_names_another_one_that_can_be_restored(worked: str) -> None:
-    first = backed_up(worked)
+    mark = fingerprint(worked)
+    backed_up(worked)
     second = backed_up(worked)
     with second.path.open("ab") as file:
         file.write(b"\0")
@@ -623,8 +624,7 @@ def test_a_damaged_backup_names_another_one_that_can_be_restored(worked: str) ->
     with pytest.raises(BackupError) as error:
         pharmdb.restore(worked)
     go(error.value.command)
-    with pharmdb.reading(pharmdb.target(worked)) as connection:
-        assert pharmdb.fingerprint(connection) == first.fingerprint
+    assert fingerprint(worked) == mark
 
 
 # -- PostgreSQL: backup beside reset beside restore ---------------------------------------------------------

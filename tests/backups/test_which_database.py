@@ -69,7 +69,7 @@ def test_the_target_of_a_restore_keeps_its_own_id(pair: tuple[str, str]) -> None
     report = pharmdb.restore(copy, backup=taken.id, confirm=pharmdb.target(copy).name)
     assert recorded(copy) == "its own"
     assert "of.one@example.test" in emails(copy)
-    assert report.backup.fingerprint == taken.fingerprint
+    assert report.backup == taken
     go(report.way_back)
     assert "of.one@example.test" not in emails(copy)
 

@@ -108,7 +108,7 @@ def test_a_backup_is_refused_and_a_restore_leaves_no_setting(databases: Database
         assert raw.everything(direct) == before
         raw.run(direct, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         url = through(pooler, direct)
-        assert pharmdb.restore(url, backup=taken.id).fingerprint == taken.fingerprint
+        assert pharmdb.restore(url, backup=taken.id).backup == taken
         with psycopg.connect(raw.libpq(url)) as session:
             settings = ("search_path", "row_security", "check_function_bodies", "client_min_messages")
             found = [session.execute(f"SHOW {name}").fetchone() for name in settings]

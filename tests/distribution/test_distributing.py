@@ -47,14 +47,14 @@ def test_onto_the_cluster_and_back(citus: str) -> None:  # noqa: F811
     done = pharmdb.distribute(citus, dry_run=False)
     assert list(done.plan["statement"]) == list(planned.plan["statement"])
     assert done.backup is not None
-    assert done.backup.fingerprint == before == mark(citus)
+    assert mark(citus) == before
     assert placed(citus) == PLACED
     assert keys(citus) == {"id", "id, user_id"}
     again = pharmdb.distribute(citus, dry_run=False)
     assert (again.steps, again.backup, bool(again.outcome["ok"].iloc[0])) == ((), None, True)
     back = pharmdb.distribute(citus, dry_run=False, back=True)
     assert back.backup is not None
-    assert back.backup.fingerprint == before == mark(citus)
+    assert mark(citus) == before
     assert (set(placed(citus).values()), keys(citus)) == ({""}, {"id"})
     assert pharmdb.check(citus).count("fail") == 0
 

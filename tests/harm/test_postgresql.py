@@ -138,7 +138,7 @@ def test_names_with_every_odd_character(guarded: Server, monkeypatch: pytest.Mon
     assert taken.database == HOSTILE
     assert taken.path.parent == manifests.folder()
     pharmdb.reset()
-    assert pharmdb.restore(backup=taken.id).fingerprint == taken.fingerprint
+    assert pharmdb.restore(backup=taken.id).backup == taken
     assert len(pharmdb.inspect().user) == 1
     assert len(pharmdb.check().checks) > 5
     assert not [name for name in os.listdir(manifests.folder()) if "/" in name or " " in name]
@@ -175,7 +175,7 @@ def in_the_middle(monkeypatch: pytest.MonkeyPatch, verb: str, harm: Callable[[],
         "reset": (dropping, "drop_everything"),
         "seed": (seeding, "apply"),
         "restore": (dropping, "drop_everything"),
-        "backup": (postgresql_dumps, "digest_postgresql"),
+        "backup": (postgresql_dumps, "stored_rows"),
     }[verb]
     step = getattr(*place)
 

@@ -66,7 +66,7 @@ for url in sys.argv[1:]:
     pharmdb.restore(url, backup=taken.id)
     with pharmdb.reading(target) as connection:
         restored = pharmdb.fingerprint(connection)
-    found[target.url.get_backend_name()] = [mark, taken.fingerprint, restored, seed, 0 <= age.total_seconds() < 300]
+    found[target.url.get_backend_name()] = [mark, restored, seed, 0 <= age.total_seconds() < 300]
 offsets = [time.localtime(datetime(2026, m, 15, tzinfo=UTC).timestamp()).tm_gmtoff for m in (1, 7)]
 print(json.dumps([found, offsets]))
 """
@@ -116,6 +116,7 @@ def test_the_servers_own_zone_changes_nothing(databases: Databases) -> None:
         for setting in ("timezone = 'Pacific/Kiritimati'", "datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'"):
             session.execute(f"ALTER DATABASE {name} SET {setting}")
     assert mark() == before
-    assert backed_up(url).fingerprint == before
-    pharmdb.restore(url)
-    assert mark() == before == taken.fingerprint
+    backed_up(url)
+    for backup in ("", taken.id):
+        pharmdb.restore(url, backup=backup)
+        assert mark() == before

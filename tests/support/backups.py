@@ -31,8 +31,6 @@ def entry(**known: Any) -> Backup:
         "before_restore_of",
         "dialect",
         "revision",
-        "fingerprint",
-        "digest",
         "sha256",
     )
     unknown: dict[str, Any] = dict.fromkeys(words, "")
