@@ -1,10 +1,11 @@
-"""Backup and restore of the large databases, compared with the raw tools, which verify nothing."""
+"""Backup, restore and reset of the large databases, compared with raw copies and with copies verified by hand."""
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from pharmdb.backups import postgresql_dumps
 from pharmdb.database import targets, transactions
 
 # Fewer rounds than for faster work.
-ROUNDS = 2
+ROUNDS = 3
+
+Work = Callable[[], object]
 
 
 def main(ground: Ground) -> Iterator[str]:
@@ -25,48 +28,91 @@ def main(ground: Ground) -> Iterator[str]:
 
 
 def _sqlite(ground: Ground) -> Iterator[str]:
-    """Compared with SQLite's backup API."""
-    url = ground.empty("SQLite")
+    url, again = ground.empty("SQLite"), ground.empty("SQLite")
     fill(url, ground.attempts)
-    raw = ground.folder / "raw.db"
+    raw, replaced = ground.folder / "raw.db", ground.folder / "replaced.db"
 
-    def api(source: Path, copy: Path) -> None:
-        with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(copy)) as target:
-            original.backup(target)
+    def copy(source: Path, target: Path) -> None:
+        with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as opened:
+            original.backup(opened)
 
-    ours, baseline = alternate(ROUNDS, lambda: pharmdb.backup(url), lambda: api(path(url), raw))
-    yield line(
-        f"backup of {ground.attempts:,} attempts, SQLite, verified",
-        ours,
-        Baseline("backup API, unverified", baseline, 1.3),
+    def verified(source: Path) -> None:
+        copy(source, raw)
+        with closing(sqlite3.connect(raw)) as connection:
+            if connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
+                raise RuntimeError(f"{raw} is damaged")
+        with raw.open("rb") as file:
+            hashlib.file_digest(file, "sha256")
+
+    def restored() -> None:
+        verified(replaced)
+        copy(raw, replaced)
+
+    def anew() -> None:
+        ground.drop(again)
+        copy(path(url), path(again))
+
+    copy(path(url), replaced)
+    by_hand = "backup API, `PRAGMA integrity_check`, SHA-256"
+    yield _backup(
+        ground, "SQLite", url, by_hand, lambda: verified(path(url)), "backup API", lambda: copy(path(url), raw)
     )
-    ours, baseline = alternate(ROUNDS, lambda: pharmdb.restore(url), lambda: api(raw, ground.folder / "restored.db"))
-    yield line("restore of it, after a backup", ours, Baseline("backup API, unverified", baseline, 1.3))
-    ground.drop(url)
+    yield _restore("SQLite", url, f"{by_hand}; backup API", restored)
+    yield _reset("SQLite", again, anew)
+    for done in (url, again):
+        ground.drop(done)
 
 
 def _postgresql(ground: Ground) -> Iterator[str]:
-    """Compared with pg_dump and pg_restore."""
-    url = ground.empty("PostgreSQL")
+    url, again = ground.empty("PostgreSQL"), ground.empty("PostgreSQL")
     fill(url, ground.attempts)
     target = targets.target(url)
     with transactions.reading(target) as connection:
         version = postgresql_dumps.server_version(connection)
         arguments, environment = postgresql_dumps.connect_arguments(connection, target)
+    dump = str(ground.folder / "raw.dump")
 
     def run(program: str, *options: str) -> None:
-        command = [postgresql_dumps.client(program, version), *options, f"--dbname={arguments}"]
+        command = [postgresql_dumps.client(program, version), *options]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
-    dump = str(ground.folder / "raw.dump")
-    ours, baseline = alternate(
-        ROUNDS, lambda: pharmdb.backup(url), lambda: run("pg_dump", "--format=custom", f"--file={dump}")
+    def raw() -> None:
+        run("pg_dump", "--format=custom", f"--file={dump}", f"--dbname={arguments}")
+
+    def verified() -> None:
+        raw()
+        run("pg_restore", "--file=/dev/null", dump)
+
+    def restored() -> None:
+        verified()
+        run("pg_restore", "--clean", "--single-transaction", f"--dbname={arguments}", dump)
+
+    def anew() -> None:
+        ground.drop(again)
+        ground.create(targets.target(again).name, target.name)
+
+    by_hand = "`pg_dump`, `pg_restore --file=/dev/null`"
+    yield _backup(ground, "PostgreSQL", url, by_hand, verified, "`pg_dump`", raw)
+    yield _restore("PostgreSQL", url, f"{by_hand}; `pg_restore`", restored)
+    yield _reset("PostgreSQL", again, anew)
+    for done in (url, again):
+        ground.drop(done)
+
+
+def _backup(ground: Ground, dialect: str, url: str, name: str, verified: Work, raw_name: str, raw: Work) -> str:
+    ours, by_hand, unverified = alternate(ROUNDS, lambda: pharmdb.backup(url), verified, raw)
+    baselines = (Baseline(name, by_hand, 1.1), Baseline(f"{raw_name}, unverified", unverified, 3.5))
+    return line(f"backup of {ground.attempts:,} attempts, {dialect}, verified", ours, *baselines)
+
+
+def _restore(dialect: str, url: str, name: str, restored: Work) -> str:
+    ours, by_hand = alternate(ROUNDS, lambda: pharmdb.restore(url), restored)
+    return line(f"restore of it, {dialect}, after a backup of what it replaces", ours, Baseline(name, by_hand, 1.5))
+
+
+def _reset(dialect: str, url: str, anew: Work) -> str:
+    """`anew` makes the large database again, which a reset destroys."""
+    ours, backups = alternate(ROUNDS, lambda: pharmdb.reset(url), lambda: pharmdb.backup(url), before=anew)
+    return line(
+        f"reset of it, {dialect}, after a backup", ours, Baseline("pharmdb's backup of it", backups, 1, more=0.5)
     )
-    yield line(
-        f"backup of {ground.attempts:,} attempts, PostgreSQL, verified", ours, Baseline("`pg_dump`", baseline, 1.3)
-    )
-    ours, baseline = alternate(
-        1, lambda: pharmdb.restore(url), lambda: run("pg_restore", "--clean", "--single-transaction", dump)
-    )
-    yield line("restore of it, after a backup", ours, Baseline("`pg_restore`", baseline, 1.3))
-    ground.drop(url)

@@ -24,6 +24,8 @@ MANY = 50_000
 PARTS = 4
 # One more than there are cores, because flushing a file is waiting for the disk.
 WORKERS = min(4, os.cpu_count() or 1) + 1
+# Steps of a statement, a few milliseconds, after which it looks whether it is to end.
+_STEPS = 100_000
 
 
 class SideBySide:
@@ -31,17 +33,14 @@ class SideBySide:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS)
-        self._connections: list[sqlite3.Connection] = []
+        self._ended = False
         self._checks: list[Future[list[str]]] = []
 
     def __enter__(self) -> SideBySide:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        if kind is not None:
-            for connection in self._connections:
-                with suppress(sqlite3.ProgrammingError):  # already closed
-                    connection.interrupt()
+        self._ended = kind is not None
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, work: Callable[[], T]) -> Future[T]:
@@ -55,12 +54,16 @@ class SideBySide:
         """The findings of all checks, once they have ended; raises the first other error."""
         return [line for check in self._checks for line in check.result()]
 
+    def watch(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Ends the connection's statements, too; returns the connection."""
+        connection.set_progress_handler(lambda: self._ended, _STEPS)
+        return connection
+
     @contextmanager
     def opened(self, path: Path) -> Iterator[sqlite3.Connection]:
-        """A connection for reading that an interrupt reaches."""
+        """A watched connection for reading."""
         with open_sqlite(path) as connection:
-            self._connections.append(connection)
-            yield connection
+            yield self.watch(connection)
 
 
 def _damage_found(work: Callable[[], list[str]]) -> list[str]:

@@ -167,7 +167,7 @@ def _copy(
         sqlite_copies.copy_sqlite(snapshot, copy)
         # The disk can begin to write while the copy is checked.
         flushed, hashed = side.begin(partial(files.sync, copy)), side.begin(partial(files.sha256, copy))
-        side.check(partial(sqlite_integrity.compare_sqlite, snapshot))
+        side.check(partial(sqlite_integrity.compare_sqlite, side.watch(snapshot)))
         sqlite_integrity.begin_checks(side, copy)
         if faults := side.findings()[:5]:
             raise UnsoundSourceError(

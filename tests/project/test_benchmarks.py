@@ -51,7 +51,7 @@ LINES = {
     "scale": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("one learner", "many learners", "memory")]
     + [f"{what} at .*{dialect}" for dialect in DIALECTS for what in ("inspect", "doctor")],
     "writers": ["eight writers at once"],
-    "copies": ["backup .* SQLite", "restore", "backup .* PostgreSQL", "restore"],
+    "copies": [f"^{what} .*{dialect}" for dialect in DIALECTS for what in ("backup", "restore", "reset")],
     "upgrade": ["→ SQLite", "→ PostgreSQL", "memory"],
     "studio": [f"{what}.*, {dialect}" for dialect in DIALECTS for what in ("^first page", "^reload")],
     "export": [
@@ -213,6 +213,10 @@ def test_a_line_says_medians_quartiles_and_whether_the_target_is_met() -> None:
         "| w | 1.00 s (1.00 – 1.20) | a<br>b<br>c | 2.00 s<br>0.50 s<br>1.00 s | 0.50<br>2.00<br>1.00 "
         "| ≤ 0.5<br>≤ 1.5<br>– | met<br>**not met**<br>– |"
     )
+    assert timing.line("w", [1.4], timing.Baseline("a", [1.0], 1, more=0.5)) == (
+        "| w | 1.40 s | a | 1.00 s | 1.40 | ≤ 1, plus 0.50 s | met |"
+    )
+    assert timing.line("w", [1.6], timing.Baseline("a", [1.0], 1, more=0.5)).endswith("**not met** |")
     assert timing.line("w", [2.0], timing.Baseline("a", [1.0], least=0.8), rows=100) == (
         "| w | 50.0 rows/s | a | 100 rows/s | 0.50 | ≥ 0.8 | **not met** |"
     )

@@ -1,0 +1,185 @@
+"""What a dump holds: compared with its source row by row, in any order; old manifests; files that are none of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import raw
+from support.backups import backed_up
+from support.contents import everything
+from support.databases import Databases
+from support.raw import run
+
+import pharmdb
+from pharmdb.backups import manifests, postgresql_dumps
+from pharmdb.backups.manifests import Backup
+from pharmdb.backups.postgresql_dumps import Rows
+from pharmdb.database import targets
+from pharmdb.errors import BackupError
+
+
+@pytest.fixture
+def filled(databases: Databases) -> str:
+    url = databases.seeded("postgresql")
+    with raw.session(url) as session:
+        raw.fill(session)
+    return url
+
+
+# -- a dump that holds other rows -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("harm", "repair"),
+    [
+        ("CREATE TABLE later (n int)", "DROP TABLE later"),
+        ("CREATE TABLE kept AS SELECT * FROM bookmarks; DELETE FROM bookmarks", "INSERT INTO bookmarks TABLE kept"),
+        ("UPDATE attempts SET score = 100 - score", "UPDATE attempts SET score = 100 - score"),
+        ("UPDATE attempts SET feedback = NULL", "UPDATE attempts SET feedback = '{\"a\": 1}'"),
+    ],
+)
+def test_a_dump_of_another_snapshot_is_no_backup(
+    filled: str, monkeypatch: pytest.MonkeyPatch, harm: str, repair: str
+) -> None:
+    run(filled, "UPDATE attempts SET feedback = '{\"a\": 1}', score = 30")
+    dumping = postgresql_dumps.dumping
+
+    @contextmanager
+    def of_another(connection: Any, target: targets.Target, file: Path) -> Iterator[None]:
+        with dumping(connection, target, file):
+            yield
+        run(filled, harm)
+        with pharmdb.reading(target) as other, dumping(other, target, file):
+            pass
+        run(filled, repair)
+        run(filled, "DROP TABLE IF EXISTS kept")
+
+    before = everything(filled)
+    with monkeypatch.context() as patch:
+        patch.setattr(postgresql_dumps, "dumping", of_another)
+        with pytest.raises(BackupError, match="with other rows"):
+            pharmdb.backup(filled)
+    assert everything(filled) == before
+    assert not list(manifests.folder().iterdir())
+    # The same rows in another order, as the nodes of a cluster may return them, are the same rows.
+    with monkeypatch.context() as patch:
+        patch.setattr(postgresql_dumps, "dumping", in_another_order(filled))
+        assert backed_up(filled).tables["attempts"] > 1
+
+
+def in_another_order(url: str) -> Any:
+    dumping = postgresql_dumps.dumping
+
+    @contextmanager
+    def reordered(connection: Any, target: targets.Target, file: Path) -> Iterator[None]:
+        with dumping(connection, target, file):
+            yield
+        run(
+            url,
+            "CREATE TABLE kept AS SELECT * FROM attempts ORDER BY id DESC; DELETE FROM attempts; "
+            "INSERT INTO attempts TABLE kept; DROP TABLE kept",
+        )
+        with pharmdb.reading(target) as other, dumping(other, target, file):
+            pass
+
+    return reordered
+
+
+LINE = st.binary(max_size=5).map(lambda text: text.replace(b"\n", b"").replace(b"\r", b"") + b"\n")
+
+
+@given(st.lists(LINE, max_size=20).flatmap(lambda lines: st.tuples(st.just(lines), st.permutations(lines))), st.data())
+def test_the_order_of_rows_does_not_matter_and_each_row_does(
+    both: tuple[list[bytes], list[bytes]], data: st.DataObject
+) -> None:
+    lines, permuted = both
+    one, other = Rows(), Rows()
+    one.add(lines)
+    cut = data.draw(st.integers(0, len(lines)))
+    for part in (permuted[:cut], permuted[cut:]):
+        other.add(part)
+    assert one == other
+    changed = data.draw(st.lists(LINE, max_size=20))
+    third = Rows()
+    third.add(changed)
+    assert (third == one) == (sorted(changed) == sorted(lines))
+
+
+class Slowly(io.BytesIO):
+    """A pipe that returns a few bytes at a time."""
+
+    def __init__(self, content: bytes, sizes: list[int]) -> None:
+        super().__init__(content)
+        self._sizes = sizes
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(self._sizes.pop() if self._sizes else 3)
+
+
+ROW = st.lists(st.sampled_from((b"\\\\", b".", b"a", b"\\N", b"\t", b"\\n", b"\\\\.")), max_size=4).map(b"".join)
+
+
+@given(st.lists(ROW, max_size=8), st.lists(st.integers(1, 9), max_size=30))
+def test_the_rows_of_a_script_end_where_they_end(rows: list[bytes], sizes: list[int]) -> None:
+    data = b"".join(row + b"\n" for row in rows)
+    script = postgresql_dumps._Script(Slowly(b"COPY t FROM stdin;\n" + data + b"\\.\n\nSELECT 1;\n-- end", sizes))
+    assert script.line() == b"COPY t FROM stdin;\n"
+    assert b"".join(script.rows()) == data
+    assert [script.line() for _ in range(5)] == [b"\n", b"SELECT 1;\n", b"-- end", b"", b""]
+
+
+# -- manifests of older code ------------------------------------------------------------------------
+
+
+def rewrite(taken: Backup, **changes: Any) -> None:
+    path = Path(f"{taken.path}.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_digest_of_an_old_manifest_is_still_checked(filled: str) -> None:
+    with pharmdb.reading(pharmdb.target(filled)) as connection:
+        digest = postgresql_dumps.old_digest(connection)
+    before, taken = everything(filled), backed_up(filled)
+    rewrite(taken, format=2, fingerprint="f" * 64, digest=digest)
+    run(filled, "DELETE FROM attempts")
+    assert pharmdb.restore(filled).backup == replace(taken, digest=digest)
+    assert everything(filled) == before
+    rewrite(taken, digest="0" * 64)
+    run(filled, "DELETE FROM attempts")
+    before = everything(filled)
+    with pytest.raises(BackupError, match="other rows after loading"):
+        pharmdb.restore(filled)
+    assert everything(filled) == before
+
+
+def test_the_old_digest_is_what_older_code_computed(databases: Databases) -> None:
+    url = databases.empty("postgresql")
+    run(url, "CREATE TABLE t (id int)", "INSERT INTO t VALUES (1), (2)")
+    with pharmdb.reading(pharmdb.target(url)) as connection:
+        found = postgresql_dumps.old_digest(connection)
+    assert found == "a399e1313909d8373f1315d07916c495e8cf25406e83d50d001a3fbe2ab5ca52"
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + b"\1" * 9000])
+def test_a_foreign_file_with_a_manifest_of_its_own_replaces_nothing(databases: Databases, content: bytes) -> None:
+    for url in (databases.seeded("sqlite"), databases.seeded("postgresql")):
+        other, taken = backed_up(url), backed_up(url)
+        taken.path.write_bytes(content)
+        rewrite(taken, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        before = everything(url)
+        with pytest.raises(BackupError) as error:
+            pharmdb.restore(url)
+        assert all((error.value.expected, error.value.found, error.value.command or error.value.note))
+        assert everything(url) == before
+        pharmdb.restore(url, backup=other.id)
+        assert everything(url) == before
