@@ -36,8 +36,13 @@ def _sqlite(ground: Ground) -> Iterator[str]:
         with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as opened:
             original.backup(opened)
 
-    def verified(source: Path) -> None:
+    def unverified(source: Path) -> None:
+        # A new file, because SQLite would keep the pages of an old one in a journal.
+        raw.unlink(missing_ok=True)
         copy(source, raw)
+
+    def verified(source: Path) -> None:
+        unverified(source)
         with closing(sqlite3.connect(raw)) as connection:
             if connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]:
                 raise RuntimeError(f"{raw} is damaged")
@@ -55,7 +60,7 @@ def _sqlite(ground: Ground) -> Iterator[str]:
     copy(path(url), replaced)
     by_hand = "backup API, `PRAGMA integrity_check`, SHA-256"
     yield _backup(
-        ground, "SQLite", url, by_hand, lambda: verified(path(url)), "backup API", lambda: copy(path(url), raw)
+        ground, "SQLite", url, by_hand, lambda: verified(path(url)), "backup API", lambda: unverified(path(url))
     )
     yield _restore("SQLite", url, f"{by_hand}; backup API", restored)
     yield _reset("SQLite", again, anew)

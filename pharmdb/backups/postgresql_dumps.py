@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -73,10 +73,12 @@ class Rows:
     count: int = 0
     hashes: int = 0
 
-    def add(self, lines: list[bytes]) -> None:
-        """Adds whole lines, each with its line break."""
-        self.count += len(lines)
-        self.hashes += sum(map(hash, lines))
+    def add(self, lines: Iterable[bytes | memoryview]) -> int:
+        """Adds whole lines, each with its line break; returns how many."""
+        hashes = list(map(hash, lines))
+        self.count += len(hashes)
+        self.hashes += sum(hashes)
+        return len(hashes)
 
 
 # The qualified and quoted name of each table, and its rows.
@@ -156,9 +158,8 @@ def stored_rows(connection: Connection) -> Content:
     for quoted, rows in _copied(connection):
         found[quoted] = Rows()
         with progress.counting(f"read {_unquote(quoted)}") as advance:
-            while lines := list(map(bytes, islice(rows, _LINES))):
-                found[quoted].add(lines)
-                advance(len(lines))
+            while read := found[quoted].add(islice(rows, _LINES)):
+                advance(read)
     return found
 
 
@@ -170,9 +171,7 @@ def dumped_rows(copy: Path, server: int) -> Content:
             found[_copied_table(text)] = table = Rows()
             with progress.counting(f"verify {_unquote(_copied_table(text))}") as advance:
                 for chunk in rows:
-                    lines = chunk.splitlines(keepends=True)
-                    table.add(lines)
-                    advance(len(lines))
+                    advance(table.add(chunk.splitlines(keepends=True)))
     return found
 
 
@@ -352,9 +351,7 @@ def load_postgresql(connection: Connection, copy: Path) -> tuple[Content, list[s
             with cursor.copy(text) as target, progress.counting(f"load {_copied_table(text)}") as advance:
                 for chunk in rows:
                     target.write(chunk)
-                    lines = chunk.splitlines(keepends=True)
-                    table.add(lines)
-                    advance(len(lines))
+                    advance(table.add(chunk.splitlines(keepends=True)))
         # The dump sets an empty search path, and its own encoding.
         cursor.execute("SET LOCAL client_encoding TO 'UTF8'")
         cursor.execute("SELECT set_config('search_path', %s, true)", (path,))

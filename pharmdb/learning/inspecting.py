@@ -17,7 +17,7 @@ from pharmdb.learning import charts, framing, queries, schema_chart, table_sizes
 from pharmdb.learning.framing import Statement
 from pharmdb.learning.sm2 import CORRECT_FROM
 from pharmdb.models import MODELS, Attempt, DatasetOverride, ProgressByTag, SpacedRepetitionItem, User, UserSettings
-from pharmdb.schema import revisions
+from pharmdb.schema import fingerprints, revisions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +66,7 @@ class Inspection:
     `due`: the 50 reviews that are longest overdue now: next_review_at, entity_type, entity_id, ease_factor,
     interval_days.
     `roles`: role, users (Int64). `overrides`: the active ones: name, description, created_by, updated_at.
+    `fingerprint`: of the whole content, 64 hex digits; "" if it was not asked for.
     """
 
     target: str
@@ -82,6 +83,7 @@ class Inspection:
     overrides: pd.DataFrame
     entities: list[schema_chart.Entity] = field(repr=False)
     has_attempts: bool
+    fingerprint: str
     _period: Period = field(repr=False)
     # A user with attempts, if this one has none and there is any.
     _other: str = field(repr=False)
@@ -103,7 +105,7 @@ class Inspection:
 
     @property
     def outcome(self) -> pd.DataFrame:
-        """One row: ok, changed, rows (int64, of all tables), user, next.
+        """One row: ok, changed, rows (int64, of all tables), user, next; fingerprint, if it was asked for (12 digits).
 
         Not ok if there is no such user, or if the user has no attempts.
         """
@@ -116,17 +118,22 @@ class Inspection:
         if self.user.empty:
             found = f"there is no user {self.user_email}"
         rows, next_ = int(self.tables["rows"].sum()), targets.command(self.target, next_)
-        return reports.table(
-            [(self.has_attempts, "nothing, read-only", rows, found, next_)],
-            {"ok": "bool", "changed": "str", "rows": "int64", "user": "str", "next": "str"},
-        )
+        columns = {"ok": "bool", "changed": "str", "rows": "int64", "user": "str", "next": "str"}
+        row: list[Any] = [self.has_attempts, "nothing, read-only", rows, found, next_]
+        if self.fingerprint:
+            row.append(self.fingerprint[: reports.SHORT])
+            columns["fingerprint"] = "str"
+        return reports.table([row], columns)
 
 
 @checked
-def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test", days: int = 90) -> Inspection:
+def inspect(
+    database_url: str = "", *, user_email: str = "demo@pharmtrainer.test", days: int = 90, fingerprint: bool = False
+) -> Inspection:
     """Inspects a database through a read-only connection.
 
     History and activity cover `days` days, which end now, or at the user's newest attempt if that is longer ago.
+    With `fingerprint` the content's fingerprint is computed, for which every row is read.
 
     Raises UnavailableError, RevisionError if the schema isn't at head, ParameterError if `days` is not a whole number
     from 1 to 36,500.
@@ -161,6 +168,7 @@ def inspect(database_url: str = "", *, user_email: str = "demo@pharmtrainer.test
             overrides=_frame(connection, _OVERRIDES),
             entities=schema_chart.entities(connection),
             has_attempts=newest is not None,
+            fingerprint=fingerprints.fingerprint(connection) if fingerprint else "",
             _period=period,
             _other="" if newest else connection.scalar(_SOMEBODY_ACTIVE) or "",
         )

@@ -196,3 +196,13 @@ def test_a_user_may_have_any_id_and_an_unknown_one_has_no_rows(seeded: str) -> N
     for email_, rows in (("minus@example.test", 1), ("nobody@example.test", 0)):
         found = pharmdb.inspect(seeded, user_email=email_, days=36_500)
         assert [len(getattr(found, name)) for name in ("user", "progress", "history", "activity", "due")] == [rows] * 5
+
+
+def test_the_fingerprint_is_computed_where_it_is_asked_for(seeded: str) -> None:
+    with pharmdb.reading(pharmdb.target(seeded)) as connection:
+        expected = pharmdb.fingerprint(connection)
+    plain = pharmdb.inspect(seeded)
+    assert (plain.fingerprint, "fingerprint" in plain.outcome) == ("", False)
+    seen = pharmdb.inspect(seeded, fingerprint=True)
+    assert seen.fingerprint == expected
+    assert seen.outcome["fingerprint"].item() == expected[:12]
