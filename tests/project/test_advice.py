@@ -446,7 +446,7 @@ def a_backup_that_there_is_not(bench: Bench) -> tuple[str, None]:
     return command_of(lambda: pharmdb.restore(backup="20200101T000000.000000Z")), None
 
 
-@prints("backups.restoring:_Guard._check: pharmdb restore --backup {} --confirm {}")
+@prints("backups.guarding:Guard._check: pharmdb restore --backup {} --confirm {}")
 def a_backup_of_another_database(bench: Bench) -> tuple[str, Again]:
     bench.seeded()
     other = backed_up()
