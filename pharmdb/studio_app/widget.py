@@ -25,7 +25,6 @@ from pharmdb.studio_app import (
     console,
     editing,
     exporting,
-    filters,
     messages,
     relations,
     rows,
@@ -134,7 +133,7 @@ class Studio(anywidget.AnyWidget):
         result: dict[str, Any] | None = None,
         buffers: list[bytes] | None = None,
         *,
-        error: dict[str, str] | None = None,
+        error: dict[str, Any] | None = None,
         more: bool = False,
     ) -> None:
         with self._sending:
@@ -196,7 +195,6 @@ class Studio(anywidget.AnyWidget):
             "environment": environment,
             "unlocked": self.unlocked,
             "sizes": browsing.PAGE_SIZES,
-            "operators": filters.OPERATORS,
             "formats": exporting.FORMATS,
         }
 

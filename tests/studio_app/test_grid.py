@@ -98,14 +98,28 @@ def test_sort_filter_search_and_the_address_that_links_to_them(tabs: Tabs, seede
     assert page.locator("td[data-column=entity_id] mark").first.inner_text() == "q11"
     other = tabs.open(seeded, model="User", address=address)
     assert [float(text) for text in column_texts(other, "score")] == scores
+    # A refused filter says why at its place, and what was shown stays.
+    status = other.locator(".ph-status").inner_text()
     filter_by(other, "score", ">", "many")
     expect(other.locator(".ph-message")).to_contain_text("score takes a number, not “many”")
+    expect(other.locator(".ph-filter").last).to_contain_text("score takes a number, not “many”")
+    expect(other.locator(".ph-filter").last.locator("input")).to_be_focused()
+    assert (other.locator(".ph-status").inner_text(), len(column_texts(other, "score"))) == (status, len(scores))
+    # What is being typed stays when another filter is added, or one is applied.
+    other.locator(".ph-filter").last.locator("input").fill("9")
+    other.get_by_role("button", name="Add filter").click()
+    assert other.locator(".ph-filter").nth(-2).locator("input").input_value() == "9"
+    other.get_by_role("columnheader", name="score").click()
+    ready(other)
+    assert other.locator(".ph-filter").nth(-2).locator("input").input_value() == "9"
     other.get_by_role("button", name="Clear filters").click()
     ready(other)
     filter_by(other, "entity_id", "in", "q7, q8")
     assert set(column_texts(other, "entity_id")) == {"q7", "q8"}
     other.get_by_role("button", name="Clear filters").click()
-    filter_by(other, "feedback", "is not empty")
+    filter_by(other, "created_at", "=", "2026-05-28")
+    expect(other.locator(".ph-status")).to_contain_text("300 rows")
+    filter_by(other, "feedback", "is not NULL")
     expect(other.locator(".ph-status")).to_contain_text("0 rows")
 
 

@@ -17,21 +17,31 @@ export function goToAddress(studio) {
 }
 
 // Shows another view; `change` can set table, filters, search, sort, size and place. New filters or sorts start at page 1.
-export function go(studio, change, leaveTrail = true) {
-  leaveView(studio);
-  return show(studio, change, leaveTrail);
-}
-
-async function show(studio, change, leaveTrail) {
+// If the kernel refuses a filter, what was shown before stays.
+export async function go(studio, change, leaveTrail = true) {
   const { table, start, ...query } = change;
-  if (table && table !== studio.table?.name) {
+  const isOther = Boolean(table && table !== studio.table?.name);
+  const before = studio.page && !isOther ? { query: { ...studio.query }, start: studio.start } : null;
+  if (isOther) {
     openTable(studio, table);
     if (leaveTrail) studio.trail = [];
   }
   Object.assign(studio.query, query, "place" in query ? {} : FIRST_PAGE);
   studio.start = start === undefined ? 1 : start;
   emit(studio, "view");
-  await load(studio, true);
+  const error = await load(studio, true);
+  if (error?.filter !== undefined) await refuse(studio, error, before);
+}
+
+async function refuse(studio, error, before) {
+  const { filters } = studio.query;
+  Object.assign(studio, { refusal: { filters, error } }, before ?? { query: { ...studio.query, filters: [] } });
+  studio.filtersShown = JSON.stringify([studio.query.filters, studio.query.match]);
+  emit(studio, "view");
+  if (!before) await load(studio, true);
+  else if (!studio.count) await recount(studio);
+  emit(studio, "refused");
+  fail(studio, error);
 }
 
 function openTable(studio, name) {
@@ -41,25 +51,30 @@ function openTable(studio, name) {
   studio.active = { r: 0, c: 0 };
   studio.anchor = null;
   studio.page = null;
+  studio.count = null;
   emit(studio, "table");
 }
 
+// Loads the page. Returns the error if it can't be shown.
 export async function load(studio, recounting = false) {
   for (const id of [studio.loading, recounting && studio.counting]) if (id) tell(studio, "cancel", { request: id });
+  if (recounting) studio.counting = null;
   const loading = request(studio, "page", wanted(studio));
   studio.loading = loading.id;
   let page;
   try {
     page = await loading;
   } catch (error) {
-    if (studio.loading === loading.id) {
-      studio.page = { ...NO_ROWS };
-      redraw(studio);
-      fail(studio, error);
-    }
-    return;
+    if (studio.loading !== loading.id) return undefined;
+    studio.loading = null;
+    if (error.filter !== undefined) return error;
+    studio.page = { ...NO_ROWS };
+    studio.count = { text: "nothing is shown" };
+    redraw(studio);
+    fail(studio, error);
+    return error;
   }
-  if (studio.loading !== loading.id) return;
+  if (studio.loading !== loading.id) return undefined;
   studio.loading = null;
   studio.page = page;
   if (!page.has_previous) studio.start = 1;
@@ -68,6 +83,7 @@ export async function load(studio, recounting = false) {
   redraw(studio);
   writeAddress(studio);
   if (recounting) await recount(studio);
+  return undefined;
 }
 
 async function recount(studio) {

@@ -16,13 +16,14 @@ const KEYS =
   "On a column heading, Enter sorts (with Shift by a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it.";
 
 export function buildRows(studio) {
+  studio.ui.addFilter = button("Add filter", () => addFilter(studio));
   studio.ui.panels.rows.append(
     buildTrail(studio),
     h(
       "div",
       { class: "ph-bar" },
       ...buildSearch(studio),
-      button("Add filter", () => addFilter(studio)),
+      studio.ui.addFilter,
       h("span", { class: "ph-push" }),
       ...buildCommands(studio),
     ),

@@ -6,6 +6,7 @@
 //   layout  columns were moved, hidden, pinned or resized
 //   count   the number of rows has become known or unknown
 //   draw    the rows, staged changes or selection have changed
+//   refused the kernel has refused a filter: `studio.refusal`
 //   heard   the kernel has answered
 
 export const FIRST_PAGE = { place: null, direction: "after" };
@@ -36,6 +37,9 @@ export function createStudio(model) {
     count: null,
     loading: null, // the pending request for a page
     counting: null, // the request for the number of its rows
+    drafts: [], // the filters that are shown: `isNew` ones are not applied yet, `problem` says why not
+    filtersShown: null, // the applied filters when they were last drawn
+    refusal: null, // filters that the kernel refused, and its error
     columns: [],
     shownLines: [],
     cells: new Map(), // the grid's elements by "row:column"
