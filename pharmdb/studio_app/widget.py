@@ -20,14 +20,11 @@ from pharmdb.learning import schema_chart
 from pharmdb.schema import bookkeeping, revisions
 from pharmdb.studio_app import (
     browsing,
-    cascading,
-    cells,
     console,
     editing,
     exporting,
+    looking,
     messages,
-    relations,
-    rows,
     save_log,
     sessions,
     still,
@@ -37,7 +34,7 @@ from pharmdb.studio_app.bundle import bundle
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
 from pharmdb.studio_app.filters import View
-from pharmdb.studio_app.statement_log import MASKED, Session, StatementLog, mask_hashes
+from pharmdb.studio_app.statement_log import Session, StatementLog
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,11 +142,6 @@ class Studio(anywidget.AnyWidget):
         """The answer to one request, and binary data that belongs to it. Raises ParameterError for an unknown one."""
         answers: dict[str, Callable[[dict[str, Any], Cancel], dict[str, Any]]] = {
             "hello": self._hello,
-            "page": self._page,
-            "count": self._count,
-            "cell": self._cell,
-            "related": self._related,
-            "cascade": self._cascade,
             "save": self._save,
             "lock": self._lock,
             "sql": self._sql,
@@ -158,16 +150,18 @@ class Studio(anywidget.AnyWidget):
         cancel = cancel or Cancel()
         if operation == "picture":
             return self._picture()
+        if operation in looking.READING:
+            return self._look(operation, message, cancel), []
         if operation not in answers:
             raise ParameterError(expected="a known request", found=operation, note="reload the page")
         return answers[operation](message, cancel), []
 
     @contextmanager
-    def _reading(self, cancel: Cancel) -> Iterator[Session]:
-        """A read-only session that can be cancelled, and times out after a minute."""
+    def _reading(self, cancel: Cancel, seconds: float = BROWSING_SECONDS) -> Iterator[Session]:
+        """A read-only session that can be cancelled, and times out."""
         with (
             sessions.reading(self.target, self.statement_log) as session,
-            cancel.over(session.connection, BROWSING_SECONDS),
+            cancel.over(session.connection, seconds),
         ):
             yield session
 
@@ -198,39 +192,12 @@ class Studio(anywidget.AnyWidget):
             "formats": exporting.FORMATS,
         }
 
-    def _page(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        table, view = self._table(message), messages.view_of(message)
-        with self._reading(cancel) as session:
-            return asdict(browsing.page(session, table, view))
-
-    def _count(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        with self._reading(cancel) as session:
-            return asdict(browsing.count(session, self._table(message), messages.view_of(message)))
-
-    def _cell(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        """The full value of a truncated cell."""
-        table = self._table(message)
-        found = table.column(str(message["column"]))
-        with self._reading(cancel) as session:
-            row = rows.read_row(session, table, message["key"])
-        if row is None:
-            raise values.UnfitError("somebody else has deleted this row in the meantime")
-        value = dict(zip(table.columns, row, strict=True))[found.name]
-        text = MASKED if found.secret else values.shown(value, found.kind)
-        return {"text": None if text is None else mask_hashes(text), "cell": cells.cell(found, value)}
-
-    def _related(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        with self._reading(cancel) as session:
-            found = relations.related(session, self._tables, self._table(message), message["key"])
-        return {"related": [asdict(each) for each in found]}
-
-    def _cascade(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        table = self._table(message)
-        with self._reading(cancel) as session:
-            found = [
-                [asdict(c) for c in cascading.cascades(session, self._tables, table, [key])] for key in message["keys"]
-            ]
-        return {"cascades": found}
+    def _look(self, operation: str, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        function, seconds = looking.READING[operation]
+        if "table" in message:
+            message = {**message, "table": self._table(message).name}
+        with self._reading(cancel, seconds) as session:
+            return function(session, self._tables, message)
 
     def _save(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         changes = [messages.change_of(each) for each in message["changes"]]

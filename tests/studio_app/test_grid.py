@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 from support.chrome import Tabs, fill
 from support.parquet import parquet
-from support.steps import axe, cell, column_texts, edit, filter_by, ready, save
+from support.steps import axe, cell, column_texts, edit, filter_by, open_table, ready, save
 
 from pharmdb.database import targets, transactions
 from pharmdb.seeding.passwords import verify_password
@@ -50,13 +50,11 @@ def test_a_table_shows_its_rows_and_what_its_columns_are(tabs: Tabs, seeded: str
     user = page.locator("#root table.ph-plain").inner_text()
     assert "primary key" in user
     assert "trimmed, lower case, ASCII" in user
-    page.get_by_label("Table", exact=True).select_option("spaced_repetition_items")
-    ready(page)
+    open_table(page, "spaced_repetition_items")
     text = page.locator("#root table.ph-plain").inner_text()
     assert "→ users.id" in text
     assert "may be NULL" in text
-    page.get_by_label("Table", exact=True).select_option("alembic_version")
-    ready(page)
+    open_table(page, "alembic_version")
     expect(page.locator("#root")).to_contain_text("Read-only: pharmdb maintains this table itself")
     assert "$2b$" not in page.content()
 
@@ -78,7 +76,7 @@ def test_a_table_without_a_key_can_be_read_and_not_edited(tabs: Tabs, seeded: st
 def test_sort_filter_search_and_the_address_that_links_to_them(tabs: Tabs, seeded: str) -> None:
     fill(seeded, 300)
     page = tabs.open(seeded, model="Attempt")
-    expect(page.locator(".ph-status")).to_contain_text("rows 1–50 of 300 rows")
+    expect(page.locator(".ph-status")).to_contain_text("row 1–50 of 300")
     page.get_by_role("columnheader", name="score").click()
     ready(page)
     page.get_by_role("columnheader", name="score").click()
@@ -123,6 +121,41 @@ def test_sort_filter_search_and_the_address_that_links_to_them(tabs: Tabs, seede
     expect(other.locator(".ph-status")).to_contain_text("0 rows")
 
 
+def test_tables_are_listed_with_their_sizes_and_rows_are_gone_to(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 250)
+    page = tabs.open(seeded)
+    tables = page.get_by_role("navigation", name="Tables")
+    expect(tables.get_by_role("button", name="attempts, 250 rows")).to_be_visible()
+    page.get_by_role("button", name="Pin progress_by_tag").click()
+    page.get_by_label("Search tables").focus()
+    page.keyboard.press("ArrowDown")
+    expect(tables.get_by_role("button", name="progress_by_tag, 4 rows")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.type("Attempt")
+    page.keyboard.press("Enter")
+    ready(page)
+    expect(tables.get_by_role("button", name="attempts, 250 rows")).to_have_attribute("aria-current", "page")
+    filter_by(page, "score", "≥", "50")
+    kept = [row[0] for row in query(seeded, "SELECT id FROM attempts WHERE score >= 50 ORDER BY id")]
+    expect(page.locator(".ph-status")).to_contain_text(f"row 1–50 of {len(kept)} where score ≥ 50")
+    page.get_by_label("Go to a row by").select_option("id")
+    page.get_by_label("Go to", exact=True).fill(str(kept[60]))
+    page.get_by_label("Go to", exact=True).press("Enter")
+    ready(page)
+    expect(page.locator(".ph-status")).to_contain_text(f"row 61–{len(kept)} of {len(kept)}")
+    expect(cell(page, 0, "id")).to_have_text(str(kept[60]))
+    page.get_by_label("Go to", exact=True).fill("3")
+    page.get_by_role("button", name="Go to this row").click()
+    expect(page.locator(".ph-message")).to_contain_text("no row with id = 3 where score ≥ 50")
+    # On a narrow page the list is folded away.
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(tables).to_be_hidden()
+    page.get_by_role("button", name="☰ Tables").click()
+    open_table(page, "users")
+    expect(tables).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_relations_lead_both_ways_and_back(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded)
     cell(page, 0, "email").click()
@@ -153,8 +186,7 @@ def test_edits_of_every_type_are_staged_and_saved_together(tabs: Tabs, seeded: s
     page.get_by_role("button", name="OK", exact=True).click()
     edit(page, 1, "email", "boss@pharmtrainer.test")
     edit(page, 1, "password_hash", "a new password 1")
-    page.get_by_label("Table", exact=True).select_option("attempts")
-    ready(page)
+    open_table(page, "attempts")
     edit(page, 0, "score", "12.5")
     edit(page, 0, "created_at", "2026-02-03T04:05:06.789")
     cell(page, 0, "answers").dblclick()
@@ -460,8 +492,7 @@ def test_axe_finds_no_violation(tabs: Tabs, seeded: str, scheme: str) -> None:
     cell(page, 1, "role").dblclick()
     axe(page)
     page.keyboard.press("Escape")
-    page.get_by_label("Table", exact=True).select_option("attempts")
-    ready(page)
+    open_table(page, "attempts")
     filter_by(page, "entity_id", "contains", "q")
     page.get_by_label("Search", exact=True).fill("q1")
     page.get_by_label("Search", exact=True).press("Enter")

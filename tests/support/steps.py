@@ -12,6 +12,12 @@ def ready(page: Page) -> None:
     page.wait_for_selector(READY)
 
 
+def open_table(page: Page, name: str) -> None:
+    """Chooses a table in the list at the left."""
+    page.locator(f'.ph-tables [data-table="{name}"]').click()
+    ready(page)
+
+
 def cell(page: Page, row: int, column: str) -> Locator:
     """A cell of the grid; `row` counts from 0, staged new rows included."""
     return page.locator(".ph-grid tbody tr").nth(row).locator(f'td[data-column="{column}"]')

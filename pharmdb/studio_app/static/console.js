@@ -5,7 +5,7 @@ import { button, h, plainTable } from "./dom.js";
 import { request, tell } from "./kernel.js";
 import { sentenceOf } from "./messages.js";
 import { load } from "./pages.js";
-import { idOf } from "./state.js";
+import { emit, idOf } from "./state.js";
 import { plural, visible } from "./text.js";
 
 export function buildConsole(studio) {
@@ -68,7 +68,10 @@ async function runSQL(studio, run, plan) {
   try {
     const result = await running;
     run.result.replaceChildren(...drawResult(result, plan));
-    if (studio.info.unlocked && !plan) load(studio, true);
+    if (studio.info.unlocked && !plan) {
+      load(studio, true);
+      emit(studio, "written");
+    }
   } catch (error) {
     run.result.replaceChildren(h("p", { role: "alert", class: "ph-sentence" }, sentenceOf(error)));
   }

@@ -3,7 +3,7 @@
 import { isCut, isMasked, textOf } from "./cells.js";
 import { h, marked } from "./dom.js";
 import { headCell } from "./headings.js";
-import { columnWidth, layoutOf, visibleColumns } from "./layout.js";
+import { layoutOf, sizeColumns, visibleColumns } from "./layout.js";
 import { currentCell, isStaged, linesOf, originalCell } from "./lines.js";
 import { follow } from "./relations.js";
 import { focusCell, gridCell, markSelection } from "./selection.js";
@@ -15,7 +15,8 @@ const MARK_WIDTH = 38;
 export function buildGrid(studio) {
   studio.ui.grid = h("table", { role: "grid", "aria-multiselectable": "true", class: "ph-grid" });
   on(studio, "draw", drawGrid);
-  return h("div", { class: "ph-scroll" }, studio.ui.grid);
+  studio.ui.scroll = h("div", { class: "ph-scroll ph-gridroom" }, studio.ui.grid);
+  return studio.ui.scroll;
 }
 
 function drawGrid(studio) {
@@ -27,7 +28,7 @@ function drawGrid(studio) {
   studio.active.r = Math.min(studio.active.r, shownLines.length - 1);
   studio.active.c = Math.min(studio.active.c, columns.length - 1);
   nameGrid(studio);
-  const widths = columns.map((c) => columnWidth(studio, c));
+  const widths = sizeColumns(studio, columns, textsOf(studio), studio.ui.scroll.clientWidth - MARK_WIDTH);
   const offsets = pinnedOffsets(studio, widths);
   const corner = gridCell(
     studio,
@@ -57,6 +58,12 @@ function drawGrid(studio) {
   markSelection(studio);
   if (hadFocus) focusCell(studio, false);
 }
+
+// The texts of a column that are shown on this page.
+const textsOf = (studio) => (column) =>
+  studio.shownLines.map(
+    (line) => `${textOf(currentCell(studio, line, column) ?? null) ?? "NULL"}${column.references ? "…→" : ""}`,
+  );
 
 function nameGrid(studio) {
   const { grid } = studio.ui;

@@ -101,6 +101,22 @@ async function recount(studio) {
   studio.count = count;
   studio.counting = null;
   emit(studio, "count");
+  // Not awaited: the rows can be used meanwhile, and another view cancels it.
+  if (count.exact === false) countExactly(studio);
+}
+
+async function countExactly(studio) {
+  const counting = request(studio, "exact", wanted(studio));
+  studio.counting = counting.id;
+  try {
+    const count = await counting;
+    if (studio.counting === counting.id) studio.count = count;
+  } catch {
+    // The estimate stays.
+  }
+  if (studio.counting !== counting.id) return;
+  studio.counting = null;
+  emit(studio, "count");
 }
 
 // Goes to the first, previous, next or last page.

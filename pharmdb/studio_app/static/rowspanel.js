@@ -3,6 +3,7 @@
 import { button, h } from "./dom.js";
 import { buildExport } from "./exporting.js";
 import { addFilter, buildFilters } from "./filters.js";
+import { buildGoing } from "./going.js";
 import { buildGrid } from "./grid.js";
 import { buildPager } from "./pager.js";
 import { go } from "./pages.js";
@@ -33,6 +34,7 @@ export function buildRows(studio) {
       "div",
       { class: "ph-bar" },
       ...buildPager(studio),
+      ...buildGoing(studio),
       h("span", { class: "ph-push" }),
       ...buildSizes(studio),
       ...buildExport(studio),

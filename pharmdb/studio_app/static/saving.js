@@ -4,7 +4,7 @@ import { keepDraft } from "./drafts.js";
 import { request } from "./kernel.js";
 import { fail, say } from "./messages.js";
 import { load } from "./pages.js";
-import { redraw } from "./state.js";
+import { emit, redraw } from "./state.js";
 import { plural } from "./text.js";
 
 const DIFFERS = "this change was already saved with other values: check the row, then undo or save this change";
@@ -52,6 +52,7 @@ async function showSaved(studio, outcome, sent) {
   if (studio.page?.first && studio.page.has_previous)
     Object.assign(studio.query, { place: studio.page.first, direction: "from" });
   await load(studio, true);
+  emit(studio, "written");
   const saved = `${plural(outcome.saved.length, "change")} ${outcome.again ? "already saved" : "saved"}`;
   const left = studio.changes.length && `${plural(studio.changes.length, "other change")} still staged`;
   say(studio, [saved, outcome.warning, left].filter(Boolean).join(" · "), Boolean(outcome.warning));

@@ -34,6 +34,7 @@ export function selectedRange(studio) {
 }
 
 export function markSelection(studio) {
+  markRow(studio);
   const { top, bottom, left, right } = selectedRange(studio);
   const many = studio.anchor !== null;
   for (const [place, cell] of studio.cells) {
@@ -47,6 +48,12 @@ export function markSelection(studio) {
       );
     cell.tabIndex = r === studio.active.r && c === studio.active.c ? 0 : -1;
   }
+}
+
+// The row that commands refer to, unless others are selected.
+function markRow(studio) {
+  for (const [n, row] of [...studio.ui.grid.tBodies[0].rows].entries())
+    row.classList.toggle("ph-current", n === studio.active.r);
 }
 
 export function activate(studio, place) {

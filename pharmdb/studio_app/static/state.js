@@ -7,6 +7,8 @@
 //   count   the number of rows has become known or unknown
 //   draw    the rows, staged changes or selection have changed
 //   refused the kernel has refused a filter: `studio.refusal`
+//   written rows were saved, or changed with SQL
+//   width   the page has become wide or narrow
 //   heard   the kernel has answered
 
 export const FIRST_PAGE = { place: null, direction: "after" };
@@ -47,6 +49,10 @@ export function createStudio(model) {
     hash: null, // of the view that is recorded in the address
     leaving: false, // whether the next view is a new entry of the browser's history
     trail: [], // the views from which references were followed
+    sizes: {}, // by table: the number of its rows
+    pins: [], // names of pinned tables
+    autoWidths: {}, // by column: the width that its values need
+    widths: {}, // by column: as drawn
     layouts: {}, // by table: order, hidden, pinned, widths
     // selection
     selected: new Set(), // ids of lines

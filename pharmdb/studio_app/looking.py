@@ -1,0 +1,91 @@
+"""The answers to the page's requests that only read. Each takes a session, the tables, and the page's message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from pharmdb.studio_app import browsing, cascading, cells, counting, filters, messages, relations, rows, values
+from pharmdb.studio_app.catalogue import Catalogue, Table
+from pharmdb.studio_app.statement_log import MASKED, Session, mask_hashes
+
+Message = dict[str, Any]
+Answer = dict[str, Any]
+
+
+def _table(tables: Catalogue, message: Message) -> Table:
+    return tables[str(message["table"])]
+
+
+def page(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """One page of rows, and its filters in words."""
+    table, view = _table(tables, message), messages.view_of(message)
+    return {**asdict(browsing.page(session, table, view)), "where": filters.words(view)}
+
+
+def count(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The number of rows, at once: exact up to 10,000."""
+    return asdict(browsing.count(session, _table(tables, message), messages.view_of(message)))
+
+
+def exact(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The exact number of rows."""
+    return asdict(counting.exact(session, _table(tables, message), messages.view_of(message)))
+
+
+def sizes(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The number of rows of each table."""
+    return {"sizes": {name: asdict(found) for name, found in counting.sizes(session, tables).items()}}
+
+
+def locate(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The position of a row by its number, or by its key, in the view's order."""
+    table, view = _table(tables, message), messages.view_of(message)
+    if "key" in message:
+        place, number = counting.place_of_key(session, table, view, str(message["key"]))
+    else:
+        typed = str(message.get("number")).strip().replace(",", "")
+        if not typed.isdecimal():
+            raise values.UnfitError(f"a row's number is a whole number, not “{typed[:60]}”")
+        number = int(typed)
+        place = counting.place_of_number(session, table, view, number)
+    return {"place": place, "start": number}
+
+
+def cell(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The full value of a truncated cell."""
+    table = _table(tables, message)
+    found = table.column(str(message["column"]))
+    row = rows.read_row(session, table, message["key"])
+    if row is None:
+        raise values.UnfitError("somebody else has deleted this row in the meantime")
+    value = dict(zip(table.columns, row, strict=True))[found.name]
+    text = MASKED if found.secret else values.shown(value, found.kind)
+    return {"text": None if text is None else mask_hashes(text), "cell": cells.cell(found, value)}
+
+
+def related(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The rows of other tables that refer to a row."""
+    found = relations.related(session, tables, _table(tables, message), message["key"])
+    return {"related": [asdict(each) for each in found]}
+
+
+def cascade(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """What the deletion of each of these rows would take along."""
+    table = _table(tables, message)
+    found = [[asdict(c) for c in cascading.cascades(session, tables, table, [key])] for key in message["keys"]]
+    return {"cascades": found}
+
+
+# Each request with the seconds after which it is cancelled.
+READING: dict[str, tuple[Callable[[Session, Catalogue, Message], Answer], float]] = {
+    "page": (page, 60),
+    "count": (count, 60),
+    "exact": (exact, 30),
+    "sizes": (sizes, 15),
+    "locate": (locate, 30),
+    "cell": (cell, 60),
+    "related": (related, 60),
+    "cascade": (cascade, 60),
+}
