@@ -118,7 +118,7 @@ def _filtered(table: Table, path: str, each: Filter, depth: int = 0) -> ColumnEl
     """A condition on a column of the table, or on one of a row that it refers to."""
     reference, dot, rest = path.partition(".")
     if path in table.columns or not dot or reference not in table.parents:
-        return _compared(table.column(path), each)
+        return compared(table.column(path), each)
     if depth == _DEEPEST:
         raise values.UnfitError(f"a filter follows at most {_DEEPEST} references")
     parent, referred = table.parents[reference], table.foreign[reference][1]
@@ -140,7 +140,8 @@ def _contains(found: Column, text: str) -> ColumnElement[bool]:
     return position(found.lowered, values.lowered(text)) > 0
 
 
-def _compared(found: Column, each: Filter) -> ColumnElement[bool]:
+def compared(found: Column, each: Filter) -> ColumnElement[bool]:
+    """A condition on this column. Raises UnfitError if it does not fit."""
     raw, operator = found.raw, each.operator
     if operator not in OPERATORS:
         raise values.UnfitError(f"a filter must use one of {', '.join(OPERATORS)}, not {operator!r}")

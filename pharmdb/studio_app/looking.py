@@ -1,4 +1,7 @@
-"""The answers to the page's requests that only read. Each takes a session, the tables, and the page's message."""
+"""The answers to the page's requests that only read.
+
+Each takes a session, the tables, and the page's message, to which the widget adds whether it is `unlocked`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from pharmdb.studio_app import browsing, cascading, cells, counting, filters, messages, relations, rows, values
+from pharmdb.studio_app import browsing, cascading, cells, counting, filters, labels, messages, relations, rows, values
 from pharmdb.studio_app.catalogue import Catalogue, Table
 from pharmdb.studio_app.statement_log import MASKED, Session, mask_hashes
 
@@ -19,9 +22,23 @@ def _table(tables: Catalogue, message: Message) -> Table:
 
 
 def page(session: Session, tables: Catalogue, message: Message) -> Answer:
-    """One page of rows, and its filters in words."""
+    """One page of rows, its filters in words, and the labels of the rows that it refers to."""
     table, view = _table(tables, message), messages.view_of(message)
-    return {**asdict(browsing.page(session, table, view)), "where": filters.words(view)}
+    found = browsing.page(session, table, view)
+    named = labels.labels(session, table, found, hidden=_hidden(session, message)) if table.parents else {}
+    return {**asdict(found), "where": filters.words(view), "labels": named}
+
+
+def choices(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """Rows that a reference can refer to."""
+    table, typed = _table(tables, message), str(message.get("text") or "")
+    hidden = _hidden(session, message)
+    found = labels.choices(session, table, str(message["column"]), typed, hidden=hidden)
+    return {"choices": [asdict(each) for each in found]}
+
+
+def _hidden(session: Session, message: Message) -> bool:
+    return labels.hides_addresses(session, unlocked=message.get("unlocked") is True)
 
 
 def count(session: Session, tables: Catalogue, message: Message) -> Answer:
@@ -88,4 +105,5 @@ READING: dict[str, tuple[Callable[[Session, Catalogue, Message], Answer], float]
     "cell": (cell, 60),
     "related": (related, 60),
     "cascade": (cascade, 60),
+    "choices": (choices, 10),
 }

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import exc
 
 from pharmdb.errors import PharmdbError
-from pharmdb.studio_app import browsing, filters, values
+from pharmdb.studio_app import browsing, filters, labels, values
 from pharmdb.studio_app.catalogue import Table
 from pharmdb.studio_app.changes import Change
 from pharmdb.studio_app.filters import Filter, View
@@ -84,6 +84,7 @@ def described(table: Table) -> dict[str, Any]:
         "model": table.model,
         "columns": columns,
         "key": table.key,
+        "label": own.name if (own := labels.label_column(table)) is not None else "",
         "readOnly": table.why_read_only,
         "children": [asdict(child) for child in table.children],
     }

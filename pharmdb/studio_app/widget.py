@@ -194,8 +194,9 @@ class Studio(anywidget.AnyWidget):
 
     def _look(self, operation: str, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         function, seconds = looking.READING[operation]
+        message = {**message, "unlocked": self.unlocked}
         if "table" in message:
-            message = {**message, "table": self._table(message).name}
+            message["table"] = self._table(message).name
         with self._reading(cancel, seconds) as session:
             return function(session, self._tables, message)
 

@@ -156,6 +156,24 @@ def test_tables_are_listed_with_their_sizes_and_rows_are_gone_to(tabs: Tabs, see
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_a_reference_has_a_label_and_is_picked_from_a_list(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 3)
+    page = tabs.open(seeded, model="Attempt")
+    expect(cell(page, 0, "user_id")).to_contain_text("2 admin@pharmtrainer.test")
+    cell(page, 0, "user_id").focus()
+    page.keyboard.press("F2")
+    page.keyboard.type("DEMO")
+    expect(page.locator(".ph-choices [role=option]")).to_have_text(["1 demo@pharmtrainer.test"])
+    axe(page)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(cell(page, 0, "user_id")).to_contain_text("1 demo@pharmtrainer.test")
+    save(page)
+    assert query(seeded, "SELECT user_id FROM attempts WHERE id = 1") == [(1,)]
+    filter_by(page, "user_id.email", "contains", "admin")
+    expect(page.locator(".ph-status")).to_contain_text("row 1–1 of 1 where user_id.email contains admin")
+
+
 def test_relations_lead_both_ways_and_back(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded)
     cell(page, 0, "email").click()

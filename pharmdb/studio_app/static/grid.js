@@ -5,6 +5,7 @@ import { h, marked } from "./dom.js";
 import { headCell } from "./headings.js";
 import { layoutOf, sizeColumns, visibleColumns } from "./layout.js";
 import { currentCell, isStaged, linesOf, originalCell } from "./lines.js";
+import { labelOf } from "./picker.js";
 import { follow } from "./relations.js";
 import { focusCell, gridCell, markSelection } from "./selection.js";
 import { canEdit, on } from "./state.js";
@@ -60,10 +61,10 @@ function drawGrid(studio) {
 }
 
 // The texts of a column that are shown on this page.
-const textsOf = (studio) => (column) =>
-  studio.shownLines.map(
-    (line) => `${textOf(currentCell(studio, line, column) ?? null) ?? "NULL"}${column.references ? "…→" : ""}`,
-  );
+const textsOf = (studio) => (column) => {
+  const cells = studio.shownLines.map((line) => textOf(currentCell(studio, line, column) ?? null) ?? "NULL");
+  return column.references ? cells.map((text) => `${text} ${labelOf(studio, column, text) ?? ""} → `) : cells;
+};
 
 function nameGrid(studio) {
   const { grid } = studio.ui;
@@ -151,8 +152,10 @@ function drawCell(studio, line, column, r, c, left) {
     ...contentOfCell(studio, cell, column),
   );
   if (column.references && typeof cell === "string") {
+    const known = labelOf(studio, column, cell);
     const label = `go to ${column.references[0]} ${cell}`;
     td.append(
+      known ? h("span", { class: "ph-label" }, ` ${visible(known)}`) : "",
       h(
         "button",
         {

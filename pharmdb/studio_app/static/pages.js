@@ -4,6 +4,7 @@ import { readAddress, writeAddress } from "./address.js";
 import { arriveAtView, leaveView } from "./history.js";
 import { request, tell } from "./kernel.js";
 import { fail, say } from "./messages.js";
+import { learnLabels } from "./picker.js";
 import { emit, emptyQuery, FIRST_PAGE, redraw } from "./state.js";
 
 const NO_ROWS = { rows: [], has_previous: false, has_next: false };
@@ -77,6 +78,7 @@ export async function load(studio, recounting = false) {
   if (studio.loading !== loading.id) return undefined;
   studio.loading = null;
   studio.page = page;
+  learnLabels(studio, page.labels);
   if (!page.has_previous) studio.start = 1;
   studio.selected.clear();
   say(studio, "");
