@@ -9,7 +9,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from pharmdb.studio_app import browsing, cascading, cells, counting, filters, labels, messages, relations, rows, values
+from pharmdb.studio_app import (
+    browsing,
+    cascading,
+    cells,
+    counting,
+    facets,
+    filters,
+    labels,
+    messages,
+    relations,
+    rows,
+    values,
+)
 from pharmdb.studio_app.catalogue import Catalogue, Table
 from pharmdb.studio_app.statement_log import MASKED, Session, mask_hashes
 
@@ -35,6 +47,24 @@ def choices(session: Session, tables: Catalogue, message: Message) -> Answer:
     hidden = _hidden(session, message)
     found = labels.choices(session, table, str(message["column"]), typed, hidden=hidden)
     return {"choices": [asdict(each) for each in found]}
+
+
+def summary(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The extremes, the mean and the NULLs of a column."""
+    return asdict(facets.summary(session, _table(tables, message), messages.view_of(message), str(message["column"])))
+
+
+def frequent(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The most frequent values of a column."""
+    table, view = _table(tables, message), messages.view_of(message)
+    found, distinct = facets.most_frequent(session, table, view, str(message["column"]))
+    return {"values": [asdict(each) for each in found], "distinct": distinct}
+
+
+def bars(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """The distribution of a column."""
+    found = facets.bars(session, _table(tables, message), messages.view_of(message), str(message["column"]))
+    return {"bars": [asdict(each) for each in found]}
 
 
 def _hidden(session: Session, message: Message) -> bool:
@@ -106,4 +136,7 @@ READING: dict[str, tuple[Callable[[Session, Catalogue, Message], Answer], float]
     "related": (related, 60),
     "cascade": (cascade, 60),
     "choices": (choices, 10),
+    "summary": (summary, 20),
+    "frequent": (frequent, 20),
+    "bars": (bars, 20),
 }

@@ -174,6 +174,31 @@ def test_a_reference_has_a_label_and_is_picked_from_a_list(tabs: Tabs, seeded: s
     expect(page.locator(".ph-status")).to_contain_text("row 1–1 of 1 where user_id.email contains admin")
 
 
+def test_what_a_column_contains_is_shown_and_filters_by_one_click(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 120)
+    page = tabs.open(seeded, model="Attempt")
+    page.locator("thead th", has_text="score").focus()
+    page.keyboard.press("f")
+    ready(page)
+    facet = page.get_by_role("complementary", name="Values of score")
+    expect(facet).to_contain_text("101 different, the 20 most frequent")
+    bars = facet.get_by_role("group", name="Distribution of score").get_by_role("button")
+    bars.first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(bars.nth(1)).to_be_focused()
+    axe(page)
+    page.keyboard.press("Enter")
+    ready(page)
+    scores = [float(text) for text in column_texts(page, "score")]
+    assert set(scores) == {5, 6, 7, 8, 9, 10}
+    facet.get_by_role("button", name="score = 10: 2 rows").click()
+    ready(page)
+    assert column_texts(page, "score") == ["10", "10"]
+    expect(facet).to_contain_text("1 different")
+    page.get_by_role("button", name="Close the values").click()
+    expect(facet).to_be_hidden()
+
+
 def test_relations_lead_both_ways_and_back(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded)
     cell(page, 0, "email").click()

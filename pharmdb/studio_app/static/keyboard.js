@@ -3,6 +3,7 @@
 import { textOf } from "./cells.js";
 import { stage } from "./changes.js";
 import { clearCells, edit } from "./editing.js";
+import { openFacet } from "./facets.js";
 import { moveColumn, toggleColumn, widen } from "./layout.js";
 import { currentCell } from "./lines.js";
 import { sortBy, turn } from "./pages.js";
@@ -48,6 +49,7 @@ function headAction(studio, event) {
       moveColumn(studio, column, by);
     };
   if (event.key === "p" || event.key === "P") return () => toggleColumn(studio, "pinned", column);
+  if (event.key === "f" || event.key === "F") return () => openFacet(studio, column);
   if (event.key === "h" || event.key === "H") return () => toggleColumn(studio, "hidden", column);
   return null;
 }

@@ -77,7 +77,7 @@ export function sizeColumns(studio, columns, texts, room) {
       .map((p) => p.column),
   );
   for (const column of columns) {
-    const longest = Math.max(column.name.length * 1.15 + 4, ...texts(column).map((text) => text.length));
+    const longest = Math.max(column.name.length * 1.15 + 6, ...texts(column).map((text) => text.length));
     const needed = Math.min(STRETCHED, Math.round(longest * CHARACTER + PADDING));
     studio.autoWidths[column.name] = Math.max(studio.autoWidths[column.name] ?? 0, needed);
   }

@@ -2,6 +2,7 @@
 
 import { button, h } from "./dom.js";
 import { buildExport } from "./exporting.js";
+import { buildFacets } from "./facets.js";
 import { addFilter, buildFilters } from "./filters.js";
 import { buildGoing } from "./going.js";
 import { buildGrid } from "./grid.js";
@@ -14,7 +15,7 @@ import { canEdit, idOf, on } from "./state.js";
 const KEYS =
   "Arrow keys, Home, End, Ctrl+Home and Ctrl+End move; Page Up and Page Down change the page; Shift extends the selection; Ctrl+A selects all. " +
   "Enter or F2 edits; typing replaces; Delete sets NULL; Shift+Space selects the row; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves. " +
-  "On a column heading, Enter sorts (with Shift by a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it.";
+  "On a column heading, Enter sorts (with Shift by a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it, F shows its values.";
 
 export function buildRows(studio) {
   studio.ui.addFilter = button("Add filter", () => addFilter(studio));
@@ -29,7 +30,7 @@ export function buildRows(studio) {
       ...buildCommands(studio),
     ),
     buildFilters(studio),
-    buildGrid(studio),
+    h("div", { class: "ph-rowsroom" }, buildGrid(studio), buildFacets(studio)),
     h(
       "div",
       { class: "ph-bar" },

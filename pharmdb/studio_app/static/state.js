@@ -42,6 +42,7 @@ export function createStudio(model) {
     drafts: [], // the filters that are shown: `isNew` ones are not applied yet, `problem` says why not
     filtersShown: null, // the applied filters when they were last drawn
     refusal: null, // filters that the kernel refused, and its error
+    facet: null, // the column whose values are shown, and the requests for them
     labels: {}, // by "table.column" of a reference and its value: the label of the row that it refers to
     columns: [],
     shownLines: [],
