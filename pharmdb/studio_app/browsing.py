@@ -73,7 +73,7 @@ def page(session: Session, table: Table, view: View) -> Page:
     )
     earlier = _has_earlier(session, table, order, view, first) if first and not backwards else more
     return Page(
-        rows=[_row(table, row) for row in found],
+        rows=[row_of(table, row) for row in found],
         first=first,
         last=last,
         has_previous=earlier,
@@ -136,6 +136,7 @@ def whole(table: Table, view: View, shown: Sequence[Column]) -> Select[Any]:
     return select(*columns).select_from(table.clause).where(condition(table, view)).order_by(*order)
 
 
-def _row(table: Table, row: Sequence[Any]) -> Row:
+def row_of(table: Table, row: Sequence[Any]) -> Row:
+    """A row that was read with all columns of its table first."""
     cells = [cell(found, value) for found, value in zip(table.columns.values(), row, strict=False)]
     return Row(key_of(table, row) if table.has_key else [], cells)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pharmdb.studio_app import (
     browsing,
+    bulk,
     cascading,
     cells,
     counting,
@@ -69,6 +70,11 @@ def bars(session: Session, tables: Catalogue, message: Message) -> Answer:
 
 def _hidden(session: Session, message: Message) -> bool:
     return labels.hides_addresses(session, unlocked=message.get("unlocked") is True)
+
+
+def rows_of_view(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """All rows of a view, if they are few enough to be staged."""
+    return {"rows": [asdict(row) for row in bulk.rows(session, _table(tables, message), messages.view_of(message))]}
 
 
 def count(session: Session, tables: Catalogue, message: Message) -> Answer:
@@ -136,6 +142,7 @@ READING: dict[str, tuple[Callable[[Session, Catalogue, Message], Answer], float]
     "related": (related, 60),
     "cascade": (cascade, 60),
     "choices": (choices, 10),
+    "rows": (rows_of_view, 60),
     "summary": (summary, 20),
     "frequent": (frequent, 20),
     "bars": (bars, 20),

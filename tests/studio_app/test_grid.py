@@ -199,6 +199,43 @@ def test_what_a_column_contains_is_shown_and_filters_by_one_click(tabs: Tabs, se
     expect(facet).to_be_hidden()
 
 
+def test_a_value_is_set_in_all_selected_or_all_filtered_rows(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 120)
+    page = tabs.open(seeded, model="Attempt")
+    marks = page.locator("tbody .ph-mark")
+    marks.nth(2).click()
+    marks.nth(5).click(modifiers=["Shift"])
+    expect(page.locator(".ph-chosen")).to_have_text("4 rows selected")
+    page.get_by_role("button", name="Set value…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Column").select_option("score")
+    dialog.get_by_label("New value").fill("many")
+    dialog.get_by_role("button", name="Stage the changes").click()
+    expect(dialog.get_by_role("alert")).to_have_text("score takes a number")
+    dialog.get_by_label("New value").fill("77.5")
+    axe(page)
+    dialog.get_by_role("button", name="Stage the changes").click()
+    expect(page.locator(".ph-message")).to_have_text("4 changes staged")
+    save(page)
+    assert query(seeded, "SELECT id FROM attempts WHERE score = 77.5 ORDER BY id") == [(3,), (4,), (5,), (6,)]
+    # All rows of the page by key, and then all rows that the filter leaves.
+    page.locator("thead .ph-mark").focus()
+    page.keyboard.press(" ")
+    expect(page.locator(".ph-chosen")).to_have_text("50 rows selected")
+    filter_by(page, "score", "<", "60")
+    left = query(seeded, "SELECT count(*) FROM attempts WHERE score < 60")[0][0]
+    page.get_by_role("button", name="Set value…").click()
+    dialog.get_by_label("Column").select_option("entity_type")
+    dialog.get_by_label("New value").select_option("calc")
+    expect(dialog.get_by_label(f"all rows where score < 60: {left}")).to_be_checked()
+    dialog.get_by_role("button", name="Stage the changes").click()
+    ready(page)
+    expect(page.locator(".ph-staging")).to_contain_text(f"{left} staged changes")
+    expect(page.locator(".ph-staging")).to_contain_text(f"and {left - 50} other changes")
+    save(page)
+    assert query(seeded, "SELECT count(*) FROM attempts WHERE entity_type = 'calc'") == [(left,)]
+
+
 def test_relations_lead_both_ways_and_back(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded)
     cell(page, 0, "email").click()

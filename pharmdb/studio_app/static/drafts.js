@@ -11,8 +11,15 @@ export function keepDraft(studio) {
   // A duplicated or reloaded page has the same set of changes, which is saved only once.
   if (studio.changes.length)
     studio.staged ??= crypto.randomUUID?.() ?? `${studio.view}-${Math.random().toString(36).slice(2)}`;
-  if (changes.length) sessionStorage.setItem(key, JSON.stringify({ changes, staged: studio.staged }));
-  else sessionStorage.removeItem(key);
+  try {
+    if (changes.length) sessionStorage.setItem(key, JSON.stringify({ changes, staged: studio.staged }));
+    else sessionStorage.removeItem(key);
+    studio.unkept = false;
+  } catch {
+    // Too large for the browser: an older draft must not come back in its place.
+    sessionStorage.removeItem(key);
+    studio.unkept = true;
+  }
 }
 
 export function restoreDraft(studio) {

@@ -36,7 +36,13 @@ function drawGrid(studio) {
     "th",
     -1,
     -1,
-    { role: "columnheader", scope: "col", class: "ph-mark", "aria-label": "selected and staged" },
+    {
+      role: "columnheader",
+      scope: "col",
+      class: "ph-mark",
+      "aria-label": "select all rows of this page",
+      title: "select all rows of this page",
+    },
     "✓",
   );
   grid.replaceChildren(

@@ -9,7 +9,17 @@ import { currentCell } from "./lines.js";
 import { sortBy, turn } from "./pages.js";
 import { follow, showRelated } from "./relations.js";
 import { save } from "./saving.js";
-import { activate, focusCell, goTo, placeOf, selectAll, toggleRow } from "./selection.js";
+import {
+  activate,
+  focusCell,
+  goTo,
+  placeOf,
+  selectAll,
+  selectedRange,
+  selectRowsTo,
+  toggleAllRows,
+  toggleRow,
+} from "./selection.js";
 import { canEdit, redraw } from "./state.js";
 
 export function listenToKeys(studio) {
@@ -38,6 +48,7 @@ const hasControl = (event) => event.ctrlKey || event.metaKey;
 // Keys on a column heading.
 function headAction(studio, event) {
   const { r, c } = studio.active;
+  if (r === -1 && c === -1 && (event.key === " " || event.key === "Enter")) return () => toggleAllRows(studio);
   if (r !== -1 || c < 0) return null;
   const column = studio.columns[c];
   const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -94,9 +105,17 @@ function pageAction(studio, event) {
 function rowAction(studio, event) {
   const { r, c } = studio.active;
   if (r < 0) return null;
+  if (event.key === " " && event.shiftKey && studio.anchor) return () => selectRange(studio);
   if (event.key === " " && (c === -1 || !canEdit(studio) || event.shiftKey)) return () => toggleRow(studio, r);
   if (event.altKey && event.key === "Enter") return () => showRelated(studio);
   return null;
+}
+
+// Selects the rows of the selected cells.
+function selectRange(studio) {
+  const { top, bottom } = selectedRange(studio);
+  studio.lastToggled = studio.shownLines[top].id;
+  selectRowsTo(studio, bottom);
 }
 
 function cellAction(studio, event) {

@@ -9,9 +9,12 @@ import { wholeText } from "./editing.js";
 import { request } from "./kernel.js";
 import { currentCell, linesOf } from "./lines.js";
 import { fail, say } from "./messages.js";
+import { cellsOf, rowName } from "./names.js";
 import { chosenLines, focusCell } from "./selection.js";
 import { canEdit, redraw, whyNot } from "./state.js";
 import { plural } from "./text.js";
+
+const MOST_NAMED = 8; // rows that are listed before their deletion
 
 export function addRow(studio, values = {}) {
   if (!canEdit(studio)) {
@@ -70,14 +73,15 @@ export async function askDelete(studio) {
     fail(studio, error);
     return;
   }
-  const keys = rows
-    .map((l) => keyText(l.key))
-    .join("; ")
-    .slice(0, 300);
+  const named = rows.slice(0, MOST_NAMED).map((line) => {
+    const known = rowName(studio, studio.table, cellsOf(studio, line));
+    return h("li", {}, `${keyText(line.key)}${known ? `: ${known}` : ""}`);
+  });
+  if (rows.length > MOST_NAMED) named.push(h("li", {}, `and ${plural(rows.length - MOST_NAMED, "other row")}`));
   ask(
     studio,
     `Delete ${plural(rows.length, "row")} of ${studio.table.name}?`,
-    [h("p", {}, keys), consequences(cascades.flat())],
+    [h("ul", { class: "ph-named" }, ...named), consequences(cascades.flat())],
     [["Stage the deletion", () => stageDeletion(studio, rows, cascades)]],
   );
 }

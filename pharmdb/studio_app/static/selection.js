@@ -92,6 +92,22 @@ export function toggleRow(studio, r) {
   if (r < 0) return;
   const { id } = studio.shownLines[r];
   if (!studio.selected.delete(id)) studio.selected.add(id);
+  studio.lastToggled = id;
+  redraw(studio);
+}
+
+// Selects the rows from the one that was toggled last to this one.
+export function selectRowsTo(studio, r) {
+  const from = studio.shownLines.findIndex((line) => line.id === studio.lastToggled);
+  const [top, bottom] = from < 0 ? [r, r] : [Math.min(from, r), Math.max(from, r)];
+  for (const line of studio.shownLines.slice(top, bottom + 1)) studio.selected.add(line.id);
+  redraw(studio);
+}
+
+// Selects all rows of the page, or none if all are selected.
+export function toggleAllRows(studio) {
+  const all = studio.shownLines.every((line) => studio.selected.has(line.id));
+  studio.selected = new Set(all ? [] : studio.shownLines.map((line) => line.id));
   redraw(studio);
 }
 

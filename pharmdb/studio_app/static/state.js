@@ -58,12 +58,14 @@ export function createStudio(model) {
     layouts: {}, // by table: order, hidden, pinned, widths
     // selection
     selected: new Set(), // ids of lines
+    lastToggled: null, // the id of the line that was selected last
     active: { r: 0, c: 0 }, // the focused cell; row -1 is the heading, column -1 the row's mark
     anchor: null, // where the selection of cells began
     // staged changes
     changes: [], // in order
     staged: null, // the name of this set of changes, by which the kernel recognizes a set that it has saved
     nextChange: 1,
+    unkept: false, // whether the staged changes are too large to outlive a reload
     saving: false,
     overdue: false, // whether the answer to a save is overdue
     // the log
