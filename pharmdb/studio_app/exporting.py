@@ -27,6 +27,12 @@ PIECE = 2**18
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]infinity", re.IGNORECASE)
 
+
+def restored(text: str) -> str:
+    """A text of a spreadsheet without the apostrophe that keeps it from being run as a formula."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
 Rows = Iterator[list[str | None]]
 _Writer = Callable[[list[Column], Rows], Iterable[str | bytes]]
 

@@ -17,6 +17,7 @@ from pharmdb.studio_app import (
     counting,
     facets,
     filters,
+    importing,
     labels,
     messages,
     relations,
@@ -75,6 +76,12 @@ def _hidden(session: Session, message: Message) -> bool:
 def rows_of_view(session: Session, tables: Catalogue, message: Message) -> Answer:
     """All rows of a view, if they are few enough to be staged."""
     return {"rows": [asdict(row) for row in bulk.rows(session, _table(tables, message), messages.view_of(message))]}
+
+
+def imported(session: Session, tables: Catalogue, message: Message) -> Answer:
+    """Pasted rows, to be staged as new ones; nothing is written."""
+    columns = [str(name) for name in message["columns"]]
+    return asdict(importing.imported(_table(tables, message), str(message["text"]), columns))
 
 
 def count(session: Session, tables: Catalogue, message: Message) -> Answer:
@@ -143,6 +150,7 @@ READING: dict[str, tuple[Callable[[Session, Catalogue, Message], Answer], float]
     "cascade": (cascade, 60),
     "choices": (choices, 10),
     "rows": (rows_of_view, 60),
+    "import": (imported, 60),
     "summary": (summary, 20),
     "frequent": (frequent, 20),
     "bars": (bars, 20),

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 from support.chrome import Tabs, fill
 from support.parquet import parquet
-from support.steps import axe, cell, column_texts, edit, filter_by, open_table, ready, save
+from support.steps import add_row, axe, cell, column_texts, edit, filter_by, open_table, ready, save
 
 from pharmdb.database import targets, transactions
 from pharmdb.seeding.passwords import verify_password
@@ -376,9 +376,7 @@ def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seede
     save(page)
     expect(cell(page, 0, "password_hash")).to_contain_text("a new user needs a password")
     edit(page, 0, "password_hash", "first password")
-    page.get_by_role("button", name="Add row").click()
-    edit(page, 1, "email", "newer@pharmtrainer.test")
-    edit(page, 1, "password_hash", "second password")
+    add_row(page, email="newer@pharmtrainer.test", password_hash="second password")
     save(page)
     assert query(seeded, "SELECT email, role FROM users ORDER BY id")[2:] == [
         ("new@pharmtrainer.test", "USER"),
@@ -405,6 +403,52 @@ def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seede
     page.get_by_role("button", name="Stage the deletion").click()
     save(page)
     assert query(seeded, "SELECT count(*) FROM progress_by_tag") == [(0,)]
+
+
+def test_new_rows_come_from_a_form_from_text_and_from_the_clipboard(tabs: Tabs, seeded: str, tmp_path: Path) -> None:
+    page = tabs.open(seeded, model="Attempt")
+    page.get_by_role("button", name="Add row").click()
+    form = page.get_by_role("dialog", name="New row of attempts")
+    axe(page)
+    form.get_by_label("user_id *").fill("1")
+    form.get_by_role("button", name="Stage the row").click()
+    expect(form).to_contain_text("entity_id must be filled in")
+    expect(form.get_by_label("entity_type *")).to_be_focused()
+    form.get_by_label("entity_type *").select_option("case")
+    form.get_by_label("entity_id *").fill("c1")
+    form.get_by_label("answers *").fill("{}")
+    form.get_by_label("score *").fill("55")
+    form.get_by_role("button", name="Stage, and add another").click()
+    expect(form.get_by_label("entity_id *")).to_have_value("")
+    page.keyboard.press("Escape")
+    # A file, with a column that is no column and a value that does not fit.
+    lines = ["score;user_id;entity_type;entity_id;answers;mood", "70;1;case;c2;{};good", "many;2;calc;c3;[1];bad"]
+    (tmp_path / "rows.csv").write_text("\r\n".join(lines), encoding="utf-8")
+    page.get_by_role("button", name="Import…").click()
+    page.get_by_label("File").set_input_files(tmp_path / "rows.csv")
+    expect(page.get_by_label("or text")).to_have_value(re.compile("mood"))
+    axe(page)
+    page.get_by_role("button", name="Stage the rows").click()
+    report = page.get_by_role("dialog", name="2 rows staged")
+    expect(report).to_contain_text("mood: attempts has no such column")
+    expect(report).to_contain_text("line 3: score takes a number, not “many”")
+    report.get_by_role("button", name="Close").click()
+    expect(cell(page, 2, "score")).to_have_attribute("aria-invalid", "true")
+    edit(page, 2, "score", "7")
+    save(page)
+    found = query(seeded, "SELECT user_id, entity_type, entity_id, score FROM attempts ORDER BY entity_id")
+    assert found == [(1, "case", "c1", 55), (1, "case", "c2", 70), (2, "calc", "c3", 7)]
+    # Lines below the last row are new rows.
+    page.evaluate("text => navigator.clipboard.writeText(text)", "c3b\t{}\t8\nc4\t{}\t9")
+    cell(page, 2, "entity_id").click()
+    page.keyboard.press("Control+v")
+    expect(page.locator(".ph-message")).to_contain_text("3 cells pasted and staged, 1 new row staged")
+    edit(page, 0, "user_id", "1")
+    cell(page, 0, "entity_type").dblclick()
+    page.locator(".ph-editor select").select_option("case")
+    page.get_by_role("button", name="OK", exact=True).click()
+    save(page)
+    assert query(seeded, "SELECT score FROM attempts WHERE entity_id IN ('c3b', 'c4') ORDER BY 1") == [(8,), (9,)]
 
 
 def test_what_is_staged_outlives_a_reload_and_a_password_does_not(tabs: Tabs, seeded: str) -> None:
@@ -563,7 +607,7 @@ def test_axe_finds_no_violation(tabs: Tabs, seeded: str, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     axe(page)
     edit(page, 0, "email", "admin@pharmtrainer.test")
-    page.get_by_role("button", name="Add row").click()
+    add_row(page, email="new@pharmtrainer.test", password_hash="long enough")
     save(page)
     cell(page, 1, "email").click()
     page.keyboard.press("Alt+Enter")
@@ -703,9 +747,7 @@ def test_unlocking_asks_for_a_name(tabs: Tabs, seeded: str) -> None:
 
 def test_a_save_whose_answer_is_late_is_made_once(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded, model="Bookmark", clock=True)
-    page.get_by_role("button", name="Add row").click()
-    for column, text in (("user_id", "1"), ("entity_type", "drug"), ("entity_id", "late")):
-        edit(page, 0, column, text)
+    add_row(page, user_id="1", entity_type="drug", entity_id="late")
     # The kernel hears the save, and its answer is lost.
     page.evaluate(
         """() => { const kernel = window.kernel; window.kernel = async (message) => {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page
 
@@ -31,6 +33,19 @@ def edit(page: Page, row: int, column: str, text: str) -> None:
     cell(page, row, column).dblclick()
     page.locator(".ph-editor input, .ph-editor textarea").first.fill(text)
     page.get_by_role("button", name="OK", exact=True).click()
+
+
+def add_row(page: Page, **values: str) -> None:
+    """Stages a new row with its form."""
+    page.get_by_role("button", name="Add row").click()
+    form = page.get_by_role("dialog")
+    for column, text in values.items():
+        field = form.get_by_label(re.compile(rf"^{column}( \*)?$"))
+        if field.evaluate("field => field.tagName") == "SELECT":
+            field.select_option(text)
+        else:
+            field.fill(text)
+    form.get_by_role("button", name="Stage the row").click()
 
 
 def filter_by(page: Page, column: str, operator: str, *values: str) -> None:

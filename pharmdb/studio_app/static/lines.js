@@ -1,9 +1,12 @@
 // Lines of the grid: the page's rows with their staged changes, and new rows.
 
+const MOST_NEW = 200; // new rows that are drawn; more can be staged
+
 // New rows come first, then the page's rows.
 export function linesOf(studio) {
   const added = studio.changes
     .filter((c) => c.kind === "insert" && c.table === studio.table.name)
+    .slice(0, MOST_NEW)
     .map((change) => ({ change, isNew: true, key: [], cells: [], id: `new ${change.id}` }));
   const changeOf = findChange(studio);
   const rows = (studio.page?.rows ?? []).map((row, n) => ({

@@ -1,33 +1,21 @@
-// Adding, duplicating and deleting rows.
+// Duplicating and deleting rows.
 
 import { isCut, isMasked, keyText, textOf } from "./cells.js";
-import { addDeletion, addInsert, dropChanges } from "./changes.js";
+import { addDeletion, dropChanges } from "./changes.js";
 import { ask } from "./dialog.js";
 import { h } from "./dom.js";
 import { keepDraft } from "./drafts.js";
 import { wholeText } from "./editing.js";
 import { request } from "./kernel.js";
-import { currentCell, linesOf } from "./lines.js";
-import { fail, say } from "./messages.js";
+import { currentCell } from "./lines.js";
+import { fail } from "./messages.js";
 import { cellsOf, rowName } from "./names.js";
+import { addRow } from "./rowform.js";
 import { chosenLines, focusCell } from "./selection.js";
-import { canEdit, redraw, whyNot } from "./state.js";
+import { redraw } from "./state.js";
 import { plural } from "./text.js";
 
 const MOST_NAMED = 8; // rows that are listed before their deletion
-
-export function addRow(studio, values = {}) {
-  if (!canEdit(studio)) {
-    say(studio, whyNot(studio), true);
-    return;
-  }
-  addInsert(studio, values);
-  studio.active = { r: linesOf(studio).filter((l) => l.isNew).length - 1, c: 0 };
-  studio.anchor = null;
-  keepDraft(studio);
-  redraw(studio);
-  focusCell(studio);
-}
 
 export async function duplicateRows(studio) {
   for (const line of chosenLines(studio)) {

@@ -8,11 +8,13 @@ import { buildFacets } from "./facets.js";
 import { addFilter, buildFilters } from "./filters.js";
 import { buildGoing } from "./going.js";
 import { buildGrid } from "./grid.js";
+import { buildImport } from "./importing.js";
 import { cellsOf, rowName } from "./names.js";
 import { buildPager } from "./pager.js";
 import { go } from "./pages.js";
 import { buildRelated, buildTrail, showRelated } from "./relations.js";
-import { addRow, askDelete, duplicateRows } from "./rows.js";
+import { askRow } from "./rowform.js";
+import { askDelete, duplicateRows } from "./rows.js";
 import { canEdit, idOf, on } from "./state.js";
 import { plural } from "./text.js";
 
@@ -71,7 +73,8 @@ function buildSearch(studio) {
 
 function buildCommands(studio) {
   const writing = [
-    button("Add row", () => addRow(studio)),
+    button("Add row", () => askRow(studio)),
+    buildImport(studio),
     button("Duplicate", () => duplicateRows(studio)),
     buildBulk(studio),
     button("Delete…", () => askDelete(studio)),
