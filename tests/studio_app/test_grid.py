@@ -331,7 +331,7 @@ def test_a_violation_is_a_sentence_at_its_cell_and_nothing_is_saved(tabs: Tabs, 
     page.locator(".ph-editor select").select_option("USER")
     page.get_by_role("button", name="OK", exact=True).click()
     save(page)
-    expect(cell(page, 0, "email")).to_contain_text("another row has the same email")
+    expect(cell(page, 0, "email")).to_contain_text("another user has the same e-mail address")
     expect(cell(page, 0, "email")).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".ph-staging")).to_contain_text("2 staged changes")
     assert query(seeded, "SELECT * FROM users ORDER BY id") == before

@@ -65,6 +65,8 @@ export function askRow(studio) {
 const asList = (column) =>
   column.kind === "boolean" ? { ...column, kind: "enum", values: ["true", "false"] } : column;
 
+const defaultOf = (column) => (/\bnow\b|current_timestamp/i.test(column.default) ? "now" : column.default);
+
 function drawField(studio, column, id) {
   const required = isRequired(column);
   const { control, read, extra } = controlFor(studio, asList(column), id, null, null);
@@ -77,7 +79,7 @@ function drawField(studio, column, id) {
     control.addEventListener(event, () => {
       touched = true;
     });
-  const hint = required ? "" : column.default ? `default: ${column.default}` : "may be NULL";
+  const hint = required ? "" : column.default ? `default: ${defaultOf(column)}` : "may be NULL";
   control.setAttribute("aria-required", String(required));
   control.setAttribute("aria-describedby", `${id}-wrong ${id}-hint`);
   // A text field can be left empty on purpose; every other empty field means the default.

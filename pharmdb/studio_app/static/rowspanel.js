@@ -85,7 +85,7 @@ function buildCommands(studio) {
     related.hidden = !studio.table.children.length;
   });
   const chosen = h("span", { class: "ph-chosen ph-quiet" });
-  on(studio, "draw", () => {
+  on(studio, "selection", () => {
     chosen.textContent = chosenText(studio);
   });
   return [chosen, ...writing, related];

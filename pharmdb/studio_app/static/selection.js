@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { say } from "./messages.js";
-import { redraw } from "./state.js";
+import { emit, redraw } from "./state.js";
 
 // Creates a focusable element of the grid.
 export function gridCell(studio, tag, r, c, properties, ...children) {
@@ -35,6 +35,7 @@ export function selectedRange(studio) {
 
 export function markSelection(studio) {
   markRow(studio);
+  emit(studio, "selection");
   const { top, bottom, left, right } = selectedRange(studio);
   const many = studio.anchor !== null;
   for (const [place, cell] of studio.cells) {

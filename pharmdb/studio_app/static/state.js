@@ -7,6 +7,7 @@
 //   count   the number of rows has become known or unknown
 //   draw    the rows, staged changes or selection have changed
 //   refused the kernel has refused a filter: `studio.refusal`
+//   selection another cell is focused, or other rows are selected
 //   written rows were saved, or changed with SQL
 //   width   the page has become wide or narrow
 //   heard   the kernel has answered
