@@ -31,9 +31,14 @@ def run(
     seconds: float = 30,
     unlocked: bool = False,
     plan: bool = False,
+    trial: bool = False,
+    expected: int | None = None,
     log: Path | None = None,
 ) -> Result:
     """Runs one statement, or with `plan` returns its query plan.
+
+    With `trial` a statement that writes is rolled back, and only says how many rows it would change. If `expected` is
+    given, it is committed only if it changes exactly so many.
 
     Raises ParameterError if it is not a single statement, ProtectedError if it is not allowed, PharmdbError if it was
     cancelled, timed out or was refused by the database.
@@ -53,7 +58,7 @@ def run(
     )
     statement = statement[tokens[0].start : tokens[-1].end]
     typed = Typed(target, statement, tokens, first)
-    with _opened(target, writes) as connection:
+    with _opened(target, writes, trial=trial) as connection:
         sessions.prepare(connection)
         driver: Any = connection.connection.dbapi_connection
         began = time.perf_counter()
@@ -70,20 +75,28 @@ def run(
                 expected="a valid statement", found=mask_hashes(found), note="correct the statement"
             ) from error
         ms = (time.perf_counter() - began) * 1000
-        if writes:
+        if writes and not trial:
+            if expected is not None and result.changed != expected:
+                raise PharmdbError(
+                    expected=f"to change {expected:,} rows, as in the trial",
+                    found=f"the statement would now change {result.changed or 0:,} rows",
+                    note="run it again",
+                )
             done = save_log.log_statement(target, statement, result.changed, log or settings.statement_log())
-    warning = done() if writes else ""
+    warning = done() if writes and not trial else ""
     statement_log.add(statement, (), len(result.rows) if result.columns else result.changed, ms)
-    return Result(result.columns, result.rows, result.more, result.changed, round(ms, 2), result.plan, warning)
+    return Result(
+        result.columns, result.rows, result.more, result.changed, round(ms, 2), result.plan, warning, trial and writes
+    )
 
 
 _RUN: dict[str, Callable[..., Result]] = {"sqlite": sqlite_console.run, "postgresql": postgresql_console.run}
 
 
 @contextmanager
-def _opened(target: targets.Target, writes: bool) -> Iterator[Connection]:
-    """A transaction for one statement. A read-only one is always rolled back."""
-    if writes or target.is_sqlite:
+def _opened(target: targets.Target, writes: bool, *, trial: bool) -> Iterator[Connection]:
+    """A transaction for one statement. A read-only one and a trial are always rolled back."""
+    if (writes and not trial) or (target.is_sqlite and not writes):
         with transactions.writing(target) if writes else transactions.reading(target) as connection:
             yield connection
         return
@@ -93,4 +106,4 @@ def _opened(target: targets.Target, writes: bool) -> Iterator[Connection]:
 
 
 class _RolledBackError(Exception):
-    """Ends a read-only transaction."""
+    """Ends a transaction that keeps nothing."""

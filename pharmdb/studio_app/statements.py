@@ -14,7 +14,7 @@ ROWS_SHOWN = 1000
 class Result:
     """A statement's result: at most 1,000 rows, `more` if there were others; `changed`: rows written, if any.
 
-    `warning` is a sentence if it wrote, but the log of saves could not be completed.
+    `warning` is a sentence if it wrote, but the log of saves could not be completed. `trial`: nothing was kept.
     """
 
     columns: list[str]
@@ -24,6 +24,7 @@ class Result:
     ms: float
     plan: str = ""
     warning: str = ""
+    trial: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import anywidget
 import traitlets
 
 from pharmdb import reports, settings
+from pharmdb.backups import taking
 from pharmdb.database import environments, servers, targets
 from pharmdb.errors import ParameterError, RevisionError
 from pharmdb.learning import schema_chart
@@ -25,6 +26,7 @@ from pharmdb.studio_app import (
     exporting,
     looking,
     messages,
+    reverting,
     save_log,
     sessions,
     still,
@@ -146,6 +148,8 @@ class Studio(anywidget.AnyWidget):
             "lock": self._lock,
             "sql": self._sql,
             "log": self._statement_log,
+            "revert": self._revert,
+            "backup": self._backup,
         }
         cancel = cancel or Cancel()
         if operation == "picture":
@@ -223,6 +227,24 @@ class Studio(anywidget.AnyWidget):
             "differing": outcome.differing,
         }
 
+    def _revert(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        save = str(message["save"])
+        self._tables = self._catalogue()
+        found = reverting.revert(
+            self.target, self._tables, save, self.statement_log, unlocked=self.unlocked, log=self._path
+        )
+        self.saved += 0 if found.saved.problems or found.saved.again else found.rows
+        return {
+            "problems": [asdict(each) for each in found.saved.problems],
+            "rows": found.rows,
+            "passwords": found.passwords,
+            "warning": found.saved.warning,
+        }
+
+    def _backup(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        """Backs up the database, which is offered before a large deletion."""
+        return {"name": taking.taken_of(self.target).name}
+
     def _lock(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         """Unlocks with the database's own name, and locks without one."""
         typed = str(message.get("name") or "")
@@ -253,6 +275,8 @@ class Studio(anywidget.AnyWidget):
             seconds=seconds,
             unlocked=self.unlocked,
             plan=bool(message.get("plan")),
+            trial=message.get("trial") is True,
+            expected=None if message.get("expected") is None else int(message["expected"]),
             log=self._path,
         )
         return asdict(result)

@@ -27,7 +27,15 @@ class Console:
         self.log = log
 
     def __call__(
-        self, sql: str, *, cancel: Cancel | None = None, seconds: float = 30, unlocked: bool = False, plan: bool = False
+        self,
+        sql: str,
+        *,
+        cancel: Cancel | None = None,
+        seconds: float = 30,
+        unlocked: bool = False,
+        plan: bool = False,
+        trial: bool = False,
+        expected: int | None = None,
     ) -> Result:
         return console.run(
             self.target,
@@ -37,6 +45,8 @@ class Console:
             seconds=seconds,
             unlocked=unlocked,
             plan=plan,
+            trial=trial,
+            expected=expected,
             log=self.log,
         )
 
@@ -54,6 +64,24 @@ def test_a_result_is_text_with_its_columns(run: Console) -> None:
     assert run("SELECT ';' AS x").rows == [[";"]]
     assert run("VALUES (1), (2)").rows == [["1"], ["2"]]
     assert run("SELECT '100%' AS x, ':name ?' AS y").rows == [["100%", ":name ?"]]
+
+
+def test_a_trial_says_how_many_rows_a_statement_would_change_and_keeps_nothing(run: Console) -> None:
+    statement = "UPDATE progress_by_tag SET wrong_count = 7"
+    tried = run(statement, unlocked=True, trial=True)
+    assert (tried.changed, tried.trial) == (4, True)
+    assert not run.log.exists()
+    assert run("SELECT count(*) FROM progress_by_tag WHERE wrong_count = 7").rows == [["0"]]
+    with pytest.raises(PharmdbError, match="would now change 4 rows"):
+        run(statement, unlocked=True, expected=3)
+    assert run("SELECT count(*) FROM progress_by_tag WHERE wrong_count = 7").rows == [["0"]]
+    assert run(statement, unlocked=True, expected=4).changed == 4
+    assert run("SELECT count(*) FROM progress_by_tag WHERE wrong_count = 7").rows == [["4"]]
+    # What only reads is run at once.
+    read = run("SELECT 1 AS one", unlocked=True, trial=True)
+    assert (read.rows, read.trial) == ([["1"]], False)
+    with pytest.raises(ProtectedError):
+        run(statement, trial=True)
 
 
 def test_only_the_first_thousand_rows_are_fetched(run: Console) -> None:

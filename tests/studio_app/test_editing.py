@@ -318,6 +318,7 @@ def test_a_save_is_logged_with_who_when_key_before_and_after(editor: Editor) -> 
     assert saving["at"] <= saved["at"]
     update, insert = saving["changes"]
     assert update == {
+        "change": 1,
         "kind": "update",
         "table": "users",
         "key": ["1"],

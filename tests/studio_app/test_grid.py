@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from support.chrome import Tabs, fill
 from support.parquet import parquet
 from support.steps import add_row, axe, cell, column_texts, edit, filter_by, open_table, ready, save
 
+import pharmdb
 from pharmdb.database import targets, transactions
 from pharmdb.seeding.passwords import verify_password
 
@@ -451,6 +453,83 @@ def test_new_rows_come_from_a_form_from_text_and_from_the_clipboard(tabs: Tabs, 
     assert query(seeded, "SELECT score FROM attempts WHERE entity_id IN ('c3b', 'c4') ORDER BY 1") == [(8,), (9,)]
 
 
+def test_staging_is_taken_back_by_key_and_saved_from_anywhere(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    page.get_by_label("Search", exact=True).press_sequentially("pharm")
+    edit(page, 0, "email", "one@pharmtrainer.test")
+    edit(page, 1, "email", "two@pharmtrainer.test")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".ph-message")).to_have_text("undone: 1 change staged")
+    expect(cell(page, 1, "email")).to_have_text("admin@pharmtrainer.test")
+    # What was typed in the search field is not what is undone.
+    expect(page.get_by_label("Search", exact=True)).to_have_value("pharm")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".ph-message")).to_have_text("nothing to undo")
+    page.keyboard.press("Control+y")
+    page.keyboard.press("Control+Shift+Z")
+    expect(page.locator(".ph-staging")).to_contain_text("2 staged changes")
+    expect(page.locator(".ph-staging")).to_contain_text("change users 1 (demo@pharmtrainer.test): email")
+    # In an open editor, and in the search field.
+    cell(page, 0, "email").dblclick()
+    page.locator(".ph-editor input").fill("three@pharmtrainer.test")
+    page.keyboard.press("Control+s")
+    expect(page.locator(".ph-message")).to_have_text("2 changes saved")
+    edit(page, 0, "email", "four@pharmtrainer.test")
+    page.get_by_label("Search", exact=True).press("Control+s")
+    expect(page.locator(".ph-message")).to_have_text("1 change saved")
+    assert query(seeded, "SELECT email FROM users ORDER BY id") == [
+        ("four@pharmtrainer.test",),
+        ("two@pharmtrainer.test",),
+    ]
+    # The panel of staged changes covers neither the rows nor the buttons below them.
+    edit(page, 0, "email", "five@pharmtrainer.test")
+    boxes = [page.locator(part).bounding_box() for part in (".ph-gridroom", ".ph-status", ".ph-message", ".ph-staging")]
+    edges = [(box["y"], box["y"] + box["height"]) for box in boxes if box]
+    assert all(above[1] <= below[0] + 1 for above, below in pairwise(edges))
+    assert edges[-1][1] <= 800
+
+
+def test_a_save_is_reverted_from_the_log_with_all_that_it_took_along(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 1200)
+    page = tabs.open(seeded)
+    before = query(seeded, "SELECT * FROM attempts ORDER BY id")
+    cell(page, 0, "id").focus()
+    page.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1: demo@pharmtrainer.test")
+    execute(seeded, "DELETE FROM attempts WHERE user_id = 1 AND id > 50")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Delete…").click()
+    expect(dialog).to_contain_text("The log keeps every deleted row")
+    before = [row for row in before if row[1] != 1 or row[0] <= 50]
+    page.get_by_role("button", name="Stage the deletion").click()
+    save(page)
+    assert query(seeded, "SELECT count(*) FROM attempts WHERE user_id = 1") == [(0,)]
+    page.get_by_role("tab", name="Log").click()
+    saves = page.get_by_role("region", name="Saves, newest first")
+    expect(saves).to_contain_text("deleted with it: ")
+    saves.get_by_role("button", name=re.compile("Revert the save")).click()
+    axe(page)
+    page.get_by_role("button", name="Revert", exact=True).click()
+    expect(page.locator(".ph-message")).to_contain_text("set a new password for users demo@pharmtrainer.test")
+    assert query(seeded, "SELECT * FROM attempts ORDER BY id") == before
+    assert query(seeded, "SELECT count(*) FROM progress_by_tag WHERE user_id = 1") == [(4,)]
+    expect(saves).to_contain_text("reverted")
+
+
+def test_a_backup_is_offered_before_a_large_deletion(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 2400)
+    page = tabs.open(seeded)
+    cell(page, 0, "id").focus()
+    page.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("These are 1,206 rows in all")
+    dialog.get_by_role("button", name="Back up first").click()
+    expect(dialog.get_by_role("status")).to_contain_text("backed up: ")
+    assert len(pharmdb.backup(seeded, list_only=True).backups) == 1
+
+
 def test_what_is_staged_outlives_a_reload_and_a_password_does_not(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded)
     edit(page, 0, "email", "kept@pharmtrainer.test")
@@ -650,9 +729,15 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
     box.press_sequentially(" FROM user")
     assert words.get_by_role("option").all_inner_texts() == ["users", "user_settings", "user_id"]
     box.press("ArrowDown")
+    box.press("ArrowDown")
     box.press("ArrowUp")
     box.press("Tab")
     assert box.input_value() == "SELECT email FROM users"
+    # A word that is finished stays as it is.
+    box.press_sequentially(" ORDER BY id desc")
+    expect(words.get_by_role("option", name="description")).to_be_visible()
+    box.press("Enter")
+    assert box.input_value() == "SELECT email FROM users ORDER BY id desc\n"
     box.fill("SELECT * FROM users ORDER BY id")
     box.press("Control+Enter")
     ready(page)
@@ -678,8 +763,14 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
     page.get_by_label("Name").fill(targets.target(seeded).name)
     page.get_by_role("button", name="Unlock", exact=True).click()
     ready(page)
+    # What writes is tried first, and says how many rows it would change.
     box.fill("DELETE FROM users WHERE id = 2")
     page.get_by_role("button", name="Run").click()
+    ready(page)
+    dialog = page.get_by_role("dialog", name="This statement changes 1 row")
+    assert len(query(seeded, "SELECT id FROM users")) == 2
+    dialog.get_by_role("button", name="Run it").click()
+    expect(page.locator(".ph-result")).to_contain_text("1 row changed")
     ready(page)
     expect(page.locator(".ph-result")).to_contain_text("1 row changed")
     assert len(query(seeded, "SELECT id FROM users")) == 1

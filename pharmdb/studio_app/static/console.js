@@ -1,6 +1,7 @@
 // The SQL panel, which runs one statement at a time.
 
 import { closeWords, completionKey, createCompletion, suggest } from "./completion.js";
+import { ask } from "./dialog.js";
 import { button, h, plainTable } from "./dom.js";
 import { request, tell } from "./kernel.js";
 import { sentenceOf } from "./messages.js";
@@ -59,16 +60,20 @@ function sqlKey(studio, run, completion, event) {
   action();
 }
 
-async function runSQL(studio, run, plan) {
+// A statement that writes is tried first, and says how many rows it would change; `expected` is that number.
+async function runSQL(studio, run, plan, expected = null) {
   if (run.request) return;
-  const running = request(studio, "sql", { sql: run.area.value, plan, seconds: run.seconds.value });
+  const trial = studio.info.unlocked && !plan && expected === null;
+  const running = request(studio, "sql", { sql: run.area.value, plan, seconds: run.seconds.value, trial, expected });
   run.request = running.id;
   run.cancelButton.hidden = false;
   run.result.replaceChildren(h("p", { role: "status" }, "running…"));
   try {
     const result = await running;
-    run.result.replaceChildren(...drawResult(result, plan));
-    if (studio.info.unlocked && !plan) {
+    if (result.trial) askWrite(studio, run, result.changed ?? 0);
+    else run.result.replaceChildren(...drawResult(result, plan));
+    if (result.trial) run.result.replaceChildren();
+    else if (studio.info.unlocked && !plan) {
       load(studio, true);
       emit(studio, "written");
     }
@@ -77,6 +82,22 @@ async function runSQL(studio, run, plan) {
   }
   run.request = null;
   run.cancelButton.hidden = true;
+}
+
+function askWrite(studio, run, changed) {
+  const sql = run.area.value;
+  const write = () => {
+    // Only what was tried is run.
+    run.area.value = sql;
+    setTimeout(() => runSQL(studio, run, false, changed));
+  };
+  const number = changed.toLocaleString("en");
+  ask(
+    studio,
+    `This statement changes ${number} ${changed === 1 ? "row" : "rows"}`,
+    [h("pre", { tabindex: "0" }, sql)],
+    [["Run it", write]],
+  );
 }
 
 function drawResult(result, plan) {

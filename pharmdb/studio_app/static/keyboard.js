@@ -8,7 +8,6 @@ import { moveColumn, toggleColumn, widen } from "./layout.js";
 import { currentCell } from "./lines.js";
 import { sortBy, turn } from "./pages.js";
 import { follow, showRelated } from "./relations.js";
-import { save } from "./saving.js";
 import {
   activate,
   focusCell,
@@ -98,7 +97,6 @@ function pageAction(studio, event) {
       if (studio.page?.has_previous) turnTo("previous");
     };
   if (hasControl(event) && event.key === "a") return () => selectAll(studio);
-  if (hasControl(event) && event.key === "s") return () => save(studio);
   return null;
 }
 

@@ -3,18 +3,20 @@
 import { isCut, isMasked, keyText, textOf } from "./cells.js";
 import { addDeletion, dropChanges } from "./changes.js";
 import { ask } from "./dialog.js";
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 import { keepDraft } from "./drafts.js";
 import { wholeText } from "./editing.js";
 import { request } from "./kernel.js";
 import { currentCell } from "./lines.js";
-import { fail } from "./messages.js";
+import { fail, sentenceOf } from "./messages.js";
 import { cellsOf, rowName } from "./names.js";
 import { addRow } from "./rowform.js";
 import { chosenLines, focusCell } from "./selection.js";
 import { redraw } from "./state.js";
 import { plural } from "./text.js";
 
+const MANY = 1000; // rows from which on a backup is offered
+const BACKING_UP = " backing up…";
 const MOST_NAMED = 8; // rows that are listed before their deletion
 
 export async function duplicateRows(studio) {
@@ -69,9 +71,30 @@ export async function askDelete(studio) {
   ask(
     studio,
     `Delete ${plural(rows.length, "row")} of ${studio.table.name}?`,
-    [h("ul", { class: "ph-named" }, ...named), consequences(cascades.flat())],
+    [
+      h("ul", { class: "ph-named" }, ...named),
+      consequences(cascades.flat()),
+      offerBackup(studio, rows, cascades.flat()),
+    ],
     [["Stage the deletion", () => stageDeletion(studio, rows, cascades)]],
   );
+}
+
+// Before a large deletion.
+function offerBackup(studio, rows, cascades) {
+  const total = cascades.reduce((sum, c) => sum + c.rows, rows.length);
+  if (total < MANY) return h("p", { class: "ph-quiet" }, "The log keeps every deleted row, and can revert the save.");
+  const state = h("span", { role: "status" });
+  const back = button("Back up first", async () => {
+    if (state.textContent === BACKING_UP) return;
+    state.textContent = BACKING_UP;
+    try {
+      state.textContent = ` backed up: ${(await request(studio, "backup")).name}`;
+    } catch (error) {
+      state.textContent = ` ${sentenceOf(error)}`;
+    }
+  });
+  return h("p", {}, `These are ${total.toLocaleString("en")} rows in all. `, back, state);
 }
 
 function consequences(cascades) {

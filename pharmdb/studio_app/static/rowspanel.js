@@ -20,7 +20,7 @@ import { plural } from "./text.js";
 
 const KEYS =
   "Arrow keys, Home, End, Ctrl+Home and Ctrl+End move; Page Up and Page Down change the page; Shift extends the selection; Ctrl+A selects all. " +
-  "Enter or F2 edits; typing replaces; Delete sets NULL; Shift+Space selects the row, or the rows of the selected cells; Space on ✓ selects all rows of the page; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves. " +
+  "Enter or F2 edits; typing replaces; Delete sets NULL; Shift+Space selects the row, or the rows of the selected cells; Space on ✓ selects all rows of the page; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves, anywhere in the studio; Ctrl+Z takes back what was staged last, Ctrl+Y stages it again. " +
   "On a column heading, Enter sorts (with Shift by a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it, F shows its values.";
 
 export function buildRows(studio) {

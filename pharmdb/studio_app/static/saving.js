@@ -1,6 +1,6 @@
 // Saves all staged changes in one transaction, and the same set only once.
 
-import { keepDraft } from "./drafts.js";
+import { forgetUndone, keepDraft } from "./drafts.js";
 import { request } from "./kernel.js";
 import { fail, say } from "./messages.js";
 import { load } from "./pages.js";
@@ -49,6 +49,7 @@ async function showSaved(studio, outcome, sent) {
   studio.changes = studio.changes.flatMap((change) => remaining(change, outcome, sent));
   studio.staged = null;
   keepDraft(studio);
+  forgetUndone(studio);
   if (studio.page?.first && studio.page.has_previous)
     Object.assign(studio.query, { place: studio.page.first, direction: "from" });
   await load(studio, true);

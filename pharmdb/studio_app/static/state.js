@@ -66,6 +66,9 @@ export function createStudio(model) {
     changes: [], // in order
     staged: null, // the name of this set of changes, by which the kernel recognizes a set that it has saved
     nextChange: 1,
+    kept: { content: "[]", changes: [] }, // the changes as they were kept last
+    undone: [], // earlier sets of staged changes, for undo
+    redone: [],
     unkept: false, // whether the staged changes are too large to outlive a reload
     saving: false,
     overdue: false, // whether the answer to a save is overdue

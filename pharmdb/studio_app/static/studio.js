@@ -21,6 +21,7 @@ import { buildStaging } from "./staging.js";
 import { createStudio, emit } from "./state.js";
 import { buildTables } from "./tables.js";
 import { buildTabs, showTab } from "./tabs.js";
+import { listenAnywhere } from "./undoing.js";
 
 // anywidget calls this for each view; what it returns ends the view.
 function render({ model, el }) {
@@ -48,6 +49,7 @@ function build(studio, el) {
   listenToKeys(studio);
   listenToMouse(studio);
   listenToClipboard(studio);
+  listenAnywhere(studio);
   const main = h("div", { class: "ph-main" }, tabs, ...Object.values(ui.panels), ui.message);
   ui.root.append(ui.alertBox, head, h("div", { class: "ph-body" }, tables, main), buildStaging(studio));
   el.append(ui.root);
