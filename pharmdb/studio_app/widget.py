@@ -16,9 +16,7 @@ import traitlets
 from pharmdb import reports, settings
 from pharmdb.backups import taking
 from pharmdb.database import environments, servers, targets
-from pharmdb.errors import ParameterError, RevisionError
-from pharmdb.learning import schema_chart
-from pharmdb.schema import bookkeeping, revisions
+from pharmdb.errors import ParameterError
 from pharmdb.studio_app import (
     browsing,
     console,
@@ -29,6 +27,7 @@ from pharmdb.studio_app import (
     reverting,
     save_log,
     sessions,
+    statements,
     still,
     values,
 )
@@ -46,6 +45,8 @@ SNAPSHOT_ROWS = 20
 BROWSING_SECONDS = 60
 # The most unacknowledged pieces of an export, and how many seconds to wait for an acknowledgement.
 WINDOW = 4
+# The most rows of a statement that are exported.
+EXPORTED_ROWS = 100_000
 TAKEN_SECONDS = 60
 
 
@@ -152,8 +153,6 @@ class Studio(anywidget.AnyWidget):
             "backup": self._backup,
         }
         cancel = cancel or Cancel()
-        if operation == "picture":
-            return self._picture()
         if operation in looking.READING:
             return self._look(operation, message, cancel), []
         if operation not in answers:
@@ -263,11 +262,14 @@ class Studio(anywidget.AnyWidget):
         return {"unlocked": True}
 
     def _sql(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        return asdict(self._run(message, cancel))
+
+    def _run(self, message: dict[str, Any], cancel: Cancel, most: int = statements.ROWS_SHOWN) -> statements.Result:
         try:
             seconds = float(message.get("seconds") or 30)
         except ValueError:
             raise values.UnfitError("the time-out must be a number of seconds") from None
-        result = console.run(
+        return console.run(
             self.target,
             str(message["sql"]),
             self.statement_log,
@@ -277,9 +279,10 @@ class Studio(anywidget.AnyWidget):
             plan=bool(message.get("plan")),
             trial=message.get("trial") is True,
             expected=None if message.get("expected") is None else int(message["expected"]),
+            values={str(name): str(value) for name, value in (message.get("values") or {}).items()},
+            most=most,
             log=self._path,
         )
-        return asdict(result)
 
     def _statement_log(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         return {
@@ -287,34 +290,24 @@ class Studio(anywidget.AnyWidget):
             "saves": save_log.saves(self.target, log=self._path),
         }
 
-    def _picture(self) -> tuple[dict[str, Any], list[bytes]]:
-        found = []
-        for table in self._tables.values():
-            if table.name in bookkeeping.BOOKKEEPING_TABLES:
-                continue
-            marks = [
-                (c.name, " ".join(m for m, on in (("PK", c.key), ("FK", c.references), ("U", c.unique)) if on))
-                for c in table.columns.values()
-            ]
-            parents = sorted({parent for parent, _ in table.foreign.values()})
-            found.append(schema_chart.Entity(table.name, tuple(marks), tuple(parents)))
-        picture = schema_chart.schema(found)
-        return {"text": picture.text}, [picture.png]
-
     def _export(self, number: str, message: dict[str, Any], cancel: Cancel) -> None:
         """Sends the export in pieces, no faster than the page receives them."""
-        table = self._table(message)
         window = self._windows[number] = threading.Semaphore(WINDOW)
-        pieces = exporting.export(
-            self.target,
-            table,
-            messages.view_of(message),
-            message["columns"],
-            str(message["format"]),
-            self.statement_log,
-            cancel,
-            formulas=message.get("formulas") is True,
-        )
+        if "sql" in message:
+            # As a trial: an export never writes.
+            result = self._run({**message, "trial": True}, cancel, EXPORTED_ROWS)
+            pieces = exporting.export_result(result.columns, result.rows, str(message["format"]))
+        else:
+            pieces = exporting.export(
+                self.target,
+                self._table(message),
+                messages.view_of(message),
+                message["columns"],
+                str(message["format"]),
+                self.statement_log,
+                cancel,
+                formulas=message.get("formulas") is True,
+            )
         for piece in pieces:
             if not window.acquire(timeout=TAKEN_SECONDS):
                 cancel("the page no longer receives the export")

@@ -777,6 +777,47 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
     assert "DELETE FROM users WHERE id = 2" in tabs.log.read_text(encoding="utf-8")
 
 
+def test_statements_are_kept_linked_parametrized_charted_and_exported(tabs: Tabs, seeded: str, tmp_path: Path) -> None:
+    fill(seeded, 1500)
+    page = tabs.open(seeded)
+    page.get_by_role("tab", name="SQL").click()
+    box = page.get_by_label("One statement")
+    statement = (
+        "SELECT entity_id, count(*) AS n FROM attempts WHERE score >= :least GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 4"
+    )
+    box.fill(statement)
+    page.get_by_label(":least").fill("50")
+    page.get_by_label(":least").press("Enter")
+    ready(page)
+    page.get_by_text("Chart", exact=True).click()
+    chart = page.get_by_role("table", name="n by entity_id")
+    assert chart.get_by_role("row").count() == 4
+    axe(page)
+    page.get_by_role("button", name="Save as…").click()
+    page.get_by_label("Name").fill("most tried")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Copy link").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    box.fill("SELECT id FROM attempts ORDER BY id")
+    box.press("Control+Enter")
+    ready(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export the result").click()
+    download.value.save_as(tmp_path / "result.csv")
+    # The whole result, and not only what is shown of it.
+    expect(page.locator(".ph-result")).to_contain_text("1000 rows, and there are more")
+    assert len((tmp_path / "result.csv").read_text(encoding="utf-8").splitlines()) == 1501
+    page.get_by_label("Saved statements").select_option("most tried")
+    expect(box).to_have_value(statement)
+    page.get_by_label("Recent statements").select_option(index=1)
+    expect(box).to_have_value("SELECT id FROM attempts ORDER BY id")
+    # A link shows a statement, and does not run it.
+    other = tabs.open(seeded, address=link.removeprefix("http://localhost:9/"))
+    expect(other.get_by_label("One statement")).to_have_value(statement)
+    expect(other.get_by_label(":least")).to_be_visible()
+    expect(other.locator(".ph-result")).to_be_empty()
+
+
 def test_production_is_read_only_until_its_name_is_typed(tabs: Tabs, seeded: str) -> None:
     execute(seeded, "UPDATE pharmdb_environment SET name = 'production'")
     page = tabs.open(seeded)
@@ -803,7 +844,34 @@ def test_the_schema_is_drawn(tabs: Tabs, seeded: str) -> None:
     page.get_by_role("tab", name="Schema").click()
     picture = page.get_by_role("img", name="attempts → users")
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 500
+    # Each line begins at its column and ends at the one that it refers to.
+    assert "attempts.user_id → users.id" in picture.locator(".ph-link title").all_text_contents()
+    line = picture.locator(".ph-link", has=page.locator("title", has_text="attempts.user_id → users.id"))
+    ends = line.evaluate(
+        """line => [0, line.getTotalLength()].map((at) => {
+            const point = line.getPointAtLength(at).matrixTransform(line.getScreenCTM());
+            return [point.x, point.y]; })"""
+    )
+    table = {
+        name: picture.locator("g", has=page.locator(f"text.ph-tablename:text-is('{name}')"))
+        for name in ("attempts", "users")
+    }
+    for (x, y), name, column in zip(ends, ("attempts", "users"), ("user_id", "id"), strict=True):
+        box = table[name].locator("rect").bounding_box()
+        text = table[name].get_by_text(column, exact=True).first.bounding_box()
+        assert box
+        assert text
+        assert min(abs(x - box["x"]), abs(x - box["x"] - box["width"])) < 3
+        assert text["y"] - 3 < y < text["y"] + text["height"] + 3
+    width = picture.bounding_box()["width"]  # type: ignore[index]
+    page.get_by_role("button", name="Larger").click()
+    assert picture.bounding_box()["width"] > width  # type: ignore[index]
+    page.get_by_role("button", name="Original size").click()
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(picture).to_be_visible()
+    assert picture.bounding_box()["width"] < 390  # type: ignore[index]
+    page.emulate_media(color_scheme="dark")
+    assert page.locator(".ph-tablename").first.evaluate("t => getComputedStyle(t).fill") == "rgb(232, 235, 238)"
 
 
 def test_a_kernel_that_is_gone_is_noticed_and_nothing_staged_is_lost(tabs: Tabs, seeded: str) -> None:

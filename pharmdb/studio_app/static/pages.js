@@ -13,8 +13,8 @@ const NO_ROWS = { rows: [], has_previous: false, has_next: false };
 export const wanted = (studio) => ({ table: studio.table.name, ...studio.query });
 
 export function goToAddress(studio) {
-  arriveAtView(studio);
-  return show(studio, readAddress(studio), false);
+  emit(studio, "address");
+  return go(studio, readAddress(studio), false);
 }
 
 // Shows another view; `change` can set table, filters, search, sort, size and place. New filters or sorts start at page 1.

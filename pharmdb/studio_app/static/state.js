@@ -1,6 +1,7 @@
 // The state of one view of the studio, which all modules share, and the events that announce its changes, so that
 // modules that change it need not know the ones that draw it:
 //   info    the kernel has described the database
+//   address the page's address is about to be read
 //   table   another table is shown
 //   view    another table, filter, search, sort or size is shown
 //   layout  columns were moved, hidden, pinned or resized
@@ -43,6 +44,7 @@ export function createStudio(model) {
     drafts: [], // the filters that are shown: `isNew` ones are not applied yet, `problem` says why not
     filtersShown: null, // the applied filters when they were last drawn
     refusal: null, // filters that the kernel refused, and its error
+    zoom: 1, // of the chart of all tables
     facet: null, // the column whose values are shown, and the requests for them
     labels: {}, // by "table.column" of a reference and its value: the label of the row that it refers to
     columns: [],

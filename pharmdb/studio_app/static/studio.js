@@ -17,8 +17,9 @@ import { buildNotice, showNotice } from "./notice.js";
 import { goToAddress } from "./pages.js";
 import { watchRoom } from "./room.js";
 import { buildRows } from "./rowspanel.js";
+import { redrawPicture } from "./schema.js";
 import { buildStaging } from "./staging.js";
-import { createStudio, emit } from "./state.js";
+import { createStudio, emit, on } from "./state.js";
 import { buildTables } from "./tables.js";
 import { buildTabs, showTab } from "./tabs.js";
 import { listenAnywhere } from "./undoing.js";
@@ -43,6 +44,7 @@ function build(studio, el) {
   const head = buildHead(studio, toggle);
   const tabs = buildTabs(studio);
   buildRows(studio);
+  on(studio, "width", redrawPicture);
   useLayouts(studio);
   useColumns(studio);
   buildConsole(studio);
