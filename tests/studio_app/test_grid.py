@@ -118,7 +118,7 @@ def test_sort_filter_search_and_the_address_that_links_to_them(tabs: Tabs, seede
     assert set(column_texts(other, "entity_id")) == {"q7", "q8"}
     other.get_by_role("button", name="Clear filters").click()
     filter_by(other, "created_at", "=", "2026-05-28")
-    expect(other.locator(".ph-status")).to_contain_text("300 rows")
+    expect(other.locator(".ph-status")).to_contain_text("of 300 where created_at = 2026-05-28")
     filter_by(other, "feedback", "is not NULL")
     expect(other.locator(".ph-status")).to_contain_text("0 rows")
 
