@@ -16,7 +16,8 @@ import traitlets
 from pharmdb import reports, settings
 from pharmdb.backups import taking
 from pharmdb.database import environments, servers, targets
-from pharmdb.errors import ParameterError
+from pharmdb.errors import ParameterError, RevisionError
+from pharmdb.schema import revisions
 from pharmdb.studio_app import (
     browsing,
     console,

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from support.chrome import READY, Tabs, watched
 from support.databases import Databases
 from support.project import ROOT
+from support.serving import Served, free_port, serve, serve_studio
 from support.steps import column_texts, filter_by, open_table, ready
 
 import pharmdb

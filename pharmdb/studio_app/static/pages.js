@@ -14,12 +14,18 @@ export const wanted = (studio) => ({ table: studio.table.name, ...studio.query }
 
 export function goToAddress(studio) {
   emit(studio, "address");
-  return go(studio, readAddress(studio), false);
+  arriveAtView(studio);
+  return show(studio, readAddress(studio), false);
 }
 
 // Shows another view; `change` can set table, filters, search, sort, size and place. New filters or sorts start at page 1.
 // If the kernel refuses a filter, what was shown before stays.
-export async function go(studio, change, leaveTrail = true) {
+export function go(studio, change, leaveTrail = true) {
+  leaveView(studio);
+  return show(studio, change, leaveTrail);
+}
+
+async function show(studio, change, leaveTrail) {
   const { table, start, ...query } = change;
   const isOther = Boolean(table && table !== studio.table?.name);
   const before = studio.page && !isOther ? { query: { ...studio.query }, start: studio.start } : null;

@@ -53,7 +53,13 @@ function build(studio, el) {
   listenToClipboard(studio);
   listenAnywhere(studio);
   const main = h("div", { class: "ph-main" }, tabs, ...Object.values(ui.panels), ui.message);
-  ui.root.append(ui.alertBox, head, h("div", { class: "ph-body" }, tables, main), buildStaging(studio));
+  ui.root.append(
+    ui.alertBox,
+    buildNotice(studio),
+    head,
+    h("div", { class: "ph-body" }, tables, main),
+    buildStaging(studio),
+  );
   el.append(ui.root);
   showTab(studio, "rows");
 }
