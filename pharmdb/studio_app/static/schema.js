@@ -69,7 +69,7 @@ function listOfReferences(tables) {
 }
 
 function drawPicture(studio, room, tables) {
-  const { places, width, height, narrow } = placeTables(tables, (room.clientWidth || 900) / studio.zoom);
+  const { places, width, height, narrow } = placeTables(tables, room.clientWidth || 900);
   const references = referencesOf(tables).filter((r) => places.has(r.to[0]));
   const names = [...new Set(references.map((r) => `${r.table} → ${r.to[0]}`))].join(", ");
   const svg = s(
