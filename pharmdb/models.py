@@ -31,18 +31,26 @@ ROLES = ("USER", "ADMIN")
 ATTEMPT_ENTITY_TYPES = ("question", "case", "calc")
 
 
-def _check(name: str, sql: str, dialect: str = "") -> CheckConstraint:
-    # `info` records the dialect, because the condition of ddl_if can't be queried.
-    constraint = CheckConstraint(sql, name=name, info={"dialect": dialect} if dialect else {})
+def _check(name: str, sql: str, says: str, dialect: str = "") -> CheckConstraint:
+    # `info` records the rule in words, for people whose change breaks it, and the dialect, because the condition of
+    # ddl_if can't be queried.
+    info = {"says": says} | ({"dialect": dialect} if dialect else {})
+    constraint = CheckConstraint(sql, name=name, info=info)
     return constraint.ddl_if(dialect=dialect) if dialect else constraint
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
-    return _check(column, f"{column} IN ({', '.join(repr(value) for value in values)})")
+    says = f"{column} is {', '.join(values[:-1])} or {values[-1]}"
+    return _check(column, f"{column} IN ({', '.join(repr(value) for value in values)})", says)
+
+
+def _unique(*columns: str, says: str) -> UniqueConstraint:
+    return UniqueConstraint(*columns, info={"says": says})
 
 
 def _time(column: str) -> list[Constraint]:
     """Checks for a valid time between the years 1 and 9999, the range of Python's datetime."""
+    says = f"{column} is a time in UTC between the years 1 and 9999, such as 2026-01-31 23:59:00"
     form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9]+00:00"
     return [
         # With a modifier strftime() turns 30 February into a day in March, so only a valid time comes back unchanged.
@@ -52,18 +60,26 @@ def _time(column: str) -> list[Constraint]:
             f"{column} GLOB '{form}' "
             f"AND strftime('%Y-%m-%dT%H:%M:%S', substr({column}, 1, 19), '+0 seconds') IS substr({column}, 1, 19) "
             f"AND length({column}) = 29 AND instr({column}, char(0)) = 0 AND {column} >= '0001'",
+            says,
             "sqlite",
         ),
         _check(
             column,
             f"{column} >= '0001-01-01 00:00:00+00' AND {column} < '10000-01-01 00:00:00+00'",
+            says,
             "postgresql",
         ),
     ]
 
 
 def _json(column: str, empty: str = "") -> CheckConstraint:
-    return _check(column, f"{empty}json_valid({column}) AND instr({column}, char(0)) = 0", "sqlite")
+    says = f"{column} is JSON, without NUL characters"
+    return _check(column, f"{empty}json_valid({column}) AND instr({column}, char(0)) = 0", says, "sqlite")
+
+
+_EMAIL_CHARACTERS = "an e-mail address has no spaces, and only English letters, digits and signs on both sides of the @"
+_LANGUAGE = "a language is two to five English letters, such as en"
+_ACTIVE_JSON = "an active dataset is JSON; only a draft, which is not active, can be any text"
 
 
 class Base(DeclarativeBase):
@@ -113,16 +129,21 @@ class User(Base):
 
     __table_args__ = _table(
         "reference",
-        UniqueConstraint("email"),
+        _unique("email", says="another user has the same e-mail address"),
         # ASCII only: neither database folds the case of other letters reliably, and two accounts must not differ
         # only in case.
-        _check("email", "email = lower(email) AND length(email) - length(replace(email, '@', '')) = 1"),
+        _check(
+            "email",
+            "email = lower(email) AND length(email) - length(replace(email, '@', '')) = 1",
+            "an e-mail address is in lower case and has exactly one @, such as anna@example.org",
+        ),
         _check(
             "email_characters",
             "email NOT GLOB '*[^!-~]*' AND email GLOB '?*@?*' AND instr(email, char(0)) = 0",
+            _EMAIL_CHARACTERS,
             "sqlite",
         ),
-        _check("email_characters", "email ~ '^[!-~]+@[!-~]+$'", "postgresql"),
+        _check("email_characters", "email ~ '^[!-~]+@[!-~]+$'", _EMAIL_CHARACTERS, "postgresql"),
         _one_of("role", ROLES),
         *_time("created_at"),
     )
@@ -139,10 +160,12 @@ class UserSettings(Base):
 
     __table_args__ = _table(
         "user_id",
-        UniqueConstraint("user_id"),
-        _check("language", "length(language) >= 2 AND length(language) <= 5"),
-        _check("language_letters", "language NOT GLOB '*[^A-Za-z]*' AND instr(language, char(0)) = 0", "sqlite"),
-        _check("language_letters", "language ~ '^[A-Za-z]+$'", "postgresql"),
+        _unique("user_id", says="this user has settings already"),
+        _check("language", "length(language) >= 2 AND length(language) <= 5", _LANGUAGE),
+        _check(
+            "language_letters", "language NOT GLOB '*[^A-Za-z]*' AND instr(language, char(0)) = 0", _LANGUAGE, "sqlite"
+        ),
+        _check("language_letters", "language ~ '^[A-Za-z]+$'", _LANGUAGE, "postgresql"),
         *_time("created_at"),
         *_time("updated_at"),
     )
@@ -177,7 +200,7 @@ class Attempt(Base):
         Index(None, "user_id", "created_at"),
         Index(None, "user_id", "entity_type", "entity_id"),
         _one_of("entity_type", ATTEMPT_ENTITY_TYPES),
-        _check("score", "score >= 0 AND score <= 100"),
+        _check("score", "score >= 0 AND score <= 100", "a score is a number from 0 to 100"),
         _json("answers"),
         # json_valid(NULL) is 0 in some versions of SQLite and NULL in others.
         _json("feedback", "feedback IS NULL OR "),
@@ -199,8 +222,11 @@ class ProgressByTag(Base):
 
     __table_args__ = _table(
         "user_id",
-        UniqueConstraint("user_id", "module", "course_block", "tag"),
-        _check("counts", "correct_count >= 0 AND wrong_count >= 0"),
+        _unique(
+            *("user_id", "module", "course_block", "tag"),
+            says="this user has a row for this module, course block and tag already",
+        ),
+        _check("counts", "correct_count >= 0 AND wrong_count >= 0", "a count is never below 0"),
         *_time("last_attempt_at"),
     )
 
@@ -219,12 +245,18 @@ class SpacedRepetitionItem(Base):
 
     __table_args__ = _table(
         "user_id",
-        UniqueConstraint("user_id", "entity_type", "entity_id"),
+        _unique("user_id", "entity_type", "entity_id", says="this user has a review of this item already"),
         Index(None, "user_id", "next_review_at"),
         # The upper bound excludes infinity, and NaN, which PostgreSQL sorts above it.
-        _check("ease_factor", "ease_factor >= 1.3 AND ease_factor <= 1000000"),
-        _check("interval_days", "interval_days >= 1"),
-        _check("review_order", "next_review_at >= last_reviewed_at"),
+        _check(
+            "ease_factor",
+            "ease_factor >= 1.3 AND ease_factor <= 1000000",
+            "an ease factor is a number from 1.3 to 1,000,000",
+        ),
+        _check("interval_days", "interval_days >= 1", "an interval is at least one day"),
+        _check(
+            "review_order", "next_review_at >= last_reviewed_at", "the next review is not earlier than the last one"
+        ),
         *_time("next_review_at"),
         *_time("last_reviewed_at"),
     )
@@ -246,12 +278,22 @@ class DatasetOverride(Base):
 
     __table_args__ = _table(
         "reference",
-        UniqueConstraint("name"),
-        _check("is_active", "is_active IN (0, 1)", "sqlite"),
-        _check("json_text", "(NOT is_active OR json_valid(json_text)) AND instr(json_text, char(0)) = 0", "sqlite"),
+        _unique("name", says="another dataset has the same name"),
+        _check("is_active", "is_active IN (0, 1)", "is_active is true or false", "sqlite"),
+        _check(
+            "json_text",
+            "(NOT is_active OR json_valid(json_text)) AND instr(json_text, char(0)) = 0",
+            _ACTIVE_JSON,
+            "sqlite",
+        ),
         # IS JSON came with PostgreSQL 16; the cast does the same on older servers, and raises an error for what is no
         # JSON. Only CASE is sure not to cast a draft.
-        _check("json_text", "CASE WHEN is_active THEN CAST(json_text AS json) IS NOT NULL ELSE true END", "postgresql"),
+        _check(
+            "json_text",
+            "CASE WHEN is_active THEN CAST(json_text AS json) IS NOT NULL ELSE true END",
+            _ACTIVE_JSON,
+            "postgresql",
+        ),
         *_time("created_at"),
         *_time("updated_at"),
     )

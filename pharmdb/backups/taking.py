@@ -73,15 +73,19 @@ def backup(database_url: str = "", *, list_only: bool = False) -> BackupReport:
     Raises BackupError if there is nothing to back up or the copy is faulty, UnavailableError, LockedError.
     """
     target = targets.target(database_url)
-    if list_only:
-        return BackupReport(str(target), None, manifests.of(target))
+    taken = None if list_only else taken_of(target)
+    return BackupReport(str(target), taken, manifests.of(target))
+
+
+def taken_of(target: targets.Target) -> Backup:
+    """Backs up a database while others continue to write. Raises what `backup` does."""
     with transactions.copying(target) as connection, _still(connection, target) as source:
         taken = take(source, target, advise=False)
     if taken is None:
         raise BackupError(
             expected=f"tables in {target}", found="no table", command=targets.command(target, "pharmdb migrate")
         )
-    return BackupReport(str(target), taken, manifests.of(target))
+    return taken
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,21 @@ def effects(
     found: list[Cascade] = []
     _reach(count, children, table, condition, (table,), found)
     return found
+
+
+def cascaded(
+    children: Mapping[str, Sequence[Child]], table: str, condition: ColumnElement[bool], path: tuple[str, ...] = ()
+) -> Iterator[tuple[Child, ColumnElement[bool]]]:
+    """Where rows are deleted if those of `table` under this condition are: each foreign key, and the condition of its
+    rows, a table before those that refer to it.
+    """
+    for child in children.get(table, ()):
+        if child.on_delete == "CASCADE" and child.table not in (*path, table):
+            refers_to: ColumnElement[Any] = column(child.refers_to)
+            referred = select(refers_to).select_from(sql_table(table)).where(condition)
+            hanging: ColumnElement[bool] = column(child.column).in_(referred)
+            yield child, hanging
+            yield from cascaded(children, child.table, hanging, (*path, table))
 
 
 def _reach(

@@ -68,12 +68,14 @@ def page(session: Session, table: Table, view: View) -> Page:
     if backwards:
         found.reverse()
     width = len(table.columns)
-    ends = [[values.to_wire(value) for value in row[width:]] for row in (found[:1] + found[-1:])]
-    earlier = _has_earlier(session, table, order, view, ends[0]) if found and not backwards else more
+    first, last = (
+        ([[values.to_wire(v) for v in row[width:]] for row in (found[0], found[-1])]) if found else (None, None)
+    )
+    earlier = _has_earlier(session, table, order, view, first) if first and not backwards else more
     return Page(
-        rows=[_row(table, row) for row in found],
-        first=ends[0] if found else None,
-        last=ends[-1] if found else None,
+        rows=[row_of(table, row) for row in found],
+        first=first,
+        last=last,
         has_previous=earlier,
         has_next=view.place is not None if backwards else more,
         ms=session.last.ms if session.last else 0.0,
@@ -100,7 +102,7 @@ def count(session: Session, table: Table, view: View) -> Count:
     row = session.first(select(func.count()).select_from(inner.subquery()))
     found = int(row[0]) if row else 0
     if found <= COUNT_CAP:
-        return Count(found, True, False, f"{found:,} row{'' if found == 1 else 's'}")
+        return counted(found)
     if not table.sqlite and not view.filters and not view.search:
         oid = func.to_regclass(func.quote_ident(table.name))
         estimated = session.first(
@@ -111,11 +113,20 @@ def count(session: Session, table: Table, view: View) -> Count:
     return Count(COUNT_CAP, False, False, f"more than {COUNT_CAP:,} rows")
 
 
-def _selected(table: Table, order: list[places.Part], view: View) -> Select[Any]:
+def counted(rows: int) -> Count:
+    """An exact number of rows."""
+    return Count(rows, True, False, f"{rows:,} row{'' if rows == 1 else 's'}")
+
+
+def ends(table: Table, order: list[places.Part]) -> list[ColumnElement[Any]]:
+    """The columns that make a row's position in this order."""
     ordered = [part.raw if table.sqlite else cast(part.raw, Text) for part in order]
+    return [each.label(f"p{n}") for n, each in enumerate(ordered)]
+
+
+def _selected(table: Table, order: list[places.Part], view: View) -> Select[Any]:
     shown = [c.read.label(f"c{n}") for n, c in enumerate(table.columns.values())]
-    ends = [each.label(f"p{n}") for n, each in enumerate(ordered)]
-    return select(*shown, *ends).select_from(table.clause).where(condition(table, view))
+    return select(*shown, *ends(table, order)).select_from(table.clause).where(condition(table, view))
 
 
 def whole(table: Table, view: View, shown: Sequence[Column]) -> Select[Any]:
@@ -125,6 +136,7 @@ def whole(table: Table, view: View, shown: Sequence[Column]) -> Select[Any]:
     return select(*columns).select_from(table.clause).where(condition(table, view)).order_by(*order)
 
 
-def _row(table: Table, row: Sequence[Any]) -> Row:
+def row_of(table: Table, row: Sequence[Any]) -> Row:
+    """A row that was read with all columns of its table first."""
     cells = [cell(found, value) for found, value in zip(table.columns.values(), row, strict=False)]
     return Row(key_of(table, row) if table.has_key else [], cells)

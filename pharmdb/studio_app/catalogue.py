@@ -113,6 +113,8 @@ class Table:
     children: tuple[cascades.Child, ...]
     foreign: dict[str, tuple[str, str]] = field(default_factory=dict)
     sqlite: bool = True
+    # Its columns that refer to another table, and that table.
+    parents: dict[str, Table] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def clause(self) -> TableClause:
@@ -177,6 +179,8 @@ def catalogue(session: Session) -> Catalogue:
             references.get(name, {}),
             sqlite,
         )
+    for table_ in found.values():
+        table_.parents.update({name: found[parent] for name, (parent, _) in table_.foreign.items() if parent in found})
     return found
 
 

@@ -29,14 +29,16 @@ def cell(found: Column, value: Any) -> Cell:
     safe = mask_hashes(text)
     if safe != text:
         return {"t": safe[:CELL_CUT], "d": digest(text), "m": True, "n": len(safe)}
-    if len(text) > CELL_CUT:
-        # Not a keyed digest, so that another kernel recognizes the value after a reload.
-        return {
-            "t": text[:CELL_CUT],
-            "d": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32],
-            "n": len(text),
-        }
-    return text
+    return of_text(text)
+
+
+def of_text(text: str | None) -> Cell:
+    """A text without secrets as a cell."""
+    if text is None or len(text) <= CELL_CUT:
+        return text
+    # Not a keyed digest, so that another kernel recognizes the value after a reload.
+    number = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return {"t": text[:CELL_CUT], "d": number, "n": len(text)}
 
 
 def digest(text: str) -> str:

@@ -20,7 +20,7 @@ from pharmdb.database import environments, servers, targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
 from pharmdb.models import MODELS
 from pharmdb.seeding.passwords import SHORTEST, hash_password, unfit
-from pharmdb.studio_app import cells, rows, save_log, sessions, values, violations
+from pharmdb.studio_app import cells, lost_rows, rows, save_log, sessions, values, violations
 from pharmdb.studio_app.cascading import cascades
 from pharmdb.studio_app.catalogue import Catalogue, Table
 from pharmdb.studio_app.changes import Change, Problem, Saved
@@ -41,10 +41,12 @@ def save(
     unlocked: bool = False,
     log: Path | None = None,
     staged: str = "",
+    reverts: str = "",
 ) -> Saved:
     """Saves all changes in order in one transaction, or none of them.
 
     `staged` is the page's name for this set of changes. A set that was saved is never written again, whoever asks.
+    `reverts` is the number of the save that these changes revert.
 
     Raises ProtectedError if the database is production and not unlocked, UnavailableError if the save can't be logged,
     and what `database.writing` raises.
@@ -52,7 +54,7 @@ def save(
     with _one_at_a_time(staged):
         log = log or settings.statement_log()
         return _earlier(target, changes, staged, log) or _save(
-            target, tables, changes, statement_log, unlocked, log, staged
+            target, tables, changes, statement_log, unlocked, log, staged, reverts
         )
 
 
@@ -116,6 +118,7 @@ def _save(
     unlocked: bool,
     log: Path,
     staged: str,
+    reverts: str,
 ) -> Saved:
     problems: list[Problem] = []
     # Hashing is slow, so it is done before the lock is taken.
@@ -125,6 +128,7 @@ def _save(
     keys: dict[int, list[str | None]] = {}
     number = secrets.token_hex(8)
     entry: dict[str, Any] = {}
+    lost = lost_rows.LostRows(log, number)
     try:
         with transactions.writing(target) as connection, statement_log.watch(connection) as session:
             if not unlocked and environments.environment(connection) == "production":
@@ -138,19 +142,25 @@ def _save(
             found = _checked(session, tables, changes, problems)
             if not problems:
                 for change, new in zip(changes, prepared, strict=True):
+                    if change.kind == "delete":
+                        lost.collect(session, tables, tables[change.table], change.key, change.id)
                     _apply(session, tables[change.table], change, new, keys, problems)
             if problems:
                 raise _NothingSavedError
             entries = [save_log.entry_of(tables[c.table], c, found.get(c.id), keys.get(c.id)) for c in changes]
             # Before the commit: a save that can't be logged is not made.
+            lost.finish()
             entry = {"save": number, "staged": staged, **save_log.who(target)}
-            save_log.append(log, {**entry, "state": "saving", "changes": entries})
+            more = {"changes": entries, "lost": lost.counted} | ({"reverts": reverts} if reverts else {})
+            save_log.append(log, {**entry, "state": "saving", **more})
     except _NothingSavedError:
+        lost.discard()
         return Saved(problems, {})
     except (exc.IntegrityError, exc.DataError, exc.ProgrammingError):
         # A constraint that is checked at the commit. If the connection was lost instead, the outcome is unknown.
         if entry:
             save_log.append_done(log, {**entry, "state": "failed", "at": save_log.now()})
+        lost.discard()
         raise
     outcome = Saved([], keys, changes={change.id: _digest(change) for change in changes})
     if staged:

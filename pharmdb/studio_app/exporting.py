@@ -18,7 +18,8 @@ from pharmdb.studio_app.catalogue import Column, Table
 from pharmdb.studio_app.filters import View
 from pharmdb.studio_app.statement_log import MASKED, Session, StatementLog, mask_hashes
 
-FORMATS = ("csv", "json", "markdown", "parquet")
+TEXT_FORMATS = ("csv", "json", "markdown")
+FORMATS = (*TEXT_FORMATS, "parquet")
 ROWS_AT_ONCE = 5000
 PIECE = 2**18
 
@@ -26,6 +27,12 @@ PIECE = 2**18
 # so that the apostrophe can be taken away again.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]infinity", re.IGNORECASE)
+
+
+def restored(text: str) -> str:
+    """A text of a spreadsheet without the apostrophe that keeps it from being run as a formula."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
 
 Rows = Iterator[list[str | None]]
 _Writer = Callable[[list[Column], Rows], Iterable[str | bytes]]
@@ -55,6 +62,21 @@ def export(
         csv = partial(_csv, formulas=formulas)
         writers: dict[str, _Writer] = {"csv": csv, "json": _json, "markdown": _markdown, "parquet": _parquet}
         yield from _pieces(writers[format](shown, rows))
+
+
+def export_result(columns: Sequence[str], rows: Sequence[list[str | None]], format: str) -> Iterator[bytes]:
+    """Yields the rows of a console statement as CSV, JSON or Markdown; every value is text, as the console shows it.
+
+    Raises ParameterError for another format.
+    """
+    if format not in TEXT_FORMATS:
+        raise ParameterError(expected=f"one of {', '.join(TEXT_FORMATS)}", found=format, note="choose one of them")
+    shown = [
+        Column(name, "text", "text", True, "", False, False, None, "", (), False, False, False, True)
+        for name in columns
+    ]
+    writers: dict[str, _Writer] = {"csv": partial(_csv, formulas=False), "json": _json, "markdown": _markdown}
+    yield from _pieces(writers[format](shown, iter(rows)))
 
 
 def _rows(session: Session, table: Table, view: View, shown: list[Column], cancel: Cancel) -> Rows:

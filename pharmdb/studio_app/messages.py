@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import exc
 
 from pharmdb.errors import PharmdbError
-from pharmdb.studio_app import browsing, values
+from pharmdb.studio_app import browsing, filters, labels, values
 from pharmdb.studio_app.catalogue import Table
 from pharmdb.studio_app.changes import Change
 from pharmdb.studio_app.filters import Filter, View
@@ -75,6 +75,7 @@ def described(table: Table) -> dict[str, Any]:
             "values": c.values,
             "secret": c.secret,
             "editable": c.editable,
+            "operators": filters.operators_of(c),
         }
         for c in table.columns.values()
     ]
@@ -83,16 +84,20 @@ def described(table: Table) -> dict[str, Any]:
         "model": table.model,
         "columns": columns,
         "key": table.key,
+        "label": own.name if (own := labels.label_column(table)) is not None else "",
         "readOnly": table.why_read_only,
         "children": [asdict(child) for child in table.children],
     }
 
 
-def error_of(error: Exception) -> dict[str, str]:
-    """What the page shows of an exception: a sentence and, if known, the next step."""
+def error_of(error: Exception) -> dict[str, Any]:
+    """What the page shows of an exception: a sentence and, if known, the next step, and the number of a filter."""
     if isinstance(error, PharmdbError):
         name, advice = type(error).__name__, " · ".join(filter(None, (error.command, error.note)))
         return {"kind": name, "sentence": mask_hashes(error.found), "expected": error.expected, "next": advice}
+    if isinstance(error, filters.FilterError):
+        shown = {"kind": "FilterError", "sentence": mask_hashes(str(error)), "expected": "", "next": ""}
+        return {**shown, "filter": error.number}
     if isinstance(error, values.UnfitError):
         return {"kind": "UnfitError", "sentence": str(error), "expected": "", "next": ""}
     if isinstance(error, exc.DBAPIError):

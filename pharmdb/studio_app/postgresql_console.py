@@ -7,10 +7,10 @@ from typing import Any
 
 from pharmdb.database import targets
 from pharmdb.errors import NoPermissionError, PharmdbError, ProtectedError
-from pharmdb.studio_app import console_role
+from pharmdb.studio_app import console_role, parameters, rights
 from pharmdb.studio_app.console_role import Role
 from pharmdb.studio_app.statement_log import MASKED, is_secret, mask_hashes
-from pharmdb.studio_app.statements import ROWS_SHOWN, Result, Typed
+from pharmdb.studio_app.statements import Result, Typed
 
 # The server forbids to change the role in a function with the rights of its owner, however deep SET ROLE or set_config
 # are hidden. Its result is each row as text, and at last their number.
@@ -80,7 +80,13 @@ def _result_of(driver: Any, typed: Typed, role: Role, *, plan: bool, writes: boo
     from psycopg import sql
     from psycopg.types.composite import RecordLoader
 
-    statement = f"EXPLAIN {typed.text}" if plan else typed.text
+    text = typed.text
+    if typed.values:
+        literals = {name: sql.Literal(value).as_string(driver) for name, value in typed.values.items()}
+        text = parameters.with_literals(text, typed.tokens, literals)
+        # What was allowed is still all that it says.
+        rights.check(text, sqlite=False, unlocked=writes)
+    statement = f"EXPLAIN {text}" if plan else text
     # "$user" on the search path is another schema in another role.
     driver.execute(
         "SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY n), true) "
@@ -89,7 +95,7 @@ def _result_of(driver: Any, typed: Typed, role: Role, *, plan: bool, writes: boo
     driver.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role.name)))
     # Its name can't be known to the statement.
     function = sql.SQL("pg_temp.{}").format(sql.Identifier(f"pharmdb_{secrets.token_hex(8)}"))
-    driver.execute(sql.SQL(_FUNCTION).format(function=function, shown=ROWS_SHOWN))
+    driver.execute(sql.SQL(_FUNCTION).format(function=function, shown=typed.most))
     if not writes:
         _mask(driver, role)
         driver.execute("SET TRANSACTION READ ONLY")
@@ -107,7 +113,7 @@ def _result_of(driver: Any, typed: Typed, role: Role, *, plan: bool, writes: boo
         return Result([], [], False, None, 0, "\n".join(str(row[0]) for row in rows))
     shown = [[_shown(*column, value) for column, value in zip(columns, row, strict=True)] for row in rows]
     changed = int(counted) if writes or not columns else None
-    return Result([name for name, _ in columns], shown, int(counted) > ROWS_SHOWN, changed, 0)
+    return Result([name for name, _ in columns], shown, int(counted) > typed.most, changed, 0)
 
 
 def _mask(driver: Any, role: Role) -> None:

@@ -16,10 +16,13 @@ from typing import Any
 from pharmdb import settings
 from pharmdb.database import targets
 from pharmdb.errors import UnavailableError
-from pharmdb.studio_app import values
-from pharmdb.studio_app.catalogue import Column, Table
+from pharmdb.studio_app.catalogue import Table
 from pharmdb.studio_app.changes import Change
+from pharmdb.studio_app.lost_rows import text_of
 from pharmdb.studio_app.statement_log import MASKED, masked
+
+# All saves, in place of the latest.
+ALL = 0
 
 
 def now() -> str:
@@ -39,18 +42,13 @@ def who(target: targets.Target) -> dict[str, str]:
 def entry_of(table: Table, change: Change, row: Sequence[Any] | None, key: list[str | None] | None) -> dict[str, Any]:
     """A change for the log: the row before and after, without secrets."""
 
-    def text(found: Column, value: Any) -> str | None:
-        if found.secret:
-            return MASKED
-        shown = values.shown(value, found.kind)
-        return None if shown is None else masked(shown)
-
-    now = {} if row is None else {c.name: text(c, v) for c, v in zip(table.columns.values(), row, strict=True)}
+    now = {} if row is None else {c.name: text_of(c, v) for c, v in zip(table.columns.values(), row, strict=True)}
     after = {name: None if value is None else masked(value) for name, value in change.values.items()}
     if change.password is not None:
         after |= {c.name: MASKED for c in table.columns.values() if c.is_password}
     before = now if change.kind == "delete" else {name: now[name] for name in after if name in now}
     return {
+        "change": change.id,
         "kind": change.kind,
         "table": table.name,
         "key": [None if part is None else part.partition(":")[2] for part in (key or change.key)],
@@ -96,14 +94,24 @@ def append(path: Path, entry: dict[str, Any]) -> None:
 
 
 def saves(target: targets.Target, *, limit: int = 100, log: Path) -> list[dict[str, Any]]:
-    """The latest saves of this database, newest first; `state` is not "saved" if the commit was not confirmed."""
+    """The latest saves of this database, newest first; `state` is not "saved" if the commit was not confirmed.
+
+    `reverted` is set for those that a later save has reverted.
+    """
     entries = entries_of(log)
     done = {entry["save"] for entry in entries if entry.get("state") == "saved" and "save" in entry}
     # The second line of a save only confirms the first, so it is not listed.
     own = [e for e in entries if e.get("database") == str(target) and ("changes" in e or "statement" in e)]
+    reverted = {entry["reverts"] for entry in own if entry.get("reverts") and entry.get("save") in done}
+    latest = own[-limit:] if limit else own
     return [
-        {**entry, "state": "saved" if entry.get("save") in done else entry.get("state", "")} for entry in reversed(own)
-    ][:limit]
+        {
+            **entry,
+            "state": "saved" if entry.get("save") in done else entry.get("state", ""),
+            "reverted": entry.get("save") in reverted,
+        }
+        for entry in reversed(latest)
+    ]
 
 
 def entries_of(log: Path) -> list[dict[str, Any]]:

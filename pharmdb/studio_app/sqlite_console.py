@@ -9,7 +9,7 @@ from typing import Any
 from pharmdb.schema import bookkeeping
 from pharmdb.studio_app import rights, values
 from pharmdb.studio_app.statement_log import MASKED, is_secret, mask_hashes
-from pharmdb.studio_app.statements import ROWS_SHOWN, Result, Typed
+from pharmdb.studio_app.statements import Result, Typed
 
 _READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 # They contain samples of column values, or whole pages.
@@ -51,28 +51,28 @@ def run(driver: sqlite3.Connection, typed: Typed, *, plan: bool, writes: bool, s
     guarded = {table.lower() for table, name in columns if is_secret(name, table)}
     driver.set_authorizer(_authorizer(writes, guarded))
     try:
-        return _result_of(driver, typed.text, plan)
+        return _result_of(driver, typed, plan)
     finally:
         # Otherwise ending the transaction would be refused too.
         driver.set_authorizer(None)
 
 
-def _result_of(driver: sqlite3.Connection, statement: str, plan: bool) -> Result:
+def _result_of(driver: sqlite3.Connection, typed: Typed, plan: bool) -> Result:
     if plan:
-        rows = driver.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+        rows = driver.execute(f"EXPLAIN QUERY PLAN {typed.text}", typed.values).fetchall()
         depth = {0: -1}
         lines = []
         for number, parent, _, detail in rows:
             depth[number] = depth.get(parent, -1) + 1
             lines.append("  " * depth[number] + detail)
         return Result([], [], False, None, 0, "\n".join(lines))
-    cursor = driver.execute(statement)
+    cursor = driver.execute(typed.text, typed.values)
     if cursor.description is None:
         return Result([], [], False, cursor.rowcount, 0)
     names = [column[0] for column in cursor.description]
-    found = cursor.fetchmany(ROWS_SHOWN + 1)
-    rows = [[_shown(name, value) for name, value in zip(names, row, strict=True)] for row in found[:ROWS_SHOWN]]
-    return Result(names, rows, len(found) > ROWS_SHOWN, cursor.rowcount if cursor.rowcount >= 0 else None, 0)
+    found = cursor.fetchmany(typed.most + 1)
+    rows = [[_shown(name, value) for name, value in zip(names, row, strict=True)] for row in found[: typed.most]]
+    return Result(names, rows, len(found) > typed.most, cursor.rowcount if cursor.rowcount >= 0 else None, 0)
 
 
 def _shown(name: str, value: Any) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pharmdb.database import targets
 from pharmdb.studio_app.tokens import Token
@@ -12,9 +13,9 @@ ROWS_SHOWN = 1000
 
 @dataclass(frozen=True)
 class Result:
-    """A statement's result: at most 1,000 rows, `more` if there were others; `changed`: rows written, if any.
+    """A statement's result: its first rows, `more` if there were others; `changed`: rows written, if any.
 
-    `warning` is a sentence if it wrote, but the log of saves could not be completed.
+    `warning` is a sentence if it wrote, but the log of saves could not be completed. `trial`: nothing was kept.
     """
 
     columns: list[str]
@@ -24,13 +25,16 @@ class Result:
     ms: float
     plan: str = ""
     warning: str = ""
+    trial: bool = False
 
 
 @dataclass(frozen=True)
 class Typed:
-    """A console statement, and its first word in capitals."""
+    """A console statement, its first word in capitals, its parameters' values, and the most rows to return."""
 
     target: targets.Target
     text: str
     tokens: list[Token]
     first: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    most: int = ROWS_SHOWN

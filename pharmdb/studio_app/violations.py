@@ -6,10 +6,12 @@ import re
 import sqlite3
 from typing import Any
 
-from sqlalchemy import ColumnElement, column, exc, literal_column, select
+from sqlalchemy import ColumnElement, Constraint, UniqueConstraint, column, exc, literal_column, select
+from sqlalchemy import Table as SqlTable
 from sqlalchemy import table as sql_table
 
 from pharmdb.database import sqlite_codes
+from pharmdb.models import MODELS
 from pharmdb.studio_app.catalogue import Table
 from pharmdb.studio_app.changes import Change, Problem
 from pharmdb.studio_app.statement_log import Session, masked
@@ -57,10 +59,12 @@ def _explained(
             names = re.findall(r"[^,\s]+", (re.match(r"Key \((.+?)\)=", diagnosis.message_detail or "") or ["", ""])[1])
         else:
             names = [part.strip().rpartition(".")[2] for part in rule.split(",")]
-        return names, f"another row has the same {_listed(names)}"
+        return names, _unique_rule(table, names) or f"another row has the same {_listed(names)}"
     if code in _CHECK:
         sql = table.checks.get(rule, "")
         names = [name for name in table.columns if re.search(rf"\b{re.escape(name)}\b", sql)]
+        if says := _check_rule(table, rule):
+            return names, says
         docs = "; ".join(f"{name}: {table.columns[name].doc}" for name in names if table.columns[name].doc)
         shown = " ".join(sql.split())
         shown = shown if len(shown) <= 160 else f"{shown[:160]}…"
@@ -69,6 +73,22 @@ def _explained(
         documents = [name for name in new if table.columns[name].kind == "json"]
         return documents, f"not JSON: {text.partition(chr(10))[0]}"
     return list(new)[:1], f"the database refuses this: {text.partition(chr(10))[0]}"
+
+
+def _check_rule(table: Table, name: str) -> str:
+    """A check in the words of the models, empty for one of another program."""
+    return next((str(c.info.get("says", "")) for c in _constraints(table) if c.name == name), "")
+
+
+def _unique_rule(table: Table, names: list[str]) -> str:
+    """A unique constraint in the words of the models, empty for one of another program."""
+    keys = (c for c in _constraints(table) if isinstance(c, UniqueConstraint))
+    return next((str(c.info.get("says", "")) for c in keys if [k.name for k in c.columns] == names), "")
+
+
+def _constraints(table: Table) -> set[Constraint]:
+    own = next((m.__table__ for m in MODELS if m.__tablename__ == table.name), None)
+    return own.constraints if isinstance(own, SqlTable) else set()
 
 
 def _missing_parent(session: Session, table: Table, change: Change, new: dict[str, Any]) -> tuple[list[str], str]:

@@ -14,23 +14,21 @@ import anywidget
 import traitlets
 
 from pharmdb import reports, settings
+from pharmdb.backups import taking
 from pharmdb.database import environments, servers, targets
 from pharmdb.errors import ParameterError, RevisionError
-from pharmdb.learning import schema_chart
-from pharmdb.schema import bookkeeping, revisions
+from pharmdb.schema import revisions
 from pharmdb.studio_app import (
     browsing,
-    cascading,
-    cells,
     console,
     editing,
     exporting,
-    filters,
+    looking,
     messages,
-    relations,
-    rows,
+    reverting,
     save_log,
     sessions,
+    statements,
     still,
     values,
 )
@@ -38,7 +36,7 @@ from pharmdb.studio_app.bundle import bundle
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.catalogue import Catalogue, Table, catalogue, find
 from pharmdb.studio_app.filters import View
-from pharmdb.studio_app.statement_log import MASKED, Session, StatementLog, mask_hashes
+from pharmdb.studio_app.statement_log import Session, StatementLog
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +46,8 @@ SNAPSHOT_ROWS = 20
 BROWSING_SECONDS = 60
 # The most unacknowledged pieces of an export, and how many seconds to wait for an acknowledgement.
 WINDOW = 4
+# The most rows of a statement that are exported.
+EXPORTED_ROWS = 100_000
 TAKEN_SECONDS = 60
 
 
@@ -134,7 +134,7 @@ class Studio(anywidget.AnyWidget):
         result: dict[str, Any] | None = None,
         buffers: list[bytes] | None = None,
         *,
-        error: dict[str, str] | None = None,
+        error: dict[str, Any] | None = None,
         more: bool = False,
     ) -> None:
         with self._sending:
@@ -146,29 +146,26 @@ class Studio(anywidget.AnyWidget):
         """The answer to one request, and binary data that belongs to it. Raises ParameterError for an unknown one."""
         answers: dict[str, Callable[[dict[str, Any], Cancel], dict[str, Any]]] = {
             "hello": self._hello,
-            "page": self._page,
-            "count": self._count,
-            "cell": self._cell,
-            "related": self._related,
-            "cascade": self._cascade,
             "save": self._save,
             "lock": self._lock,
             "sql": self._sql,
             "log": self._statement_log,
+            "revert": self._revert,
+            "backup": self._backup,
         }
         cancel = cancel or Cancel()
-        if operation == "picture":
-            return self._picture()
+        if operation in looking.READING:
+            return self._look(operation, message, cancel), []
         if operation not in answers:
             raise ParameterError(expected="a known request", found=operation, note="reload the page")
         return answers[operation](message, cancel), []
 
     @contextmanager
-    def _reading(self, cancel: Cancel) -> Iterator[Session]:
-        """A read-only session that can be cancelled, and times out after a minute."""
+    def _reading(self, cancel: Cancel, seconds: float = BROWSING_SECONDS) -> Iterator[Session]:
+        """A read-only session that can be cancelled, and times out."""
         with (
             sessions.reading(self.target, self.statement_log) as session,
-            cancel.over(session.connection, BROWSING_SECONDS),
+            cancel.over(session.connection, seconds),
         ):
             yield session
 
@@ -196,43 +193,16 @@ class Studio(anywidget.AnyWidget):
             "environment": environment,
             "unlocked": self.unlocked,
             "sizes": browsing.PAGE_SIZES,
-            "operators": filters.OPERATORS,
             "formats": exporting.FORMATS,
         }
 
-    def _page(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        table, view = self._table(message), messages.view_of(message)
-        with self._reading(cancel) as session:
-            return asdict(browsing.page(session, table, view))
-
-    def _count(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        with self._reading(cancel) as session:
-            return asdict(browsing.count(session, self._table(message), messages.view_of(message)))
-
-    def _cell(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        """The full value of a truncated cell."""
-        table = self._table(message)
-        found = table.column(str(message["column"]))
-        with self._reading(cancel) as session:
-            row = rows.read_row(session, table, message["key"])
-        if row is None:
-            raise values.UnfitError("somebody else has deleted this row in the meantime")
-        value = dict(zip(table.columns, row, strict=True))[found.name]
-        text = MASKED if found.secret else values.shown(value, found.kind)
-        return {"text": None if text is None else mask_hashes(text), "cell": cells.cell(found, value)}
-
-    def _related(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        with self._reading(cancel) as session:
-            found = relations.related(session, self._tables, self._table(message), message["key"])
-        return {"related": [asdict(each) for each in found]}
-
-    def _cascade(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
-        table = self._table(message)
-        with self._reading(cancel) as session:
-            found = [
-                [asdict(c) for c in cascading.cascades(session, self._tables, table, [key])] for key in message["keys"]
-            ]
-        return {"cascades": found}
+    def _look(self, operation: str, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        function, seconds = looking.READING[operation]
+        message = {**message, "unlocked": self.unlocked}
+        if "table" in message:
+            message["table"] = self._table(message).name
+        with self._reading(cancel, seconds) as session:
+            return function(session, self._tables, message)
 
     def _save(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         changes = [messages.change_of(each) for each in message["changes"]]
@@ -257,6 +227,24 @@ class Studio(anywidget.AnyWidget):
             "differing": outcome.differing,
         }
 
+    def _revert(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        save = str(message["save"])
+        self._tables = self._catalogue()
+        found = reverting.revert(
+            self.target, self._tables, save, self.statement_log, unlocked=self.unlocked, log=self._path
+        )
+        self.saved += 0 if found.saved.problems or found.saved.again else found.rows
+        return {
+            "problems": [asdict(each) for each in found.saved.problems],
+            "rows": found.rows,
+            "passwords": found.passwords,
+            "warning": found.saved.warning,
+        }
+
+    def _backup(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        """Backs up the database, which is offered before a large deletion."""
+        return {"name": taking.taken_of(self.target).name}
+
     def _lock(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         """Unlocks with the database's own name, and locks without one."""
         typed = str(message.get("name") or "")
@@ -275,11 +263,14 @@ class Studio(anywidget.AnyWidget):
         return {"unlocked": True}
 
     def _sql(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
+        return asdict(self._run(message, cancel))
+
+    def _run(self, message: dict[str, Any], cancel: Cancel, most: int = statements.ROWS_SHOWN) -> statements.Result:
         try:
             seconds = float(message.get("seconds") or 30)
         except ValueError:
             raise values.UnfitError("the time-out must be a number of seconds") from None
-        result = console.run(
+        return console.run(
             self.target,
             str(message["sql"]),
             self.statement_log,
@@ -287,9 +278,12 @@ class Studio(anywidget.AnyWidget):
             seconds=seconds,
             unlocked=self.unlocked,
             plan=bool(message.get("plan")),
+            trial=message.get("trial") is True,
+            expected=None if message.get("expected") is None else int(message["expected"]),
+            values={str(name): str(value) for name, value in (message.get("values") or {}).items()},
+            most=most,
             log=self._path,
         )
-        return asdict(result)
 
     def _statement_log(self, message: dict[str, Any], cancel: Cancel) -> dict[str, Any]:
         return {
@@ -297,34 +291,24 @@ class Studio(anywidget.AnyWidget):
             "saves": save_log.saves(self.target, log=self._path),
         }
 
-    def _picture(self) -> tuple[dict[str, Any], list[bytes]]:
-        found = []
-        for table in self._tables.values():
-            if table.name in bookkeeping.BOOKKEEPING_TABLES:
-                continue
-            marks = [
-                (c.name, " ".join(m for m, on in (("PK", c.key), ("FK", c.references), ("U", c.unique)) if on))
-                for c in table.columns.values()
-            ]
-            parents = sorted({parent for parent, _ in table.foreign.values()})
-            found.append(schema_chart.Entity(table.name, tuple(marks), tuple(parents)))
-        picture = schema_chart.schema(found)
-        return {"text": picture.text}, [picture.png]
-
     def _export(self, number: str, message: dict[str, Any], cancel: Cancel) -> None:
         """Sends the export in pieces, no faster than the page receives them."""
-        table = self._table(message)
         window = self._windows[number] = threading.Semaphore(WINDOW)
-        pieces = exporting.export(
-            self.target,
-            table,
-            messages.view_of(message),
-            message["columns"],
-            str(message["format"]),
-            self.statement_log,
-            cancel,
-            formulas=message.get("formulas") is True,
-        )
+        if "sql" in message:
+            # As a trial: an export never writes.
+            result = self._run({**message, "trial": True}, cancel, EXPORTED_ROWS)
+            pieces = exporting.export_result(result.columns, result.rows, str(message["format"]))
+        else:
+            pieces = exporting.export(
+                self.target,
+                self._table(message),
+                messages.view_of(message),
+                message["columns"],
+                str(message["format"]),
+                self.statement_log,
+                cancel,
+                formulas=message.get("formulas") is True,
+            )
         for piece in pieces:
             if not window.acquire(timeout=TAKEN_SECONDS):
                 cancel("the page no longer receives the export")

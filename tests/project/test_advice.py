@@ -419,7 +419,7 @@ def back_from_a_reset(bench: Bench) -> tuple[str, Again]:
 # -- backups --------------------------------------------------------------------------------------------------
 
 
-@prints("backups.taking:backup: pharmdb migrate")
+@prints("backups.taking:taken_of: pharmdb migrate")
 def nothing_to_back_up(bench: Bench) -> tuple[str, Again]:
     url = bench.use(bench.databases.empty("sqlite"))
     raw.path(url).touch()

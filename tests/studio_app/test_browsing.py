@@ -70,7 +70,7 @@ conditions = st.one_of(
         Filter, st.just("ratio"), st.just("between"), st.sampled_from(["-1", "0"]), st.sampled_from(["2.5", "1e301"])
     ),
     st.builds(Filter, st.just("name"), st.just("in"), items=st.sampled_from([(), ("beta", ""), ("Z%_\\",)])),
-    st.builds(Filter, st.sampled_from(NAMES), st.sampled_from(["is empty", "is not empty"])),
+    st.builds(Filter, st.sampled_from(NAMES), st.sampled_from(["is empty", "is not empty", "is NULL", "is not NULL"])),
     st.builds(Filter, st.just("flag"), st.sampled_from(["=", "≠"]), st.sampled_from(["true", "false"])),
 )
 views = st.builds(
@@ -92,7 +92,9 @@ def holds(row: dict[str, Any], each: Filter) -> bool:
     """One condition, in plain Python."""
     value = row[each.column]
     if each.operator in ("is empty", "is not empty"):
-        return (value is None) == (each.operator == "is empty")
+        return (value is None or value == "") == (each.operator == "is empty")
+    if each.operator in ("is NULL", "is not NULL"):
+        return (value is None) == (each.operator == "is NULL")
     if each.operator == "contains":
         return value is not None and values.lowered(each.value) in values.lowered(value)
     kinds: dict[str, Callable[[str], Any]] = {"amount": int, "ratio": float, "flag": lambda text: text == "true"}

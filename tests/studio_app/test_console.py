@@ -15,7 +15,7 @@ from pharmdb.legacy import accounting
 from pharmdb.studio_app import console, rights, save_log, sessions
 from pharmdb.studio_app.cancelling import Cancel
 from pharmdb.studio_app.statement_log import MASKED, StatementLog, mask_hashes
-from pharmdb.studio_app.statements import Result
+from pharmdb.studio_app.statements import ROWS_SHOWN, Result
 
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(*) FROM n"
 
@@ -27,7 +27,17 @@ class Console:
         self.log = log
 
     def __call__(
-        self, sql: str, *, cancel: Cancel | None = None, seconds: float = 30, unlocked: bool = False, plan: bool = False
+        self,
+        sql: str,
+        *,
+        cancel: Cancel | None = None,
+        seconds: float = 30,
+        unlocked: bool = False,
+        plan: bool = False,
+        trial: bool = False,
+        expected: int | None = None,
+        values: dict[str, str] | None = None,
+        most: int = ROWS_SHOWN,
     ) -> Result:
         return console.run(
             self.target,
@@ -37,6 +47,10 @@ class Console:
             seconds=seconds,
             unlocked=unlocked,
             plan=plan,
+            trial=trial,
+            expected=expected,
+            values=values,
+            most=most,
             log=self.log,
         )
 
@@ -54,6 +68,55 @@ def test_a_result_is_text_with_its_columns(run: Console) -> None:
     assert run("SELECT ';' AS x").rows == [[";"]]
     assert run("VALUES (1), (2)").rows == [["1"], ["2"]]
     assert run("SELECT '100%' AS x, ':name ?' AS y").rows == [["100%", ":name ?"]]
+
+
+def test_parameters_are_values_and_never_sql(run: Console) -> None:
+    by_email = "SELECT id, :what AS what FROM users WHERE email = :email"
+    demo = {"email": "demo@pharmtrainer.test", "what": "x"}
+    assert run(by_email, values=demo).rows == [["1", "x"]]
+    assert run("SELECT email FROM users WHERE id = :id LIMIT :n", values={"id": "2", "n": "1"}).rows == [
+        ["admin@pharmtrainer.test"]
+    ]
+    hostile = ["' OR '1'='1", "\\' OR 1=1 --", "; DELETE FROM users", "$$", ":email", '%s ? "', ""]
+    for text in hostile:
+        assert run("SELECT count(*) FROM users WHERE email = :email", values={"email": text}).rows == [["0"]]
+        assert run("SELECT :text AS text", values={"text": text}).rows == [[text]]
+    # Neither a text before it, nor its prefix, changes where the value ends.
+    if not run.target.is_sqlite:
+        for before in ("E", "E'a'\n", "U&", "'a'\n"):
+            with pytest.raises(PharmdbError):
+                run(f"SELECT {before}:x", values={"x": "\\' || (SELECT version()) || '"})
+        assert run("SELECT '1'::int + 1 AS n").rows == [["2"]]
+    with pytest.raises(ParameterError, match="a value for :email"):
+        run(by_email, values={"what": "x"})
+    assert run("SELECT ':no' AS x -- :no").rows == [[":no"]]
+    with pytest.raises(ProtectedError, match="secret"):
+        run("SELECT :x FROM users WHERE password_hash = :x", values={"x": "y"})
+    assert next(entry.parameters for entry in run.statement_log.since(0)) == "what='x', email='demo@pharmtrainer.test'"
+
+
+def test_a_statement_with_parameters_is_logged_with_them(run: Console) -> None:
+    run("UPDATE users SET role = :role WHERE id = :id", unlocked=True, values={"role": "ADMIN", "id": "1"})
+    assert "WHERE id = :id -- role = 'ADMIN', id = '1'" in run.log.read_text(encoding="utf-8")
+    assert len(run("SELECT 1 AS n UNION SELECT 2 UNION SELECT 3", most=2).rows) == 2
+
+
+def test_a_trial_says_how_many_rows_a_statement_would_change_and_keeps_nothing(run: Console) -> None:
+    statement = "UPDATE progress_by_tag SET wrong_count = 7"
+    tried = run(statement, unlocked=True, trial=True)
+    assert (tried.changed, tried.trial) == (4, True)
+    assert not run.log.exists()
+    assert run("SELECT count(*) FROM progress_by_tag WHERE wrong_count = 7").rows == [["0"]]
+    with pytest.raises(PharmdbError, match="would now change 4 rows"):
+        run(statement, unlocked=True, expected=3)
+    assert run("SELECT count(*) FROM progress_by_tag WHERE wrong_count = 7").rows == [["0"]]
+    assert run(statement, unlocked=True, expected=4).changed == 4
+    assert run("SELECT count(*) FROM progress_by_tag WHERE wrong_count = 7").rows == [["4"]]
+    # What only reads is run at once.
+    read = run("SELECT 1 AS one", unlocked=True, trial=True)
+    assert (read.rows, read.trial) == ([["1"]], False)
+    with pytest.raises(ProtectedError):
+        run(statement, trial=True)
 
 
 def test_only_the_first_thousand_rows_are_fetched(run: Console) -> None:

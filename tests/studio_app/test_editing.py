@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import CheckConstraint, Table, UniqueConstraint
 
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
+from pharmdb.models import MODELS
 from pharmdb.seeding.passwords import scheme, verify_password
 from pharmdb.studio_app import browsing, cascading, editing, save_log, sessions
 from pharmdb.studio_app.catalogue import Catalogue, catalogue
@@ -82,7 +84,7 @@ def attempt(id: int, /, **new: str | None) -> Change:
 
 
 REFUSED = [
-    ({"score": "100.5"}, "score", "ck_attempts_score"),
+    ({"score": "100.5"}, "score", "a score is a number from 0 to 100"),
     ({"user_id": "99"}, "user_id", "there is no row of users with id = 99"),
     ({"entity_type": "exam"}, "entity_type", "one of question, case, calc"),
     ({"answers": "{"}, "answers", "not JSON"),
@@ -131,8 +133,52 @@ def test_a_unique_key_over_several_columns_is_named_whole(editor: Editor) -> Non
     _, before = editor.row("progress_by_tag", 1)
     same: dict[str, str | None] = {name: str(before[name]) for name in ("user_id", "module", "course_block", "tag")}
     (problem, *others) = editor.save(Change(1, "insert", "progress_by_tag", values=same)).problems
-    assert problem.sentence == "another row has the same user_id, module, course_block and tag"
+    assert problem.sentence == "this user has a row for this module, course block and tag already"
     assert {p.column for p in [problem, *others]} == set(same)
+
+
+def test_every_rule_of_the_models_is_told_in_words(editor: Editor) -> None:
+    """No name of a constraint and no SQL reaches the page; a table of another program still gets both."""
+    tables = (m.__table__ for m in MODELS)
+    rules = [c for t in tables if isinstance(t, Table) for c in t.constraints]
+    silent = [str(c.name) for c in rules if isinstance(c, (CheckConstraint, UniqueConstraint)) and not c.info["says"]]
+    assert silent == []
+    review: dict[str, str | None] = {
+        "user_id": "1",
+        "entity_type": "x",
+        "entity_id": "y",
+        "ease_factor": "2",
+        "interval_days": "1",
+    }
+    review |= {"next_review_at": "2026-01-02", "last_reviewed_at": "2026-01-01"}
+    tag = {"user_id": "1", "module": "m", "course_block": "b", "tag": "t"}
+    broken: list[tuple[str, dict[str, str | None], str]] = [
+        ("users", {"email": "Anna@example.org"}, "in lower case"),
+        ("users", {"email": "anna"}, "exactly one @"),
+        ("users", {"email": "a nna@example.org"}, "no spaces"),
+        ("users", {"email": "demo@pharmtrainer.test"}, "another user has the same e-mail address"),
+        ("user_settings", {"user_id": "1"}, "this user has settings already"),
+        ("user_settings", {"user_id": "2", "language": "e1"}, "two to five English letters"),
+        ("progress_by_tag", {**tag, "wrong_count": "-1"}, "a count is never below 0"),
+        ("spaced_repetition_items", {**review, "ease_factor": "1"}, "from 1.3 to"),
+        ("spaced_repetition_items", {**review, "interval_days": "0"}, "at least one day"),
+        ("spaced_repetition_items", {**review, "next_review_at": "2025-01-01"}, "not earlier than the last one"),
+        ("dataset_overrides", {"name": "n", "json_text": "{", "is_active": "true", "created_by_id": "1"}, "JSON"),
+    ]
+    for table, values, sentence in broken:
+        password = "long enough" if table == "users" else None
+        problems = editor.save(Change(1, "insert", table, values=values, password=password)).problems
+        assert problems, values
+        for problem in problems:
+            assert sentence in problem.sentence
+            assert "constraint" not in problem.sentence
+    execute(editor, "CREATE TABLE other (id INTEGER PRIMARY KEY, n INTEGER CONSTRAINT few CHECK (n < 3) UNIQUE)")
+    execute(editor, "INSERT INTO other VALUES (1, 1)")
+    editor.tables = editor._tables()
+    (problem,) = editor.save(Change(1, "insert", "other", values={"id": "2", "n": "5"})).problems
+    assert problem.sentence.startswith("this violates the constraint few: ")
+    (problem,) = editor.save(Change(1, "insert", "other", values={"id": "2", "n": "1"})).problems
+    assert problem.sentence == "another row has the same n"
 
 
 def test_all_problems_are_told_at_once(editor: Editor) -> None:
@@ -272,6 +318,7 @@ def test_a_save_is_logged_with_who_when_key_before_and_after(editor: Editor) -> 
     assert saving["at"] <= saved["at"]
     update, insert = saving["changes"]
     assert update == {
+        "change": 1,
         "kind": "update",
         "table": "users",
         "key": ["1"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from playwright.sync_api import expect
 from support.chrome import Tabs, fill
 from support.parquet import parquet
-from support.steps import axe, cell, column_texts, edit, filter_by, ready, save
+from support.steps import add_row, axe, cell, column_texts, edit, filter_by, open_table, ready, save
 
+import pharmdb
 from pharmdb.database import targets, transactions
 from pharmdb.seeding.passwords import verify_password
 
@@ -50,13 +52,11 @@ def test_a_table_shows_its_rows_and_what_its_columns_are(tabs: Tabs, seeded: str
     user = page.locator("#root table.ph-plain").inner_text()
     assert "primary key" in user
     assert "trimmed, lower case, ASCII" in user
-    page.get_by_label("Table", exact=True).select_option("spaced_repetition_items")
-    ready(page)
+    open_table(page, "spaced_repetition_items")
     text = page.locator("#root table.ph-plain").inner_text()
     assert "→ users.id" in text
     assert "may be NULL" in text
-    page.get_by_label("Table", exact=True).select_option("alembic_version")
-    ready(page)
+    open_table(page, "alembic_version")
     expect(page.locator("#root")).to_contain_text("Read-only: pharmdb maintains this table itself")
     assert "$2b$" not in page.content()
 
@@ -78,7 +78,7 @@ def test_a_table_without_a_key_can_be_read_and_not_edited(tabs: Tabs, seeded: st
 def test_sort_filter_search_and_the_address_that_links_to_them(tabs: Tabs, seeded: str) -> None:
     fill(seeded, 300)
     page = tabs.open(seeded, model="Attempt")
-    expect(page.locator(".ph-status")).to_contain_text("rows 1–50 of 300 rows")
+    expect(page.locator(".ph-status")).to_contain_text("row 1–50 of 300")
     page.get_by_role("columnheader", name="score").click()
     ready(page)
     page.get_by_role("columnheader", name="score").click()
@@ -98,15 +98,144 @@ def test_sort_filter_search_and_the_address_that_links_to_them(tabs: Tabs, seede
     assert page.locator("td[data-column=entity_id] mark").first.inner_text() == "q11"
     other = tabs.open(seeded, model="User", address=address)
     assert [float(text) for text in column_texts(other, "score")] == scores
+    # A refused filter says why at its place, and what was shown stays.
+    status = other.locator(".ph-status").inner_text()
     filter_by(other, "score", ">", "many")
     expect(other.locator(".ph-message")).to_contain_text("score takes a number, not “many”")
+    expect(other.locator(".ph-filter").last).to_contain_text("score takes a number, not “many”")
+    expect(other.locator(".ph-filter").last.locator("input")).to_be_focused()
+    assert (other.locator(".ph-status").inner_text(), len(column_texts(other, "score"))) == (status, len(scores))
+    # What is being typed stays when another filter is added, or one is applied.
+    other.locator(".ph-filter").last.locator("input").fill("9")
+    other.get_by_role("button", name="Add filter").click()
+    assert other.locator(".ph-filter").nth(-2).locator("input").input_value() == "9"
+    other.get_by_role("columnheader", name="score").click()
+    ready(other)
+    assert other.locator(".ph-filter").nth(-2).locator("input").input_value() == "9"
     other.get_by_role("button", name="Clear filters").click()
     ready(other)
     filter_by(other, "entity_id", "in", "q7, q8")
     assert set(column_texts(other, "entity_id")) == {"q7", "q8"}
     other.get_by_role("button", name="Clear filters").click()
-    filter_by(other, "feedback", "is not empty")
+    filter_by(other, "created_at", "=", "2026-05-28")
+    expect(other.locator(".ph-status")).to_contain_text("of 300 where created_at = 2026-05-28")
+    filter_by(other, "feedback", "is not NULL")
     expect(other.locator(".ph-status")).to_contain_text("0 rows")
+
+
+def test_tables_are_listed_with_their_sizes_and_rows_are_gone_to(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 250)
+    page = tabs.open(seeded)
+    tables = page.get_by_role("navigation", name="Tables")
+    expect(tables.get_by_role("button", name="attempts, 250 rows")).to_be_visible()
+    page.get_by_role("button", name="Pin progress_by_tag").click()
+    page.get_by_label("Search tables").focus()
+    page.keyboard.press("ArrowDown")
+    expect(tables.get_by_role("button", name="progress_by_tag, 4 rows")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.type("Attempt")
+    page.keyboard.press("Enter")
+    ready(page)
+    expect(tables.get_by_role("button", name="attempts, 250 rows")).to_have_attribute("aria-current", "page")
+    filter_by(page, "score", "≥", "50")
+    kept = [row[0] for row in query(seeded, "SELECT id FROM attempts WHERE score >= 50 ORDER BY id")]
+    expect(page.locator(".ph-status")).to_contain_text(f"row 1–50 of {len(kept)} where score ≥ 50")
+    page.get_by_label("Go to a row by").select_option("id")
+    page.get_by_label("Go to", exact=True).fill(str(kept[60]))
+    page.get_by_label("Go to", exact=True).press("Enter")
+    ready(page)
+    expect(page.locator(".ph-status")).to_contain_text(f"row 61–{len(kept)} of {len(kept)}")
+    expect(cell(page, 0, "id")).to_have_text(str(kept[60]))
+    page.get_by_label("Go to", exact=True).fill("3")
+    page.get_by_role("button", name="Go to this row").click()
+    expect(page.locator(".ph-message")).to_contain_text("no row with id = 3 where score ≥ 50")
+    # On a narrow page the list is folded away.
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(tables).to_be_hidden()
+    page.get_by_role("button", name="☰ Tables").click()
+    open_table(page, "users")
+    expect(tables).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_reference_has_a_label_and_is_picked_from_a_list(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 3)
+    page = tabs.open(seeded, model="Attempt")
+    expect(cell(page, 0, "user_id")).to_contain_text("2 admin@pharmtrainer.test")
+    cell(page, 0, "user_id").focus()
+    page.keyboard.press("F2")
+    page.keyboard.type("DEMO")
+    expect(page.locator(".ph-choices [role=option]")).to_have_text(["1 demo@pharmtrainer.test"])
+    axe(page)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(cell(page, 0, "user_id")).to_contain_text("1 demo@pharmtrainer.test")
+    save(page)
+    assert query(seeded, "SELECT user_id FROM attempts WHERE id = 1") == [(1,)]
+    filter_by(page, "user_id.email", "contains", "admin")
+    expect(page.locator(".ph-status")).to_contain_text("row 1–1 of 1 where user_id.email contains admin")
+
+
+def test_what_a_column_contains_is_shown_and_filters_by_one_click(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 120)
+    page = tabs.open(seeded, model="Attempt")
+    page.locator("thead th", has_text="score").focus()
+    page.keyboard.press("f")
+    ready(page)
+    facet = page.get_by_role("complementary", name="Values of score")
+    expect(facet).to_contain_text("101 different, the 20 most frequent")
+    bars = facet.get_by_role("group", name="Distribution of score").get_by_role("button")
+    bars.first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(bars.nth(1)).to_be_focused()
+    axe(page)
+    page.keyboard.press("Enter")
+    ready(page)
+    scores = [float(text) for text in column_texts(page, "score")]
+    assert set(scores) == {5, 6, 7, 8, 9, 10}
+    facet.get_by_role("button", name="score = 10: 2 rows").click()
+    ready(page)
+    assert column_texts(page, "score") == ["10", "10"]
+    expect(facet).to_contain_text("1 different")
+    page.get_by_role("button", name="Close the values").click()
+    expect(facet).to_be_hidden()
+
+
+def test_a_value_is_set_in_all_selected_or_all_filtered_rows(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 120)
+    page = tabs.open(seeded, model="Attempt")
+    marks = page.locator("tbody .ph-mark")
+    marks.nth(2).click()
+    marks.nth(5).click(modifiers=["Shift"])
+    expect(page.locator(".ph-chosen")).to_have_text("4 rows selected")
+    page.get_by_role("button", name="Set value…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Column").select_option("score")
+    dialog.get_by_label("New value").fill("many")
+    dialog.get_by_role("button", name="Stage the changes").click()
+    expect(dialog.get_by_role("alert")).to_have_text("score takes a number")
+    dialog.get_by_label("New value").fill("77.5")
+    axe(page)
+    dialog.get_by_role("button", name="Stage the changes").click()
+    expect(page.locator(".ph-message")).to_have_text("4 changes staged")
+    save(page)
+    assert query(seeded, "SELECT id FROM attempts WHERE score = 77.5 ORDER BY id") == [(3,), (4,), (5,), (6,)]
+    # All rows of the page by key, and then all rows that the filter leaves.
+    page.locator("thead .ph-mark").focus()
+    page.keyboard.press(" ")
+    expect(page.locator(".ph-chosen")).to_have_text("50 rows selected")
+    filter_by(page, "score", "<", "60")
+    left = query(seeded, "SELECT count(*) FROM attempts WHERE score < 60")[0][0]
+    page.get_by_role("button", name="Set value…").click()
+    dialog.get_by_label("Column").select_option("entity_type")
+    dialog.get_by_label("New value").select_option("calc")
+    expect(dialog.get_by_label(f"all rows where score < 60: {left}")).to_be_checked()
+    dialog.get_by_role("button", name="Stage the changes").click()
+    ready(page)
+    expect(page.locator(".ph-staging")).to_contain_text(f"{left} staged changes")
+    expect(page.locator(".ph-staging")).to_contain_text(f"and {left - 50} other changes")
+    save(page)
+    assert query(seeded, "SELECT count(*) FROM attempts WHERE entity_type = 'calc'") == [(left,)]
 
 
 def test_relations_lead_both_ways_and_back(tabs: Tabs, seeded: str) -> None:
@@ -139,8 +268,7 @@ def test_edits_of_every_type_are_staged_and_saved_together(tabs: Tabs, seeded: s
     page.get_by_role("button", name="OK", exact=True).click()
     edit(page, 1, "email", "boss@pharmtrainer.test")
     edit(page, 1, "password_hash", "a new password 1")
-    page.get_by_label("Table", exact=True).select_option("attempts")
-    ready(page)
+    open_table(page, "attempts")
     edit(page, 0, "score", "12.5")
     edit(page, 0, "created_at", "2026-02-03T04:05:06.789")
     cell(page, 0, "answers").dblclick()
@@ -205,7 +333,7 @@ def test_a_violation_is_a_sentence_at_its_cell_and_nothing_is_saved(tabs: Tabs, 
     page.locator(".ph-editor select").select_option("USER")
     page.get_by_role("button", name="OK", exact=True).click()
     save(page)
-    expect(cell(page, 0, "email")).to_contain_text("another row has the same email")
+    expect(cell(page, 0, "email")).to_contain_text("another user has the same e-mail address")
     expect(cell(page, 0, "email")).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".ph-staging")).to_contain_text("2 staged changes")
     assert query(seeded, "SELECT * FROM users ORDER BY id") == before
@@ -250,9 +378,7 @@ def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seede
     save(page)
     expect(cell(page, 0, "password_hash")).to_contain_text("a new user needs a password")
     edit(page, 0, "password_hash", "first password")
-    page.get_by_role("button", name="Add row").click()
-    edit(page, 1, "email", "newer@pharmtrainer.test")
-    edit(page, 1, "password_hash", "second password")
+    add_row(page, email="newer@pharmtrainer.test", password_hash="second password")
     save(page)
     assert query(seeded, "SELECT email, role FROM users ORDER BY id")[2:] == [
         ("new@pharmtrainer.test", "USER"),
@@ -279,6 +405,129 @@ def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seede
     page.get_by_role("button", name="Stage the deletion").click()
     save(page)
     assert query(seeded, "SELECT count(*) FROM progress_by_tag") == [(0,)]
+
+
+def test_new_rows_come_from_a_form_from_text_and_from_the_clipboard(tabs: Tabs, seeded: str, tmp_path: Path) -> None:
+    page = tabs.open(seeded, model="Attempt")
+    page.get_by_role("button", name="Add row").click()
+    form = page.get_by_role("dialog", name="New row of attempts")
+    axe(page)
+    form.get_by_label("user_id *").fill("1")
+    form.get_by_role("button", name="Stage the row").click()
+    expect(form).to_contain_text("entity_id must be filled in")
+    expect(form.get_by_label("entity_type *")).to_be_focused()
+    form.get_by_label("entity_type *").select_option("case")
+    form.get_by_label("entity_id *").fill("c1")
+    form.get_by_label("answers *").fill("{}")
+    form.get_by_label("score *").fill("55")
+    form.get_by_role("button", name="Stage, and add another").click()
+    expect(form.get_by_label("entity_id *")).to_have_value("")
+    page.keyboard.press("Escape")
+    # A file, with a column that is no column and a value that does not fit.
+    lines = ["score;user_id;entity_type;entity_id;answers;mood", "70;1;case;c2;{};good", "many;2;calc;c3;[1];bad"]
+    (tmp_path / "rows.csv").write_text("\r\n".join(lines), encoding="utf-8")
+    page.get_by_role("button", name="Import…").click()
+    page.get_by_label("File").set_input_files(tmp_path / "rows.csv")
+    expect(page.get_by_label("or text")).to_have_value(re.compile("mood"))
+    axe(page)
+    page.get_by_role("button", name="Stage the rows").click()
+    report = page.get_by_role("dialog", name="2 rows staged")
+    expect(report).to_contain_text("mood: attempts has no such column")
+    expect(report).to_contain_text("line 3: score takes a number, not “many”")
+    report.get_by_role("button", name="Close").click()
+    expect(cell(page, 2, "score")).to_have_attribute("aria-invalid", "true")
+    edit(page, 2, "score", "7")
+    save(page)
+    found = query(seeded, "SELECT user_id, entity_type, entity_id, score FROM attempts ORDER BY entity_id")
+    assert found == [(1, "case", "c1", 55), (1, "case", "c2", 70), (2, "calc", "c3", 7)]
+    # Lines below the last row are new rows.
+    page.evaluate("text => navigator.clipboard.writeText(text)", "c3b\t{}\t8\nc4\t{}\t9")
+    cell(page, 2, "entity_id").click()
+    page.keyboard.press("Control+v")
+    expect(page.locator(".ph-message")).to_contain_text("3 cells pasted and staged, 1 new row staged")
+    edit(page, 0, "user_id", "1")
+    cell(page, 0, "entity_type").dblclick()
+    page.locator(".ph-editor select").select_option("case")
+    page.get_by_role("button", name="OK", exact=True).click()
+    save(page)
+    assert query(seeded, "SELECT score FROM attempts WHERE entity_id IN ('c3b', 'c4') ORDER BY 1") == [(8,), (9,)]
+
+
+def test_staging_is_taken_back_by_key_and_saved_from_anywhere(tabs: Tabs, seeded: str) -> None:
+    page = tabs.open(seeded)
+    page.get_by_label("Search", exact=True).press_sequentially("pharm")
+    edit(page, 0, "email", "one@pharmtrainer.test")
+    edit(page, 1, "email", "two@pharmtrainer.test")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".ph-message")).to_have_text("undone: 1 change staged")
+    expect(cell(page, 1, "email")).to_have_text("admin@pharmtrainer.test")
+    # What was typed in the search field is not what is undone.
+    expect(page.get_by_label("Search", exact=True)).to_have_value("pharm")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".ph-message")).to_have_text("nothing to undo")
+    page.keyboard.press("Control+y")
+    page.keyboard.press("Control+Shift+Z")
+    expect(page.locator(".ph-staging")).to_contain_text("2 staged changes")
+    expect(page.locator(".ph-staging")).to_contain_text("change users 1 (demo@pharmtrainer.test): email")
+    # In an open editor, and in the search field.
+    cell(page, 0, "email").dblclick()
+    page.locator(".ph-editor input").fill("three@pharmtrainer.test")
+    page.keyboard.press("Control+s")
+    expect(page.locator(".ph-message")).to_have_text("2 changes saved")
+    edit(page, 0, "email", "four@pharmtrainer.test")
+    page.get_by_label("Search", exact=True).press("Control+s")
+    expect(page.locator(".ph-message")).to_have_text("1 change saved")
+    assert query(seeded, "SELECT email FROM users ORDER BY id") == [
+        ("four@pharmtrainer.test",),
+        ("two@pharmtrainer.test",),
+    ]
+    # The panel of staged changes covers neither the rows nor the buttons below them.
+    edit(page, 0, "email", "five@pharmtrainer.test")
+    boxes = [page.locator(part).bounding_box() for part in (".ph-gridroom", ".ph-status", ".ph-message", ".ph-staging")]
+    edges = [(box["y"], box["y"] + box["height"]) for box in boxes if box]
+    assert all(above[1] <= below[0] + 1 for above, below in pairwise(edges))
+    assert edges[-1][1] <= 800
+
+
+def test_a_save_is_reverted_from_the_log_with_all_that_it_took_along(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 1200)
+    page = tabs.open(seeded)
+    before = query(seeded, "SELECT * FROM attempts ORDER BY id")
+    cell(page, 0, "id").focus()
+    page.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1: demo@pharmtrainer.test")
+    execute(seeded, "DELETE FROM attempts WHERE user_id = 1 AND id > 50")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Delete…").click()
+    expect(dialog).to_contain_text("The log keeps every deleted row")
+    before = [row for row in before if row[1] != 1 or row[0] <= 50]
+    page.get_by_role("button", name="Stage the deletion").click()
+    save(page)
+    assert query(seeded, "SELECT count(*) FROM attempts WHERE user_id = 1") == [(0,)]
+    page.get_by_role("tab", name="Log").click()
+    saves = page.get_by_role("region", name="Saves, newest first")
+    expect(saves).to_contain_text("deleted with it: ")
+    saves.get_by_role("button", name=re.compile("Revert the save")).click()
+    axe(page)
+    page.get_by_role("button", name="Revert", exact=True).click()
+    expect(page.locator(".ph-message")).to_contain_text("set a new password for users demo@pharmtrainer.test")
+    assert query(seeded, "SELECT * FROM attempts ORDER BY id") == before
+    assert query(seeded, "SELECT count(*) FROM progress_by_tag WHERE user_id = 1") == [(4,)]
+    expect(saves).to_contain_text("reverted")
+
+
+def test_a_backup_is_offered_before_a_large_deletion(tabs: Tabs, seeded: str) -> None:
+    fill(seeded, 2400)
+    page = tabs.open(seeded)
+    cell(page, 0, "id").focus()
+    page.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("These are 1,206 rows in all")
+    dialog.get_by_role("button", name="Back up first").click()
+    expect(dialog.get_by_role("status")).to_contain_text("backed up: ")
+    assert len(pharmdb.backup(seeded, list_only=True).backups) == 1
 
 
 def test_what_is_staged_outlives_a_reload_and_a_password_does_not(tabs: Tabs, seeded: str) -> None:
@@ -437,7 +686,7 @@ def test_axe_finds_no_violation(tabs: Tabs, seeded: str, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     axe(page)
     edit(page, 0, "email", "admin@pharmtrainer.test")
-    page.get_by_role("button", name="Add row").click()
+    add_row(page, email="new@pharmtrainer.test", password_hash="long enough")
     save(page)
     cell(page, 1, "email").click()
     page.keyboard.press("Alt+Enter")
@@ -446,8 +695,7 @@ def test_axe_finds_no_violation(tabs: Tabs, seeded: str, scheme: str) -> None:
     cell(page, 1, "role").dblclick()
     axe(page)
     page.keyboard.press("Escape")
-    page.get_by_label("Table", exact=True).select_option("attempts")
-    ready(page)
+    open_table(page, "attempts")
     filter_by(page, "entity_id", "contains", "q")
     page.get_by_label("Search", exact=True).fill("q1")
     page.get_by_label("Search", exact=True).press("Enter")
@@ -481,9 +729,15 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
     box.press_sequentially(" FROM user")
     assert words.get_by_role("option").all_inner_texts() == ["users", "user_settings", "user_id"]
     box.press("ArrowDown")
+    box.press("ArrowDown")
     box.press("ArrowUp")
     box.press("Tab")
     assert box.input_value() == "SELECT email FROM users"
+    # A word that is finished stays as it is.
+    box.press_sequentially(" ORDER BY id desc")
+    expect(words.get_by_role("option", name="description")).to_be_visible()
+    box.press("Enter")
+    assert box.input_value() == "SELECT email FROM users ORDER BY id desc\n"
     box.fill("SELECT * FROM users ORDER BY id")
     box.press("Control+Enter")
     ready(page)
@@ -509,12 +763,59 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
     page.get_by_label("Name").fill(targets.target(seeded).name)
     page.get_by_role("button", name="Unlock", exact=True).click()
     ready(page)
+    # What writes is tried first, and says how many rows it would change.
     box.fill("DELETE FROM users WHERE id = 2")
     page.get_by_role("button", name="Run").click()
+    ready(page)
+    dialog = page.get_by_role("dialog", name="This statement changes 1 row")
+    assert len(query(seeded, "SELECT id FROM users")) == 2
+    dialog.get_by_role("button", name="Run it").click()
+    expect(page.locator(".ph-result")).to_contain_text("1 row changed")
     ready(page)
     expect(page.locator(".ph-result")).to_contain_text("1 row changed")
     assert len(query(seeded, "SELECT id FROM users")) == 1
     assert "DELETE FROM users WHERE id = 2" in tabs.log.read_text(encoding="utf-8")
+
+
+def test_statements_are_kept_linked_parametrized_charted_and_exported(tabs: Tabs, seeded: str, tmp_path: Path) -> None:
+    fill(seeded, 1500)
+    page = tabs.open(seeded)
+    page.get_by_role("tab", name="SQL").click()
+    box = page.get_by_label("One statement")
+    statement = (
+        "SELECT entity_id, count(*) AS n FROM attempts WHERE score >= :least GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 4"
+    )
+    box.fill(statement)
+    page.get_by_label(":least").fill("50")
+    page.get_by_label(":least").press("Enter")
+    ready(page)
+    page.get_by_text("Chart", exact=True).click()
+    chart = page.get_by_role("table", name="n by entity_id")
+    assert chart.get_by_role("row").count() == 4
+    axe(page)
+    page.get_by_role("button", name="Save as…").click()
+    page.get_by_label("Name").fill("most tried")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Copy link").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    box.fill("SELECT id FROM attempts ORDER BY id")
+    box.press("Control+Enter")
+    ready(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export the result").click()
+    download.value.save_as(tmp_path / "result.csv")
+    # The whole result, and not only what is shown of it.
+    expect(page.locator(".ph-result")).to_contain_text("1000 rows, and there are more")
+    assert len((tmp_path / "result.csv").read_text(encoding="utf-8").splitlines()) == 1501
+    page.get_by_label("Saved statements").select_option("most tried")
+    expect(box).to_have_value(statement)
+    page.get_by_label("Recent statements").select_option(index=1)
+    expect(box).to_have_value("SELECT id FROM attempts ORDER BY id")
+    # A link shows a statement, and does not run it.
+    other = tabs.open(seeded, address=link.removeprefix("http://localhost:9/"))
+    expect(other.get_by_label("One statement")).to_have_value(statement)
+    expect(other.get_by_label(":least")).to_be_visible()
+    expect(other.locator(".ph-result")).to_be_empty()
 
 
 def test_production_is_read_only_until_its_name_is_typed(tabs: Tabs, seeded: str) -> None:
@@ -543,7 +844,34 @@ def test_the_schema_is_drawn(tabs: Tabs, seeded: str) -> None:
     page.get_by_role("tab", name="Schema").click()
     picture = page.get_by_role("img", name="attempts → users")
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 500
+    # Each line begins at its column and ends at the one that it refers to.
+    assert "attempts.user_id → users.id" in picture.locator(".ph-link title").all_text_contents()
+    line = picture.locator(".ph-link", has=page.locator("title", has_text="attempts.user_id → users.id"))
+    ends = line.evaluate(
+        """line => [0, line.getTotalLength()].map((at) => {
+            const point = line.getPointAtLength(at).matrixTransform(line.getScreenCTM());
+            return [point.x, point.y]; })"""
+    )
+    table = {
+        name: picture.locator("g", has=page.locator(f"text.ph-tablename:text-is('{name}')"))
+        for name in ("attempts", "users")
+    }
+    for (x, y), name, column in zip(ends, ("attempts", "users"), ("user_id", "id"), strict=True):
+        box = table[name].locator("rect").bounding_box()
+        text = table[name].get_by_text(column, exact=True).first.bounding_box()
+        assert box
+        assert text
+        assert min(abs(x - box["x"]), abs(x - box["x"] - box["width"])) < 3
+        assert text["y"] - 3 < y < text["y"] + text["height"] + 3
+    width = picture.bounding_box()["width"]  # type: ignore[index]
+    page.get_by_role("button", name="Larger").click()
+    assert picture.bounding_box()["width"] > width  # type: ignore[index]
+    page.get_by_role("button", name="Original size").click()
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(picture).to_be_visible()
+    assert picture.bounding_box()["width"] < 390  # type: ignore[index]
+    page.emulate_media(color_scheme="dark")
+    assert page.locator(".ph-tablename").first.evaluate("t => getComputedStyle(t).fill") == "rgb(232, 235, 238)"
 
 
 def test_a_kernel_that_is_gone_is_noticed_and_nothing_staged_is_lost(tabs: Tabs, seeded: str) -> None:
@@ -578,9 +906,7 @@ def test_unlocking_asks_for_a_name(tabs: Tabs, seeded: str) -> None:
 
 def test_a_save_whose_answer_is_late_is_made_once(tabs: Tabs, seeded: str) -> None:
     page = tabs.open(seeded, model="Bookmark", clock=True)
-    page.get_by_role("button", name="Add row").click()
-    for column, text in (("user_id", "1"), ("entity_type", "drug"), ("entity_id", "late")):
-        edit(page, 0, column, text)
+    add_row(page, user_id="1", entity_type="drug", entity_id="late")
     # The kernel hears the save, and its answer is lost.
     page.evaluate(
         """() => { const kernel = window.kernel; window.kernel = async (message) => {

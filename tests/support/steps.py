@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page
 
@@ -10,6 +12,12 @@ from support.chrome import READY
 
 def ready(page: Page) -> None:
     page.wait_for_selector(READY)
+
+
+def open_table(page: Page, name: str) -> None:
+    """Chooses a table in the list at the left."""
+    page.locator(f'.ph-tables [data-table="{name}"]').click()
+    ready(page)
 
 
 def cell(page: Page, row: int, column: str) -> Locator:
@@ -25,6 +33,19 @@ def edit(page: Page, row: int, column: str, text: str) -> None:
     cell(page, row, column).dblclick()
     page.locator(".ph-editor input, .ph-editor textarea").first.fill(text)
     page.get_by_role("button", name="OK", exact=True).click()
+
+
+def add_row(page: Page, **values: str) -> None:
+    """Stages a new row with its form."""
+    page.get_by_role("button", name="Add row").click()
+    form = page.get_by_role("dialog")
+    for column, text in values.items():
+        field = form.get_by_label(re.compile(rf"^{column}( \*)?$"))
+        if field.evaluate("field => field.tagName") == "SELECT":
+            field.select_option(text)
+        else:
+            field.fill(text)
+    form.get_by_role("button", name="Stage the row").click()
 
 
 def filter_by(page: Page, column: str, operator: str, *values: str) -> None:

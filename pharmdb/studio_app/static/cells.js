@@ -28,5 +28,4 @@ const isObject = (cell) => cell !== null && typeof cell === "object";
 export const textOf = (cell) => (isObject(cell) ? cell.t : cell);
 export const isMasked = (cell) => isObject(cell) && Boolean(cell.m);
 export const isCut = (cell) => isObject(cell) && !cell.m && cell.n !== undefined;
-export const sameKey = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 export const keyText = (key) => key.map((part) => (part === null ? "NULL" : part.slice(2))).join(", ");

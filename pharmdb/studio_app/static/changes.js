@@ -3,9 +3,7 @@
 import { isCut, textOf } from "./cells.js";
 import { keepDraft } from "./drafts.js";
 import { isStaged, originalCell } from "./lines.js";
-
-// The cells of a line by column name, as they are in the database.
-const beforeOf = (studio, line) => Object.fromEntries(studio.table.columns.map((c, n) => [c.name, line.cells[n]]));
+import { cellsOf } from "./names.js";
 
 // Creates a change of the shown table; the caller adds it and saves the draft.
 function addChange(studio, kind, fields) {
@@ -30,7 +28,7 @@ export const addInsert = (studio, values) => addChange(studio, "insert", { value
 // Stages the deletion of a line, in place of other changes staged for it.
 export function addDeletion(studio, line, cascade) {
   if (line.change) dropChanges(studio, [line.change]);
-  return addChange(studio, "delete", { key: line.key, before: beforeOf(studio, line), cascade });
+  return addChange(studio, "delete", { key: line.key, before: cellsOf(studio, line), cascade });
 }
 
 export function dropChanges(studio, dropped) {
@@ -38,12 +36,28 @@ export function dropChanges(studio, dropped) {
 }
 
 function changeFor(studio, line) {
-  line.change ??= addChange(studio, "update", { key: line.key, before: beforeOf(studio, line) });
+  line.change ??= addChange(studio, "update", { key: line.key, before: cellsOf(studio, line) });
   return line.change;
 }
 
 // Stages a cell's new text. `whole` is the full text of a truncated cell.
 export function stage(studio, line, column, text, whole = undefined) {
+  stageQuietly(studio, line, column, text, whole);
+  keepDraft(studio);
+}
+
+// Stages the same text in a column of many lines. Returns how many changes were staged, and how many had it already.
+export function stageAll(studio, lines, column, text) {
+  let staged = 0;
+  for (const line of lines) {
+    stageQuietly(studio, line, column, text);
+    if (line.change && column.name in line.change.values) staged += 1;
+  }
+  keepDraft(studio);
+  return { staged, same: lines.length - staged };
+}
+
+function stageQuietly(studio, line, column, text, whole) {
   if (line.change?.kind === "delete") return;
   const original = originalCell(studio, line, column);
   const unchanged =
@@ -53,7 +67,7 @@ export function stage(studio, line, column, text, whole = undefined) {
   if (unchanged) delete change.values[column.name];
   else change.values[column.name] = text;
   change.problems = change.problems.filter((p) => p.column !== column.name);
-  prune(studio, change);
+  if (isIdle(change)) dropChanges(studio, [change]);
 }
 
 export function stagePassword(studio, line, password) {
@@ -65,9 +79,11 @@ export function stagePassword(studio, line, password) {
   keepDraft(studio);
 }
 
+const isIdle = ({ kind, values, password }) =>
+  kind === "update" && !Object.keys(values).length && password === undefined;
+
 // An update that no longer changes anything is removed.
 export function prune(studio, change) {
-  if (change.kind === "update" && !Object.keys(change.values).length && change.password === undefined)
-    dropChanges(studio, [change]);
+  if (isIdle(change)) dropChanges(studio, [change]);
   keepDraft(studio);
 }

@@ -1,9 +1,11 @@
 // Copy and paste, in the format of spreadsheets.
 
 import { isCut, textOf } from "./cells.js";
-import { stage } from "./changes.js";
+import { addInsert, stage } from "./changes.js";
+import { keepDraft } from "./drafts.js";
 import { currentCell } from "./lines.js";
 import { say } from "./messages.js";
+import { isRequired } from "./rowform.js";
 import { selectedRange } from "./selection.js";
 import { canEdit, redraw, whyNot } from "./state.js";
 import { fromTSV, plural, toTSV } from "./text.js";
@@ -37,16 +39,31 @@ function paste(studio, event) {
   const { top, left } = selectedRange(studio);
   let staged = 0;
   let outside = 0;
+  let added = 0;
   for (const [y, texts] of pastedTexts(studio, event).entries()) {
+    // Below the last row of the table, lines become new rows.
+    if (!studio.shownLines[top + y] && !studio.page?.has_next) {
+      addInsert(studio, pastedRow(studio, left, texts));
+      added += 1;
+      continue;
+    }
     for (const [x, text] of texts.entries()) {
       const taken = pasteInto(studio, studio.shownLines[top + y], studio.columns[left + x], text);
       if (taken === undefined) outside += 1;
       else if (taken) staged += 1;
     }
   }
+  keepDraft(studio);
   redraw(studio);
+  const rows = added ? `, ${plural(added, "new row")} staged` : "";
   const warning = outside ? `; ${plural(outside, "value")} outside the table or not editable` : "";
-  say(studio, `${plural(staged, "cell")} pasted and staged${warning}`, outside > 0);
+  say(studio, `${plural(staged, "cell")} pasted and staged${rows}${warning}`, outside > 0);
+}
+
+function pastedRow(studio, left, texts) {
+  const cells = texts.map((text, x) => [studio.columns[left + x], text]);
+  const usable = cells.filter(([c, text]) => c?.editable && c.kind !== "password" && (text !== "" || isRequired(c)));
+  return Object.fromEntries(usable.map(([c, text]) => [c.name, text]));
 }
 
 // One value fills the whole selection, as in a spreadsheet.

@@ -26,7 +26,7 @@ export function createCompletion(studio, area) {
     class: "ph-words",
     hidden: true,
   });
-  const completion = { area, list, choice: 0, typed: "" };
+  const completion = { area, list, choice: 0, typed: "", isChosen: false };
   area.addEventListener("input", () => suggest(studio, completion));
   area.addEventListener("blur", () => closeWords(completion));
   return completion;
@@ -62,6 +62,8 @@ export function suggest(studio, completion, asked = false) {
     ),
   );
   list.hidden = false;
+  // Enter takes a suggestion only if it was asked for or chosen: a finished word such as `desc` is not rewritten.
+  completion.isChosen = asked;
   choose(completion, 0);
 }
 
@@ -102,7 +104,13 @@ export function completionKey(completion, event) {
   if (list.hidden) return null;
   const options = list.children.length;
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (step) return () => choose(completion, (choice + step + options) % options);
+  if (step)
+    return () => {
+      // The first step chooses what is marked already.
+      choose(completion, completion.isChosen || step < 0 ? (choice + step + options) % options : choice);
+      completion.isChosen = true;
+    };
+  if (event.key === "Enter" && !completion.isChosen) return null;
   if (event.key === "Enter" || event.key === "Tab") return () => complete(completion);
   if (event.key === "Escape") return () => closeWords(completion);
   return null;

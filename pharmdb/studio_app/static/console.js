@@ -1,11 +1,16 @@
 // The SQL panel, which runs one statement at a time.
 
+import { buildChart } from "./charting.js";
 import { closeWords, completionKey, createCompletion, suggest } from "./completion.js";
+import { ask } from "./dialog.js";
 import { button, h, plainTable } from "./dom.js";
+import { buildResultExport } from "./exporting.js";
+import { createColours, parametersOf } from "./highlight.js";
 import { request, tell } from "./kernel.js";
 import { sentenceOf } from "./messages.js";
 import { load } from "./pages.js";
-import { idOf } from "./state.js";
+import { emit, idOf, on } from "./state.js";
+import { buildStatements, linkedStatement, remember } from "./statements.js";
 import { plural, visible } from "./text.js";
 
 export function buildConsole(studio) {
@@ -18,8 +23,28 @@ export function buildConsole(studio) {
     "aria-controls": id("words"),
   });
   const completion = createCompletion(studio, area);
+  const { colours, paint } = createColours(area);
   const seconds = h("input", { type: "number", id: id("seconds"), min: "1", max: "600", value: "30" });
-  const run = { request: null, area, seconds, result: h("div", { class: "ph-result" }), cancelButton: null };
+  const values = h("div", { class: "ph-bar ph-parameters" });
+  const run = { request: null, area, seconds, values, result: h("div", { class: "ph-result" }), cancelButton: null };
+  const show = (sql) => {
+    area.value = sql;
+    paint();
+    drawValues(studio, run);
+    area.focus();
+  };
+  const statements = buildStatements(studio, () => area.value, show);
+  run.remember = () => {
+    remember(studio, area.value);
+    statements.draw();
+  };
+  on(studio, "address", () => {
+    const linked = linkedStatement();
+    if (linked === null) return;
+    show(linked);
+    studio.ui.tabs.sql.click();
+  });
+  area.addEventListener("input", () => drawValues(studio, run));
   run.cancelButton = button(
     "Cancel",
     () => {
@@ -30,7 +55,8 @@ export function buildConsole(studio) {
   area.addEventListener("keydown", (event) => sqlKey(studio, run, completion, event));
   studio.ui.panels.sql.append(
     h("label", { for: id("statement") }, "One statement"),
-    h("div", { class: "ph-sql" }, area, completion.list),
+    h("div", { class: "ph-sql" }, colours, area, completion.list),
+    values,
     h(
       "div",
       { class: "ph-bar" },
@@ -41,9 +67,30 @@ export function buildConsole(studio) {
       seconds,
       h("span", { class: "ph-quiet" }, "Ctrl+Enter runs, Ctrl+Space completes"),
     ),
+    h("div", { class: "ph-bar" }, ...statements.bar),
     run.result,
   );
 }
+
+// One field for each parameter of the statement; what was typed stays.
+function drawValues(studio, run) {
+  const typed = valuesOf(run);
+  const names = parametersOf(run.area.value);
+  if (names.join() === Object.keys(typed).join()) return;
+  run.values.replaceChildren(
+    ...names.map((name) => {
+      const id = idOf(studio, `value-${name}`);
+      const onkeydown = (event) => {
+        if (event.key === "Enter") runSQL(studio, run, false);
+      };
+      const field = h("input", { type: "text", id, "data-name": name, value: typed[name] ?? "", onkeydown });
+      return h("span", {}, h("label", { for: id }, `:${name} `), field);
+    }),
+  );
+}
+
+const valuesOf = (run) =>
+  Object.fromEntries([...run.values.querySelectorAll("input")].map((input) => [input.dataset.name, input.value]));
 
 function sqlKey(studio, run, completion, event) {
   const ctrl = {
@@ -59,16 +106,25 @@ function sqlKey(studio, run, completion, event) {
   action();
 }
 
-async function runSQL(studio, run, plan) {
+// A statement that writes is tried first, and says how many rows it would change; `expected` is that number.
+async function runSQL(studio, run, plan, expected = null) {
   if (run.request) return;
-  const running = request(studio, "sql", { sql: run.area.value, plan, seconds: run.seconds.value });
+  const trial = studio.info.unlocked && !plan && expected === null;
+  const message = { sql: run.area.value, values: valuesOf(run), seconds: run.seconds.value };
+  const running = request(studio, "sql", { ...message, plan, trial, expected });
+  run.remember();
   run.request = running.id;
   run.cancelButton.hidden = false;
   run.result.replaceChildren(h("p", { role: "status" }, "running…"));
   try {
     const result = await running;
-    run.result.replaceChildren(...drawResult(result, plan));
-    if (studio.info.unlocked && !plan) load(studio, true);
+    if (result.trial) askWrite(studio, run, result.changed ?? 0);
+    else run.result.replaceChildren(...drawResult(studio, result, plan, message));
+    if (result.trial) run.result.replaceChildren();
+    else if (studio.info.unlocked && !plan) {
+      load(studio, true);
+      emit(studio, "written");
+    }
   } catch (error) {
     run.result.replaceChildren(h("p", { role: "alert", class: "ph-sentence" }, sentenceOf(error)));
   }
@@ -76,11 +132,29 @@ async function runSQL(studio, run, plan) {
   run.cancelButton.hidden = true;
 }
 
-function drawResult(result, plan) {
+function askWrite(studio, run, changed) {
+  const sql = run.area.value;
+  const write = () => {
+    // Only what was tried is run.
+    run.area.value = sql;
+    setTimeout(() => runSQL(studio, run, false, changed));
+  };
+  const number = changed.toLocaleString("en");
+  ask(
+    studio,
+    `This statement changes ${number} ${changed === 1 ? "row" : "rows"}`,
+    [h("pre", { tabindex: "0" }, sql)],
+    [["Run it", write]],
+  );
+}
+
+function drawResult(studio, result, plan, message) {
   const rows = result.rows.map((row) => h("tr", {}, ...row.map(resultCell)));
   return [
     h("p", { role: "status" }, `${plan ? "plan" : summaryOf(result)} · ${result.ms} ms`),
     plan ? h("pre", { class: "ph-plan", tabindex: "0" }, result.plan) : "",
+    result.columns.length ? h("div", { class: "ph-bar" }, ...buildResultExport(studio, message)) : "",
+    buildChart(result) ?? "",
     result.columns.length ? plainTable("Result", result.columns, rows, { caption: false }) : "",
   ];
 }

@@ -1,6 +1,7 @@
 // The input control for each kind of value, and the check of what is typed.
 
 import { h } from "./dom.js";
+import { pickerFor } from "./picker.js";
 
 const LONG = 60; // texts with at least this many characters are edited in several lines
 const MULTILINE = new Set(["text", "raw", "any"]);
@@ -9,7 +10,9 @@ const isLong = ({ kind }, text) =>
   kind === "json" || (MULTILINE.has(kind) && (text.length > LONG || /[\r\n]/.test(text)));
 
 // Returns the element, a function that reads its value, and whether it has several lines. `typed` replaces the text.
-export function controlFor(column, id, text, typed) {
+// `extra` is an element that belongs below the control, if there is one.
+export function controlFor(studio, column, id, text, typed) {
+  if (column.references) return pickerFor(studio, column, id, typed ?? text ?? "");
   const long = isLong(column, text ?? "");
   if (column.kind === "enum")
     return plainControl(

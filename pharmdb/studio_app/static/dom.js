@@ -15,7 +15,7 @@ export function h(tag, properties = {}, ...children) {
     else element.setAttribute(name, value === true ? "" : value);
   }
   // JupyterLab's single-key shortcuts must not fire inside.
-  if (FOCUSABLE.has(element.tagName) || "tabindex" in properties)
+  if (FOCUSABLE.has(element.tagName) || properties.tabindex !== undefined)
     element.setAttribute("data-lm-suppress-shortcuts", "true");
   element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return element;

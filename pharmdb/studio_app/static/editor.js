@@ -11,7 +11,7 @@ const MARGIN = 8;
 
 export function openEditor(studio, line, column, text, typed) {
   const id = idOf(studio, "editor");
-  const { control, long, read } = controlFor(column, id, text, typed);
+  const { control, long, read, extra } = controlFor(studio, column, id, text, typed);
   const isNull = text === null && typed === null && !line.isNew;
   const nothing = column.nullable ? h("input", { type: "checkbox", id: `${id}-null`, checked: isNull }) : null;
   const wrong = h("p", { role: "alert", class: "ph-sentence" });
@@ -51,6 +51,7 @@ export function openEditor(studio, line, column, text, typed) {
     { class: "ph-dialog ph-editor", "aria-label": `Edit ${column.name}`, tabindex: "-1" },
     h("label", { for: id }, `${column.name}, ${KIND_NAMES[column.kind]}`),
     control,
+    extra,
     nothing && h("span", { class: "ph-null-choice" }, nothing, h("label", { for: `${id}-null` }, "NULL")),
     wrong,
     h(

@@ -34,37 +34,48 @@ export function buildExport(studio) {
   return [h("label", { for: id }, "as"), formats, option, run.button];
 }
 
-async function toggleExport(studio, run, options) {
+// The elements to export the result of a statement, which is run again without the limit of what is shown.
+export function buildResultExport(studio, message) {
+  const formats = h("select", { "aria-label": "Export the result as" });
+  formats.append(...studio.info.formats.filter((f) => f !== "parquet").map((f) => h("option", { value: f }, f)));
+  const run = {
+    id: null,
+    button: button("Export the result", () => exportAs(studio, run, "result", { ...message, format: formats.value })),
+  };
+  return [formats, run.button];
+}
+
+function toggleExport(studio, run, options) {
+  const view = { ...wanted(studio), columns: studio.columns.map((c) => c.name) };
+  return exportAs(studio, run, studio.table.name, { ...view, ...options });
+}
+
+async function exportAs(studio, run, name, message) {
   if (run.id) {
     tell(studio, "cancel", { request: run.id });
     return;
   }
-  const { name } = studio.table;
+  const label = run.button.textContent;
   const parts = [];
   let bytes = 0;
-  const exporting = request(
-    studio,
-    "export",
-    { ...wanted(studio), columns: studio.columns.map((c) => c.name), ...options },
-    (piece, id) => {
-      parts.push(piece);
-      bytes += piece.byteLength;
-      say(studio, `exporting ${name}: ${(bytes / 1e6).toFixed(1)} MB`);
-      tell(studio, "taken", { request: id });
-    },
-  );
+  const exporting = request(studio, "export", message, (piece, id) => {
+    parts.push(piece);
+    bytes += piece.byteLength;
+    say(studio, `exporting ${name}: ${(bytes / 1e6).toFixed(1)} MB`);
+    tell(studio, "taken", { request: id });
+  });
   run.id = exporting.id;
   run.button.textContent = "Stop the export";
   try {
     await exporting;
-    const [extension, type] = FILES[options.format];
+    const [extension, type] = FILES[message.format];
     download(`${name}.${extension}`, new Blob(parts, { type }));
     say(studio, `${name}.${extension}: ${bytes.toLocaleString("en")} bytes`);
   } catch (error) {
     fail(studio, error);
   }
   run.id = null;
-  run.button.textContent = "Export";
+  run.button.textContent = label;
 }
 
 function download(name, blob) {

@@ -3,8 +3,9 @@
 import { isCut, isMasked, textOf } from "./cells.js";
 import { h, marked } from "./dom.js";
 import { headCell } from "./headings.js";
-import { columnWidth, layoutOf, visibleColumns } from "./layout.js";
+import { layoutOf, sizeColumns, visibleColumns } from "./layout.js";
 import { currentCell, isStaged, linesOf, originalCell } from "./lines.js";
+import { labelOf } from "./picker.js";
 import { follow } from "./relations.js";
 import { focusCell, gridCell, markSelection } from "./selection.js";
 import { canEdit, on } from "./state.js";
@@ -15,7 +16,8 @@ const MARK_WIDTH = 38;
 export function buildGrid(studio) {
   studio.ui.grid = h("table", { role: "grid", "aria-multiselectable": "true", class: "ph-grid" });
   on(studio, "draw", drawGrid);
-  return h("div", { class: "ph-scroll" }, studio.ui.grid);
+  studio.ui.scroll = h("div", { class: "ph-scroll ph-gridroom" }, studio.ui.grid);
+  return studio.ui.scroll;
 }
 
 function drawGrid(studio) {
@@ -27,14 +29,20 @@ function drawGrid(studio) {
   studio.active.r = Math.min(studio.active.r, shownLines.length - 1);
   studio.active.c = Math.min(studio.active.c, columns.length - 1);
   nameGrid(studio);
-  const widths = columns.map((c) => columnWidth(studio, c));
+  const widths = sizeColumns(studio, columns, textsOf(studio), studio.ui.scroll.clientWidth - MARK_WIDTH);
   const offsets = pinnedOffsets(studio, widths);
   const corner = gridCell(
     studio,
     "th",
     -1,
     -1,
-    { role: "columnheader", scope: "col", class: "ph-mark", "aria-label": "selected and staged" },
+    {
+      role: "columnheader",
+      scope: "col",
+      class: "ph-mark",
+      "aria-label": "select all rows of this page",
+      title: "select all rows of this page",
+    },
     "✓",
   );
   grid.replaceChildren(
@@ -57,6 +65,12 @@ function drawGrid(studio) {
   markSelection(studio);
   if (hadFocus) focusCell(studio, false);
 }
+
+// The texts of a column that are shown on this page.
+const textsOf = (studio) => (column) => {
+  const cells = studio.shownLines.map((line) => textOf(currentCell(studio, line, column) ?? null) ?? "NULL");
+  return column.references ? cells.map((text) => `${text} ${labelOf(studio, column, text) ?? ""} → `) : cells;
+};
 
 function nameGrid(studio) {
   const { grid } = studio.ui;
@@ -144,8 +158,10 @@ function drawCell(studio, line, column, r, c, left) {
     ...contentOfCell(studio, cell, column),
   );
   if (column.references && typeof cell === "string") {
+    const known = labelOf(studio, column, cell);
     const label = `go to ${column.references[0]} ${cell}`;
     td.append(
+      known ? h("span", { class: "ph-label" }, ` ${visible(known)}`) : "",
       h(
         "button",
         {

@@ -2,6 +2,7 @@
 
 import { SHORT_NAMES } from "./cells.js";
 import { h } from "./dom.js";
+import { openFacet } from "./facets.js";
 import { columnWidth, keepLayout, moveColumn, setWidth } from "./layout.js";
 import { sortBy } from "./pages.js";
 import { gridCell } from "./selection.js";
@@ -31,10 +32,22 @@ export function headCell(studio, column, n, left) {
     },
     h("span", { class: "ph-name" }, column.name + order),
     h("span", { class: "ph-kind" }, kind),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "ph-values",
+        tabindex: "-1",
+        title: "values, statistics",
+        "aria-label": `Values of ${column.name}`,
+        onclick: () => openFacet(studio, column),
+      },
+      "▾",
+    ),
     grip,
   );
   cell.addEventListener("click", (event) => {
-    if (event.target !== grip) sortBy(studio, column, event.shiftKey);
+    if (event.target !== grip && event.target.tagName !== "BUTTON") sortBy(studio, column, event.shiftKey);
   });
   makeDraggable(studio, cell, column, n);
   return cell;

@@ -3,12 +3,22 @@
 import { textOf } from "./cells.js";
 import { stage } from "./changes.js";
 import { clearCells, edit } from "./editing.js";
+import { openFacet } from "./facets.js";
 import { moveColumn, toggleColumn, widen } from "./layout.js";
 import { currentCell } from "./lines.js";
 import { sortBy, turn } from "./pages.js";
 import { follow, showRelated } from "./relations.js";
-import { save } from "./saving.js";
-import { activate, focusCell, goTo, placeOf, selectAll, toggleRow } from "./selection.js";
+import {
+  activate,
+  focusCell,
+  goTo,
+  placeOf,
+  selectAll,
+  selectedRange,
+  selectRowsTo,
+  toggleAllRows,
+  toggleRow,
+} from "./selection.js";
 import { canEdit, redraw } from "./state.js";
 
 export function listenToKeys(studio) {
@@ -37,6 +47,7 @@ const hasControl = (event) => event.ctrlKey || event.metaKey;
 // Keys on a column heading.
 function headAction(studio, event) {
   const { r, c } = studio.active;
+  if (r === -1 && c === -1 && (event.key === " " || event.key === "Enter")) return () => toggleAllRows(studio);
   if (r !== -1 || c < 0) return null;
   const column = studio.columns[c];
   const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -48,6 +59,7 @@ function headAction(studio, event) {
       moveColumn(studio, column, by);
     };
   if (event.key === "p" || event.key === "P") return () => toggleColumn(studio, "pinned", column);
+  if (event.key === "f" || event.key === "F") return () => openFacet(studio, column);
   if (event.key === "h" || event.key === "H") return () => toggleColumn(studio, "hidden", column);
   return null;
 }
@@ -85,16 +97,23 @@ function pageAction(studio, event) {
       if (studio.page?.has_previous) turnTo("previous");
     };
   if (hasControl(event) && event.key === "a") return () => selectAll(studio);
-  if (hasControl(event) && event.key === "s") return () => save(studio);
   return null;
 }
 
 function rowAction(studio, event) {
   const { r, c } = studio.active;
   if (r < 0) return null;
+  if (event.key === " " && event.shiftKey && studio.anchor) return () => selectRange(studio);
   if (event.key === " " && (c === -1 || !canEdit(studio) || event.shiftKey)) return () => toggleRow(studio, r);
   if (event.altKey && event.key === "Enter") return () => showRelated(studio);
   return null;
+}
+
+// Selects the rows of the selected cells.
+function selectRange(studio) {
+  const { top, bottom } = selectedRange(studio);
+  studio.lastToggled = studio.shownLines[top].id;
+  selectRowsTo(studio, bottom);
 }
 
 function cellAction(studio, event) {

@@ -3,12 +3,19 @@
 import { emit, on, redraw } from "./state.js";
 
 const NARROWEST = 48;
-const USUAL = { integer: 90, boolean: 80, datetime: 200, date: 110, number: 90, json: 260, password: 130, enum: 110 };
+const WIDEST = 420; // of a column that sizes itself, before spare room is shared
+const STRETCHED = 900;
+const CHARACTER = 7.4;
+const PADDING = 22;
 const ROOM_FOR_A_SENTENCE = 300;
+const STRETCHING = new Set(["text", "json", "any", "raw"]);
 
 const layoutName = (studio) => `pharmdb-studio-layout:${studio.info.title}`;
 
 export function useLayouts(studio) {
+  on(studio, "table", () => {
+    studio.autoWidths = {};
+  });
   on(studio, "info", () => {
     try {
       studio.layouts = JSON.parse(localStorage.getItem(layoutName(studio)) ?? "{}");
@@ -57,13 +64,42 @@ export function visibleColumns(studio) {
   );
 }
 
-export function columnWidth(studio, column) {
-  const chosen = layoutOf(studio).widths[column.name];
-  const wrong = studio.changes.some(
-    (c) => c.table === studio.table.name && c.problems.some((p) => p.column === column.name),
+export const columnWidth = (studio, column) => studio.widths[column.name] ?? NARROWEST;
+
+// Sizes the columns: as the user chose, or as their values need, and the room that is left goes to those with texts.
+// `texts` gives the texts of a column on this page. Columns only grow while a table is shown, so pages don't jump.
+export function sizeColumns(studio, columns, texts, room) {
+  const chosen = layoutOf(studio).widths;
+  const wrong = new Set(
+    studio.changes
+      .filter((c) => c.table === studio.table.name)
+      .flatMap((c) => c.problems)
+      .map((p) => p.column),
   );
-  if (wrong) return Math.max(ROOM_FOR_A_SENTENCE, chosen ?? 0);
-  return chosen ?? Math.max(USUAL[column.kind] ?? 220, column.name.length * 9 + 34);
+  for (const column of columns) {
+    const longest = Math.max(column.name.length * 1.15 + 6, ...texts(column).map((text) => text.length));
+    const needed = Math.min(STRETCHED, Math.round(longest * CHARACTER + PADDING));
+    studio.autoWidths[column.name] = Math.max(studio.autoWidths[column.name] ?? 0, needed);
+  }
+  const least = (c) => (wrong.has(c.name) ? ROOM_FOR_A_SENTENCE : NARROWEST);
+  const widths = columns.map((c) => Math.max(least(c), chosen[c.name] ?? Math.min(WIDEST, studio.autoWidths[c.name])));
+  const elastic = columns.filter((c) => !chosen[c.name] && STRETCHING.has(c.kind) && !c.references);
+  const share = (wanting, most) => {
+    const spare = room - widths.reduce((sum, width) => sum + width, 0);
+    if (spare <= 0 || !wanting.length) return;
+    for (const c of wanting) {
+      const n = columns.indexOf(c);
+      widths[n] = Math.max(widths[n], Math.min(most(c), widths[n] + Math.floor(spare / wanting.length)));
+    }
+  };
+  // First to those whose values are cut.
+  share(
+    elastic.filter((c) => studio.autoWidths[c.name] > WIDEST),
+    (c) => studio.autoWidths[c.name],
+  );
+  share(elastic, () => STRETCHED);
+  studio.widths = Object.fromEntries(columns.map((c, n) => [c.name, widths[n]]));
+  return widths;
 }
 
 export function setWidth(studio, column, width) {

@@ -1,24 +1,29 @@
 // Lines of the grid: the page's rows with their staged changes, and new rows.
 
-import { sameKey } from "./cells.js";
+const MOST_NEW = 200; // new rows that are drawn; more can be staged
 
 // New rows come first, then the page's rows.
 export function linesOf(studio) {
   const added = studio.changes
     .filter((c) => c.kind === "insert" && c.table === studio.table.name)
+    .slice(0, MOST_NEW)
     .map((change) => ({ change, isNew: true, key: [], cells: [], id: `new ${change.id}` }));
+  const changeOf = findChange(studio);
   const rows = (studio.page?.rows ?? []).map((row, n) => ({
     ...row,
-    change: changeOf(studio, row.key),
+    change: changeOf(row.key),
     isNew: false,
     id: row.key.length ? JSON.stringify(row.key) : `row ${n}`,
   }));
   return [...added, ...rows];
 }
 
-function changeOf(studio, key) {
-  if (studio.table.readOnly) return undefined;
-  return studio.changes.find((c) => c.kind !== "insert" && c.table === studio.table.name && sameKey(c.key, key));
+// Returns a function that finds the staged change of a row of the shown table by the row's key.
+export function findChange(studio) {
+  if (studio.table.readOnly) return () => undefined;
+  const own = studio.changes.filter((c) => c.kind !== "insert" && c.table === studio.table.name);
+  const byKey = new Map(own.map((c) => [JSON.stringify(c.key), c]));
+  return (key) => byKey.get(JSON.stringify(key));
 }
 
 export function originalCell(studio, line, column) {

@@ -4,7 +4,8 @@ import { ask } from "./dialog.js";
 import { button, h } from "./dom.js";
 import { request } from "./kernel.js";
 import { fail, say } from "./messages.js";
-import { idOf, on, redraw } from "./state.js";
+import { load } from "./pages.js";
+import { idOf, on } from "./state.js";
 
 // The elements for a toolbar.
 export function buildLock(studio) {
@@ -55,6 +56,8 @@ async function setLock(studio, lock, name) {
     return;
   }
   drawLock(studio, lock);
-  redraw(studio);
+  // What production hides is shown again, or hidden.
+  studio.labels = {};
+  await load(studio);
   say(studio, studio.info.unlocked ? "unlocked: writing is allowed" : "locked");
 }

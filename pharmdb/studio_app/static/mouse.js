@@ -1,7 +1,7 @@
 // Mouse control of the grid, and the corresponding events from screen readers.
 
 import { edit } from "./editing.js";
-import { activate, goTo, placeOf, toggleRow } from "./selection.js";
+import { activate, goTo, placeOf, selectRowsTo, toggleAllRows, toggleRow } from "./selection.js";
 
 export function listenToMouse(studio) {
   const { grid } = studio.ui;
@@ -27,12 +27,14 @@ function press(studio, event, drag) {
   if (!at || event.button !== 0 || event.target.closest("button, .ph-grip")) return;
   if (at.r < 0) {
     activate(studio, at);
+    if (at.c < 0) toggleAllRows(studio);
     return;
   }
   event.preventDefault();
   if (at.c === -1) {
     goTo(studio, at.r, at.c);
-    toggleRow(studio, at.r);
+    if (event.shiftKey) selectRowsTo(studio, at.r);
+    else toggleRow(studio, at.r);
     return;
   }
   goTo(studio, at.r, at.c, event.shiftKey);

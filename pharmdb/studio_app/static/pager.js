@@ -37,9 +37,11 @@ export function buildPager(studio) {
   return [...Object.values(buttons), status];
 }
 
-function statusOf({ page, start, count }) {
+function statusOf({ page, start, count, counting }) {
   const rows = page?.rows.length ?? 0;
-  const place =
-    rows && start ? `rows ${start.toLocaleString("en")}–${(start + rows - 1).toLocaleString("en")} of ` : "";
-  return `${place}${count ? count.text : "…"}${page?.ms ? ` · ${page.ms} ms` : ""}`;
+  const number = (n) => n.toLocaleString("en");
+  const place = rows && start ? `row ${number(start)}–${number(start + rows - 1)} of ` : "";
+  const total = place && count?.exact ? number(count.rows) : (count?.text ?? "…");
+  const busy = count && counting ? ", counting" : "";
+  return `${place}${total}${busy}${page?.where ? ` where ${page.where}` : ""}${page?.ms ? ` · ${page.ms} ms` : ""}`;
 }

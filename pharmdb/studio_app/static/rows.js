@@ -1,30 +1,23 @@
-// Adding, duplicating and deleting rows.
+// Duplicating and deleting rows.
 
 import { isCut, isMasked, keyText, textOf } from "./cells.js";
-import { addDeletion, addInsert, dropChanges } from "./changes.js";
+import { addDeletion, dropChanges } from "./changes.js";
 import { ask } from "./dialog.js";
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 import { keepDraft } from "./drafts.js";
 import { wholeText } from "./editing.js";
 import { request } from "./kernel.js";
-import { currentCell, linesOf } from "./lines.js";
-import { fail, say } from "./messages.js";
+import { currentCell } from "./lines.js";
+import { fail, sentenceOf } from "./messages.js";
+import { cellsOf, rowName } from "./names.js";
+import { addRow } from "./rowform.js";
 import { chosenLines, focusCell } from "./selection.js";
-import { canEdit, redraw, whyNot } from "./state.js";
+import { redraw } from "./state.js";
 import { plural } from "./text.js";
 
-export function addRow(studio, values = {}) {
-  if (!canEdit(studio)) {
-    say(studio, whyNot(studio), true);
-    return;
-  }
-  addInsert(studio, values);
-  studio.active = { r: linesOf(studio).filter((l) => l.isNew).length - 1, c: 0 };
-  studio.anchor = null;
-  keepDraft(studio);
-  redraw(studio);
-  focusCell(studio);
-}
+const MANY = 1000; // rows from which on a backup is offered
+const BACKING_UP = " backing up…";
+const MOST_NAMED = 8; // rows that are listed before their deletion
 
 export async function duplicateRows(studio) {
   for (const line of chosenLines(studio)) {
@@ -70,16 +63,38 @@ export async function askDelete(studio) {
     fail(studio, error);
     return;
   }
-  const keys = rows
-    .map((l) => keyText(l.key))
-    .join("; ")
-    .slice(0, 300);
+  const named = rows.slice(0, MOST_NAMED).map((line) => {
+    const known = rowName(studio, studio.table, cellsOf(studio, line));
+    return h("li", {}, `${keyText(line.key)}${known ? `: ${known}` : ""}`);
+  });
+  if (rows.length > MOST_NAMED) named.push(h("li", {}, `and ${plural(rows.length - MOST_NAMED, "other row")}`));
   ask(
     studio,
     `Delete ${plural(rows.length, "row")} of ${studio.table.name}?`,
-    [h("p", {}, keys), consequences(cascades.flat())],
+    [
+      h("ul", { class: "ph-named" }, ...named),
+      consequences(cascades.flat()),
+      offerBackup(studio, rows, cascades.flat()),
+    ],
     [["Stage the deletion", () => stageDeletion(studio, rows, cascades)]],
   );
+}
+
+// Before a large deletion.
+function offerBackup(studio, rows, cascades) {
+  const total = cascades.reduce((sum, c) => sum + c.rows, rows.length);
+  if (total < MANY) return h("p", { class: "ph-quiet" }, "The log keeps every deleted row, and can revert the save.");
+  const state = h("span", { role: "status" });
+  const back = button("Back up first", async () => {
+    if (state.textContent === BACKING_UP) return;
+    state.textContent = BACKING_UP;
+    try {
+      state.textContent = ` backed up: ${(await request(studio, "backup")).name}`;
+    } catch (error) {
+      state.textContent = ` ${sentenceOf(error)}`;
+    }
+  });
+  return h("p", {}, `These are ${total.toLocaleString("en")} rows in all. `, back, state);
 }
 
 function consequences(cascades) {

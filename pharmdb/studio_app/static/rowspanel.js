@@ -1,37 +1,47 @@
 // The panel of rows: the grid with its toolbars.
 
+import { buildBulk } from "./bulk.js";
+import { keyText } from "./cells.js";
 import { button, h } from "./dom.js";
 import { buildExport } from "./exporting.js";
+import { buildFacets } from "./facets.js";
 import { addFilter, buildFilters } from "./filters.js";
+import { buildGoing } from "./going.js";
 import { buildGrid } from "./grid.js";
+import { buildImport } from "./importing.js";
+import { cellsOf, rowName } from "./names.js";
 import { buildPager } from "./pager.js";
 import { go } from "./pages.js";
 import { buildRelated, buildTrail, showRelated } from "./relations.js";
-import { addRow, askDelete, duplicateRows } from "./rows.js";
+import { askRow } from "./rowform.js";
+import { askDelete, duplicateRows } from "./rows.js";
 import { canEdit, idOf, on } from "./state.js";
+import { plural } from "./text.js";
 
 const KEYS =
   "Arrow keys, Home, End, Ctrl+Home and Ctrl+End move; Page Up and Page Down change the page; Shift extends the selection; Ctrl+A selects all. " +
-  "Enter or F2 edits; typing replaces; Delete sets NULL; Shift+Space selects the row; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves. " +
-  "On a column heading, Enter sorts (with Shift by a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it.";
+  "Enter or F2 edits; typing replaces; Delete sets NULL; Shift+Space selects the row, or the rows of the selected cells; Space on ✓ selects all rows of the page; Ctrl+C and Ctrl+V copy and paste; Ctrl+Enter follows a reference; Alt+Enter shows what refers to the row; Ctrl+S saves, anywhere in the studio; Ctrl+Z takes back what was staged last, Ctrl+Y stages it again. " +
+  "On a column heading, Enter sorts (with Shift by a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it, F shows its values.";
 
 export function buildRows(studio) {
+  studio.ui.addFilter = button("Add filter", () => addFilter(studio));
   studio.ui.panels.rows.append(
     buildTrail(studio),
     h(
       "div",
       { class: "ph-bar" },
       ...buildSearch(studio),
-      button("Add filter", () => addFilter(studio)),
+      studio.ui.addFilter,
       h("span", { class: "ph-push" }),
       ...buildCommands(studio),
     ),
     buildFilters(studio),
-    buildGrid(studio),
+    h("div", { class: "ph-rowsroom" }, buildGrid(studio), buildFacets(studio)),
     h(
       "div",
       { class: "ph-bar" },
       ...buildPager(studio),
+      ...buildGoing(studio),
       h("span", { class: "ph-push" }),
       ...buildSizes(studio),
       ...buildExport(studio),
@@ -63,8 +73,10 @@ function buildSearch(studio) {
 
 function buildCommands(studio) {
   const writing = [
-    button("Add row", () => addRow(studio)),
+    button("Add row", () => askRow(studio)),
+    buildImport(studio),
     button("Duplicate", () => duplicateRows(studio)),
+    buildBulk(studio),
     button("Delete…", () => askDelete(studio)),
   ];
   const related = button("Related rows", () => showRelated(studio));
@@ -72,7 +84,20 @@ function buildCommands(studio) {
     for (const command of writing) command.hidden = !canEdit(studio);
     related.hidden = !studio.table.children.length;
   });
-  return [...writing, related];
+  const chosen = h("span", { class: "ph-chosen ph-quiet" });
+  on(studio, "selection", () => {
+    chosen.textContent = chosenText(studio);
+  });
+  return [chosen, ...writing, related];
+}
+
+// Which rows the commands beside it refer to.
+function chosenText(studio) {
+  if (studio.selected.size) return `${plural(studio.selected.size, "row")} selected`;
+  const line = studio.shownLines[studio.active.r];
+  if (!line) return "";
+  if (line.isNew) return "new row";
+  return ["row", keyText(line.key), rowName(studio, studio.table, cellsOf(studio, line))].filter(Boolean).join(" ");
 }
 
 function buildSizes(studio) {

@@ -1,10 +1,10 @@
 // Saves all staged changes in one transaction, and the same set only once.
 
-import { keepDraft } from "./drafts.js";
+import { forgetUndone, keepDraft } from "./drafts.js";
 import { request } from "./kernel.js";
 import { fail, say } from "./messages.js";
 import { load } from "./pages.js";
-import { redraw } from "./state.js";
+import { emit, redraw } from "./state.js";
 import { plural } from "./text.js";
 
 const DIFFERS = "this change was already saved with other values: check the row, then undo or save this change";
@@ -49,9 +49,11 @@ async function showSaved(studio, outcome, sent) {
   studio.changes = studio.changes.flatMap((change) => remaining(change, outcome, sent));
   studio.staged = null;
   keepDraft(studio);
+  forgetUndone(studio);
   if (studio.page?.first && studio.page.has_previous)
     Object.assign(studio.query, { place: studio.page.first, direction: "from" });
   await load(studio, true);
+  emit(studio, "written");
   const saved = `${plural(outcome.saved.length, "change")} ${outcome.again ? "already saved" : "saved"}`;
   const left = studio.changes.length && `${plural(studio.changes.length, "other change")} still staged`;
   say(studio, [saved, outcome.warning, left].filter(Boolean).join(" · "), Boolean(outcome.warning));

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { say } from "./messages.js";
-import { redraw } from "./state.js";
+import { emit, redraw } from "./state.js";
 
 // Creates a focusable element of the grid.
 export function gridCell(studio, tag, r, c, properties, ...children) {
@@ -34,6 +34,8 @@ export function selectedRange(studio) {
 }
 
 export function markSelection(studio) {
+  markRow(studio);
+  emit(studio, "selection");
   const { top, bottom, left, right } = selectedRange(studio);
   const many = studio.anchor !== null;
   for (const [place, cell] of studio.cells) {
@@ -47,6 +49,12 @@ export function markSelection(studio) {
       );
     cell.tabIndex = r === studio.active.r && c === studio.active.c ? 0 : -1;
   }
+}
+
+// The row that commands refer to, unless others are selected.
+function markRow(studio) {
+  for (const [n, row] of [...studio.ui.grid.tBodies[0].rows].entries())
+    row.classList.toggle("ph-current", n === studio.active.r);
 }
 
 export function activate(studio, place) {
@@ -85,6 +93,22 @@ export function toggleRow(studio, r) {
   if (r < 0) return;
   const { id } = studio.shownLines[r];
   if (!studio.selected.delete(id)) studio.selected.add(id);
+  studio.lastToggled = id;
+  redraw(studio);
+}
+
+// Selects the rows from the one that was toggled last to this one.
+export function selectRowsTo(studio, r) {
+  const from = studio.shownLines.findIndex((line) => line.id === studio.lastToggled);
+  const [top, bottom] = from < 0 ? [r, r] : [Math.min(from, r), Math.max(from, r)];
+  for (const line of studio.shownLines.slice(top, bottom + 1)) studio.selected.add(line.id);
+  redraw(studio);
+}
+
+// Selects all rows of the page, or none if all are selected.
+export function toggleAllRows(studio) {
+  const all = studio.shownLines.every((line) => studio.selected.has(line.id));
+  studio.selected = new Set(all ? [] : studio.shownLines.map((line) => line.id));
   redraw(studio);
 }
 

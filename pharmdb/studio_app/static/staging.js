@@ -6,9 +6,13 @@ import { ask } from "./dialog.js";
 import { button, h } from "./dom.js";
 import { keepDraft } from "./drafts.js";
 import { say } from "./messages.js";
+import { rowName } from "./names.js";
+import { tableNamed } from "./paths.js";
 import { save } from "./saving.js";
 import { on, redraw } from "./state.js";
 import { plural, visible } from "./text.js";
+
+const MOST_SHOWN = 50;
 
 export function buildStaging(studio) {
   studio.ui.staging = h("section", { class: "ph-staging", "aria-label": "Staged changes", hidden: true });
@@ -26,15 +30,26 @@ function drawStaging(studio) {
     return;
   }
   staging.replaceChildren(
-    h(
-      "div",
-      { class: "ph-bar" },
-      h("span", { class: "ph-title" }, plural(changes.length, "staged change")),
-      button("Save all", () => save(studio), { class: "ph-primary" }),
-      button("Discard all", () => discard(studio)),
-    ),
-    h("ul", {}, ...changes.map((change) => drawChange(studio, change))),
+    ...[
+      h(
+        "div",
+        { class: "ph-bar" },
+        h("span", { class: "ph-title" }, plural(changes.length, "staged change")),
+        studio.unkept ? h("span", { class: "ph-sentence" }, "too many to outlive a reload of the page") : "",
+        button("Save all", () => save(studio), { class: "ph-primary" }),
+        button("Discard all", () => discard(studio)),
+      ),
+      h("ul", {}, ...shownChanges(changes).map((change) => drawChange(studio, change))),
+      changes.length > MOST_SHOWN &&
+        h("p", { class: "ph-quiet" }, `and ${plural(changes.length - MOST_SHOWN, "other change")}`),
+    ].filter(Boolean),
   );
+}
+
+// Changes with problems come first.
+function shownChanges(changes) {
+  const wrong = changes.filter((c) => c.problems.length);
+  return [...wrong, ...changes.filter((c) => !c.problems.length)].slice(0, MOST_SHOWN);
 }
 
 function drawChange(studio, change) {
@@ -46,14 +61,16 @@ function drawChange(studio, change) {
   return h(
     "li",
     {},
-    describe(change),
-    button("Undo", undo, { "aria-label": `Undo: ${describe(change)}` }),
+    describe(studio, change),
+    button("Undo", undo, { "aria-label": `Undo: ${describe(studio, change)}` }),
     ...change.problems.map((problem) => drawProblem(studio, change, problem)),
   );
 }
 
-function describe(change) {
-  const name = `${change.table} ${change.kind === "insert" ? "(new)" : keyText(change.key)}`;
+function describe(studio, change) {
+  const table = tableNamed(studio, change.table);
+  const known = change.kind === "insert" ? "" : rowName(studio, table, change.before);
+  const name = `${change.table} ${change.kind === "insert" ? "(new)" : keyText(change.key)}${known ? ` (${known})` : ""}`;
   if (change.kind === "delete") {
     const taken = Object.entries(change.cascade)
       .map(([table, n]) => `${n} of ${table}`)

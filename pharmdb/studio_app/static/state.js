@@ -1,11 +1,16 @@
 // The state of one view of the studio, which all modules share, and the events that announce its changes, so that
 // modules that change it need not know the ones that draw it:
 //   info    the kernel has described the database
+//   address the page's address is about to be read
 //   table   another table is shown
 //   view    another table, filter, search, sort or size is shown
 //   layout  columns were moved, hidden, pinned or resized
 //   count   the number of rows has become known or unknown
 //   draw    the rows, staged changes or selection have changed
+//   refused the kernel has refused a filter: `studio.refusal`
+//   selection another cell is focused, or other rows are selected
+//   written rows were saved, or changed with SQL
+//   width   the page has become wide or narrow
 //   heard   the kernel has answered
 
 export const FIRST_PAGE = { place: null, direction: "after" };
@@ -36,6 +41,12 @@ export function createStudio(model) {
     count: null,
     loading: null, // the pending request for a page
     counting: null, // the request for the number of its rows
+    drafts: [], // the filters that are shown: `isNew` ones are not applied yet, `problem` says why not
+    filtersShown: null, // the applied filters when they were last drawn
+    refusal: null, // filters that the kernel refused, and its error
+    zoom: 1, // of the chart of all tables
+    facet: null, // the column whose values are shown, and the requests for them
+    labels: {}, // by "table.column" of a reference and its value: the label of the row that it refers to
     columns: [],
     shownLines: [],
     cells: new Map(), // the grid's elements by "row:column"
@@ -43,15 +54,24 @@ export function createStudio(model) {
     hash: null, // of the view that is recorded in the address
     leaving: false, // whether the next view is a new entry of the browser's history
     trail: [], // the views from which references were followed
+    sizes: {}, // by table: the number of its rows
+    pins: [], // names of pinned tables
+    autoWidths: {}, // by column: the width that its values need
+    widths: {}, // by column: as drawn
     layouts: {}, // by table: order, hidden, pinned, widths
     // selection
     selected: new Set(), // ids of lines
+    lastToggled: null, // the id of the line that was selected last
     active: { r: 0, c: 0 }, // the focused cell; row -1 is the heading, column -1 the row's mark
     anchor: null, // where the selection of cells began
     // staged changes
     changes: [], // in order
     staged: null, // the name of this set of changes, by which the kernel recognizes a set that it has saved
     nextChange: 1,
+    kept: { content: "[]", changes: [] }, // the changes as they were kept last
+    undone: [], // earlier sets of staged changes, for undo
+    redone: [],
+    unkept: false, // whether the staged changes are too large to outlive a reload
     saving: false,
     overdue: false, // whether the answer to a save is overdue
     // the log

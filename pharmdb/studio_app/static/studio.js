@@ -15,16 +15,20 @@ import { sentenceOf } from "./messages.js";
 import { listenToMouse } from "./mouse.js";
 import { buildNotice, showNotice } from "./notice.js";
 import { goToAddress } from "./pages.js";
+import { watchRoom } from "./room.js";
 import { buildRows } from "./rowspanel.js";
+import { redrawPicture } from "./schema.js";
 import { buildStaging } from "./staging.js";
-import { createStudio, emit } from "./state.js";
+import { createStudio, emit, on } from "./state.js";
+import { buildTables } from "./tables.js";
 import { buildTabs, showTab } from "./tabs.js";
+import { listenAnywhere } from "./undoing.js";
 
 // anywidget calls this for each view; what it returns ends the view.
 function render({ model, el }) {
   const studio = createStudio(model);
   build(studio, el);
-  const stops = [listenToKernel(studio), startHeartbeat(studio), listenToWindow(studio)];
+  const stops = [listenToKernel(studio), startHeartbeat(studio), listenToWindow(studio), watchRoom(studio)];
   begin(studio);
   return () => {
     for (const stop of stops) stop();
@@ -36,22 +40,24 @@ function build(studio, el) {
   ui.root = h("section", { class: "ph-studio", "aria-label": "Studio", "data-busy": "0", "data-kernel": "alive" });
   ui.alertBox = h("div", { role: "alert", class: "ph-alert" });
   ui.message = h("p", { role: "status", class: "ph-message" });
-  const head = buildHead(studio);
+  const [toggle, tables] = buildTables(studio);
+  const head = buildHead(studio, toggle);
   const tabs = buildTabs(studio);
   buildRows(studio);
+  on(studio, "width", redrawPicture);
   useLayouts(studio);
   useColumns(studio);
   buildConsole(studio);
   listenToKeys(studio);
   listenToMouse(studio);
   listenToClipboard(studio);
+  listenAnywhere(studio);
+  const main = h("div", { class: "ph-main" }, tabs, ...Object.values(ui.panels), ui.message);
   ui.root.append(
     ui.alertBox,
     buildNotice(studio),
     head,
-    tabs,
-    ...Object.values(ui.panels),
-    ui.message,
+    h("div", { class: "ph-body" }, tables, main),
     buildStaging(studio),
   );
   el.append(ui.root);

@@ -41,6 +41,8 @@ export function buildTabs(studio) {
       "aria-labelledby": id,
       class: "ph-panel",
       hidden: true,
+      // A panel that scrolls can be scrolled by key.
+      tabindex: name === "rows" ? undefined : "0",
     });
   }
   return h("div", { role: "tablist", "aria-label": "Views", class: "ph-tabs" }, ...Object.values(studio.ui.tabs));
