@@ -41,7 +41,7 @@ from pharmdb.errors import (
     TornSchemaError,
     UnavailableError,
 )
-from pharmdb.legacy import stages
+from pharmdb.legacy import raw_rows
 
 # Words by which errors were once told apart, and by which none may be.
 WORDS = (
@@ -421,13 +421,12 @@ def test_an_error_while_the_target_is_written_is_the_targets(
 def test_an_error_of_the_source_while_the_target_is_written_is_the_sources(
     databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> Iterator[list[stages.Row]]:
+    def fail(*_: object) -> str:
         error = sqlite3.DatabaseError("it happened")
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise error
-        yield []
 
-    monkeypatch.setattr(stages, "rows", fail)
+    monkeypatch.setattr(raw_rows.Source, "name", fail)
     source, url = legacy.sample(tmp_path), databases.empty("sqlite")
     with pytest.raises(DamagedError) as error:
         pharmdb.upgrade(str(source), url)
