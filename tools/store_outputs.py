@@ -21,10 +21,11 @@ import pharmdb
 from pharmdb.command.running import without_widgets
 
 ROOT = Path(__file__).resolve().parents[1]
-# The order in which they are run and tested. Before the reset the database has an active learner; then only the seed.
+# The order in which they are run and tested. Before the reset the database has an active learner; then only the seed,
+# until the cohort, which is the class, and which the restore takes back.
 ORDER = (
-    *("index", "inspect", "export", "reset", "seed", "migrate", "backup", "distribute", "doctor", "restore", "account"),
-    *("studio", "upgrade", "cohort", "prisma"),
+    *("index", "inspect", "export", "reset", "seed", "migrate", "backup", "distribute", "doctor", "cohort", "class"),
+    *("restore", "account", "studio", "upgrade", "prisma"),
 )
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "data/catalogue", "pyproject.toml")
 
