@@ -45,11 +45,14 @@ th { border-bottom: 2px solid #888; } td.n, th.n { text-align: right; font-varia
 details { margin: .3rem 0 .8rem; font-size: .85rem; } dt { font-weight: 600; } dd { margin: 0 0 .2rem 1rem; }
 nav { columns: 3; font-size: .9rem; } nav a { display: block; }
 @media print {
-  @page { margin: 14mm; }
+  @page { size: A4; margin: 12mm; }
+  @page broad { size: A4 landscape; }
+  .broad { page: broad; }
   body { max-width: none; margin: 0; font-size: 9.5pt; } nav { display: none; }
   h2 { break-after: avoid; } img, tr, dl > div { break-inside: avoid; } img { max-height: 11cm; }
+  details::details-content { content-visibility: visible; } dl { columns: 2; margin: 0; }
   thead { display: table-header-group; } .wide { overflow: visible; } table { font-size: 7pt; }
-  th, td { padding: .1rem .25rem; overflow-wrap: anywhere; }
+  th, td { padding: .1rem .25rem; overflow-wrap: break-word; } td.n { white-space: nowrap; }
 }
 """
 
@@ -66,11 +69,12 @@ class Report(Protocol):
 
 def html(report: Report) -> str:
     """The page, with its pictures and the definition of each column in it."""
-    tables = {name: data for name, data in report.tables.items() if len(data) or name in PICTURES}
-    if report.tables["learner"].empty:
-        tables.pop("learner_blocks", None)
+    tables = report.tables
+    if tables["learner"].empty:
+        tables = {name: data for name, data in tables.items() if not name.startswith("learner_") and name != "learner"}
     period = report.tables["period"].iloc[0]
-    title = f"Class report, {period['since']:%Y-%m-%d} to {period['until']:%Y-%m-%d}"
+    ends = [*_texts(report.tables["period"]["since"]), *_texts(report.tables["period"]["until"])]
+    title = f"Class report, {' to '.join(end[:10] for end in ends) if all(ends) else 'no attempts'}"
     parts = [
         "<!DOCTYPE html>",
         f'<html lang="en"><head><meta charset="utf-8">{MARK}',
@@ -89,11 +93,15 @@ def html(report: Report) -> str:
 
 
 def _section(name: str, data: pd.DataFrame, pictures: list[Picture]) -> Iterator[str]:
-    yield f'<section id="{name}"><h2>{escape(definitions.TITLES[name])}</h2>'
+    # On paper a table of many columns needs the broad side.
+    broad = ' class="broad"' if len(definitions.TABLES[name]) > 12 else ""
+    yield f'<section id="{name}"{broad}><h2>{escape(definitions.TITLES[name])}</h2>'
     for picture in pictures:
         encoded = b64encode(picture.png).decode()
         yield f'<img alt="{escape(str(picture))}" src="data:image/png;base64,{encoded}">'
-    if len(data):
+    if data.empty:
+        yield "<p>No rows.</p>"
+    else:
         yield from _table(name, data.head(MOST_ROWS))
     if len(data) > MOST_ROWS:
         yield f"<p>The first {MOST_ROWS} of {len(data)} rows; all are in the files of <code>--tables</code>.</p>"

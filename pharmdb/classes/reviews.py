@@ -14,7 +14,7 @@ from pharmdb.classes.counting import DAY, Tally
 from pharmdb.classes.intervals import with_shares
 from pharmdb.classes.material import Material
 from pharmdb.classes.population import MEMBER, Population, Terms, json_ids
-from pharmdb.classes.streaming import Attempts
+from pharmdb.classes.streaming import Attempts, undamaged
 from pharmdb.learning import joined
 from pharmdb.learning.joined import Column
 from pharmdb.models import ATTEMPT_ENTITY_TYPES
@@ -47,14 +47,15 @@ def forecast(
     columns = [Column("user_id", "integer", False), Column("next_review_at", "time", False)]
     due, overdue = Tally(), 0
     learners = np.zeros((DAYS, len(population)), dtype=bool)
-    for user_id, at in joined.chunks(connection, "spaced_repetition_items", columns, conditions, values):
-        user = population.places(user_id)
-        ahead = terms.local(at) // DAY - last_day
-        overdue += int(((user >= 0) & (at <= newest)).sum())
-        there = (user >= 0) & (at > newest) & (ahead < DAYS)
-        user, ahead = user[there], ahead[there]
-        due.add(ahead, np.zeros(len(ahead), dtype=np.int64), np.zeros(len(ahead), dtype=np.int64), 1)
-        learners[ahead, user] = True
+    with undamaged(connection):
+        for user_id, at in joined.chunks(connection, "spaced_repetition_items", columns, conditions, values):
+            user = population.places(user_id)
+            ahead = terms.local(at) // DAY - last_day
+            overdue += int(((user >= 0) & (at <= newest)).sum())
+            there = (user >= 0) & (at > newest) & (ahead < DAYS)
+            user, ahead = user[there], ahead[there]
+            due.add(ahead, np.zeros(len(ahead), dtype=np.int64), np.zeros(len(ahead), dtype=np.int64), 1)
+            learners[ahead, user] = True
     days, number, _, _ = due.sums()
     reviews = np.zeros(DAYS, dtype=np.int64)
     reviews[days] = number

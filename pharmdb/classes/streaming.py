@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -92,20 +92,27 @@ def stream(
     try:
         reader = _Reader(population, material, _Parts(1 + total // PART, stack))
         conditions, values = _conditions(connection, population, terms, material)
-        for chunk in joined.chunks(connection, "attempts", _COLUMNS, conditions, values):
-            reader.take(*chunk)
-            advance(len(chunk[0]))
-    except ValueError as error:
-        stack.close()
-        raise DamagedError(
-            expected="attempts with values that keep the rules of their columns",
-            found="a value that does not",
-            command=targets.command(servers.target_of(connection), "pharmdb doctor"),
-        ) from error
+        with undamaged(connection):
+            for chunk in joined.chunks(connection, "attempts", _COLUMNS, conditions, values):
+                reader.take(*chunk)
+                advance(len(chunk[0]))
     except BaseException:
         stack.close()
         raise
     return reader.found()
+
+
+@contextmanager
+def undamaged(connection: Connection) -> Iterator[None]:
+    """Raises DamagedError for the ValueError with which a reader refuses a value that breaks its column's rules."""
+    try:
+        yield
+    except ValueError as error:
+        raise DamagedError(
+            expected="values that keep the rules of their columns",
+            found="a value that does not",
+            command=targets.command(servers.target_of(connection), "pharmdb doctor"),
+        ) from error
 
 
 _COLUMNS = [

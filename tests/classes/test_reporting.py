@@ -137,8 +137,9 @@ def test_on_production_no_output_has_an_address(
     monkeypatch.setenv("PHARMDB_HOME", str(tmp_path))
     monkeypatch.setenv("PHARMDB_URL", urls[f"{dialect} production"])
     (tmp_path / "class.txt").write_text("\n".join(map(email, range(5))), "utf-8")
+    options = ["--users", "class.txt", "--output", "report.html", "--tables", "tables"]
     done = subprocess.run(
-        [sys.executable, "-c", MAIN, "class", *"--users class.txt --output report.html --tables tables".split()],
+        [sys.executable, "-c", MAIN, "class", *options],
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -256,8 +257,8 @@ def test_every_table_is_taken_away_as_csv_and_parquet(urls: dict[str, str], tmp_
         relation = duckdb.sql(f"SELECT * FROM '{folder / name}.parquet'")
         assert relation.columns == head
         assert len(relation) == len(table)
-    weeks = duckdb.sql(f"SELECT sum(attempts), min(week) FROM '{folder}/weeks.parquet'").fetchone()
-    assert weeks == (300, report.weeks["week"].iloc[0].to_pydatetime())
+    weeks = duckdb.sql(f"SELECT sum(attempts), min(week) FROM '{folder}/weeks.parquet'").fetchall()
+    assert weeks == [(300, report.weeks["week"].iloc[0].to_pydatetime())]
     answers = (folder / "answers.csv").read_text("utf-8")
     assert "'=1+1" in answers
     assert not re.search(r"(^|,)=", answers, re.MULTILINE)
