@@ -50,7 +50,7 @@ def _ends(data: pd.DataFrame) -> str:
     return f", from {known.iloc[0]} to {known.iloc[-1]} % correct" if len(known) else ", too few for an accuracy"
 
 
-def _compared(axes: Axes, labels: list[str], data: pd.DataFrame, whole: float) -> None:
+def _compared(axes: Axes, labels: list[str], data: pd.DataFrame, whole: float, height: float) -> None:
     """Accuracies as points with their intervals, and the class's as a line."""
     rows = np.arange(len(labels))
     middle, low, high = (data[name].to_numpy(dtype=np.float64) for name in ("accuracy", "low", "high"))
@@ -65,7 +65,7 @@ def _compared(axes: Axes, labels: list[str], data: pd.DataFrame, whole: float) -
     axes.set_ylim(max(len(labels), 1) - 0.4, -0.6)
     axes.set_xlabel("accuracy (% correct), with its 95 % interval")
     axes.grid(axis="x", color=GRID)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / axes.figure.get_figheight()), ncols=4, fontsize=8)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / height), ncols=4, fontsize=8)
 
 
 def blocks(data: pd.DataFrame, whole: float) -> Picture:
@@ -75,7 +75,7 @@ def blocks(data: pd.DataFrame, whole: float) -> Picture:
 
     def draw(axes: Axes) -> None:
         axes.set_ylabel("course block")
-        _compared(axes, labels, shown, whole)
+        _compared(axes, labels, shown, whole, size[1])
 
     text = f"{len(labels)} of {len(data)} blocks{_below(shown)}"
     size = (8, 2.2 + 0.28 * max(len(labels), 3))
@@ -90,7 +90,7 @@ def tags(data: pd.DataFrame, whole: float) -> Picture:
 
     def draw(axes: Axes) -> None:
         axes.set_ylabel("tag")
-        _compared(axes, labels, shown, whole)
+        _compared(axes, labels, shown, whole, size[1])
 
     title = f"Accuracy by tag, the {len(shown)} lowest of {len(known)}" if len(known) else "Accuracy by tag"
     size = (8, 2.2 + 0.2 * max(len(labels), 4))

@@ -50,8 +50,9 @@ def blocks(counts: Counts, names: list[str], material: Material, whole: float, l
     keys, attempts, correct, learners = counts.blocks.sums()
     data = pd.DataFrame({"learners": learners, "attempts": attempts, "correct": correct})
     data = _compared(data, "attempts", whole, least)
-    block = [names[key] if key >= 0 else None for key in keys.tolist()]
-    data = data.assign(course_block=block, title=[material.catalogue.blocks[name] if name else None for name in block])
+    block: list[Any] = [names[key] if key >= 0 else None for key in keys.tolist()]
+    title: list[Any] = [material.catalogue.blocks[name] if name else None for name in block]
+    data = data.assign(course_block=block, title=title)
     return definitions.table("blocks", _last_unknown(data, keys))
 
 
@@ -61,7 +62,7 @@ def tags(counts: Counts, names: list[tuple[str, str]], whole: float, least: int)
     keys, attempts, correct, learners = counts.tags.sums()
     data = pd.DataFrame({"learners": learners, "answers": attempts, "correct": correct})
     data = _compared(data, "answers", whole, least)
-    found = [names[key] if key >= 0 else (None, None) for key in keys.tolist()]
+    found: list[tuple[Any, Any]] = [names[key] if key >= 0 else (None, None) for key in keys.tolist()]
     data = data.assign(course_block=[block for block, _ in found], tag=[tag for _, tag in found])
     return definitions.table("tags", _last_unknown(data, keys))
 
@@ -92,7 +93,7 @@ def own_blocks(counts: Counts, names: list[str], least: int) -> pd.DataFrame:
         against(low[[n]], high[[n]], share)[0] if attempts[n] >= max(least, 1) else "too few"
         for n, share in enumerate(whole.tolist())
     ]
-    names_ = [names[key] if key >= 0 else None for key in keys.tolist()]
+    names_: list[Any] = [names[key] if key >= 0 else None for key in keys.tolist()]
     data = data.assign(course_block=names_, class_accuracy=percent(whole), against=words)
     return definitions.table("learner_blocks", _last_unknown(data, keys))
 

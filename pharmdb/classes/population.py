@@ -57,7 +57,7 @@ class Terms:
                 found=f"since={self.since!r}, until={self.until!r}",
                 note="both days are included",
             )
-        return since and self._midnight(since, 0), until and self._midnight(until, 1)
+        return (self._midnight(since, 0) if since else None, self._midnight(until, 1) if until else None)
 
     def _midnight(self, day: date, later: int) -> datetime | None:
         """When a day begins, or a later one; None at the ends of the calendar, where nothing is before or after it."""

@@ -157,7 +157,8 @@ def test_items_their_discrimination_and_their_answers(report: ClassReport) -> No
     items = report.items.set_index(["entity_type", "entity_id"])
     assert items.index.tolist() == sorted(ITEMS)
     for item in ITEMS:
-        found, (learners, right) = items.loc[item], NAIVE.item(item)
+        found: Any = items.loc[item]
+        learners, right = NAIVE.item(item)
         assert (found["learners"], found["right"]) == (learners, right)
         assert found["attempts"] == sum((row.kind, row.item) == item for row in ROWS)
         expected = NAIVE.discrimination(item)
@@ -170,7 +171,7 @@ def test_items_their_discrimination_and_their_answers(report: ClassReport) -> No
             assert found["discrimination"] == pytest.approx(expected, abs=0.0051)
         answers = report.answers[(report.answers["entity_type"] == item[0]) & (report.answers["entity_id"] == item[1])]
         given = [row.choice for (_, key), row in NAIVE.firsts().items() if key == item]
-        shown = {row.answer: row.learners for row in answers.itertuples()}
+        shown: dict[Any, Any] = {row.answer: row.learners for row in answers.itertuples()}
         assert sum(shown.values()) == learners
         for choice in set(given):
             assert (choice in shown) == (given.count(choice) >= 5)
@@ -180,7 +181,7 @@ def test_items_their_discrimination_and_their_answers(report: ClassReport) -> No
 def test_learners_streaks_and_scores(report: ClassReport) -> None:
     learners = report.learners.set_index("learner")
     for user in NAIVE.users:
-        own, found = NAIVE.of(user), learners.loc[email(user)]
+        own, found = NAIVE.of(user), learners.loc[email(user)].to_dict()
         days = {NAIVE.local(row).date() for row in own}
         assert (found["attempts"], found["correct"]) == (len(own), sum(row.right for row in own))
         assert found["active_days"] == len(days)
@@ -304,9 +305,9 @@ def test_in_how_many_parts_the_attempts_are_does_not_matter(
         if isinstance(value, Tally):
             for a, b in zip(value.sums(), getattr(many, name).sums(), strict=True):
                 assert a.tolist() == b.tolist(), name
-    for a, b in ((one.learners, many.learners), (one.items, many.items)):
-        for name in vars(a):
-            np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=1e-9, err_msg=name)
+    for ours, theirs in ((one.learners, many.learners), (one.items, many.items)):
+        for name, value in vars(ours).items():
+            np.testing.assert_allclose(value, getattr(theirs, name), atol=1e-9, err_msg=name)
     assert one.answer_learners.tolist() == many.answer_learners.tolist()
 
 

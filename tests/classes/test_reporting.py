@@ -254,11 +254,11 @@ def test_every_table_is_taken_away_as_csv_and_parquet(urls: dict[str, str], tmp_
             head, *found = csv.reader(file)
         assert head == list(table.columns)
         assert len(found) == len(table)
-        relation = duckdb.sql(f"SELECT * FROM '{folder / name}.parquet'")
+        relation: Any = duckdb.sql(f"SELECT * FROM '{folder / name}.parquet'")
         assert relation.columns == head
         assert len(relation) == len(table)
-    weeks = duckdb.sql(f"SELECT sum(attempts), min(week) FROM '{folder}/weeks.parquet'").fetchall()
-    assert weeks == [(300, report.weeks["week"].iloc[0].to_pydatetime())]
+    weeks: Any = duckdb.sql(f"SELECT sum(attempts), min(week) FROM '{folder}/weeks.parquet'")
+    assert weeks.fetchall() == [(300, report.weeks["week"].iloc[0].to_pydatetime())]
     answers = (folder / "answers.csv").read_text("utf-8")
     assert "'=1+1" in answers
     assert not re.search(r"(^|,)=", answers, re.MULTILINE)

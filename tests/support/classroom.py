@@ -65,7 +65,7 @@ def fill(url: str, attempts: list[Row], users: int = 8, *, role: str = "USER") -
         ids = {}
         for number in range(users):
             row = {"email": email(number), "password_hash": "!", "role": role}
-            ids[number] = connection.execute(insert(User).values(**row)).inserted_primary_key[0]
+            ids[number] = connection.execute(insert(User).values(**row).returning(User.id)).scalar_one()
         values = [
             {
                 "user_id": ids[row.user],
@@ -203,4 +203,4 @@ class Naive:
         sx, sy = sum((a - mx) ** 2 for a in x) ** 0.5, sum((b - my) ** 2 for b in y) ** 0.5
         if sx < 1e-9 or sy < 1e-9:
             return None
-        return sum((a - mx) * (b - my) for a, b in pairs) / (sx * sy)
+        return float(sum((a - mx) * (b - my) for a, b in pairs) / (sx * sy))
