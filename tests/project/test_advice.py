@@ -644,7 +644,7 @@ def from_an_empty_class_to_its_page(bench: Bench) -> tuple[str, None]:
 )
 def a_class_asked_for_wrongly(bench: Bench) -> tuple[str, None]:
     bench.seeded()
-    pharmdb.cohort(learners=1, days=9)
+    pharmdb.cohort(learners=2, days=9)
     for terms in ({"pseudonyms": True, "emails": True}, {"block": "heart"}, {"users": "*@nowhere.example"}):
         assert bench.shell.type(command_of(lambda terms=terms: pharmdb.class_report(**terms))) == 0  # type: ignore[misc]
 
