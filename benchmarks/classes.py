@@ -43,7 +43,7 @@ def main(ground: Ground) -> Iterator[str]:
             )
         small, large = (peak_mib(_REPORT, url)[0] for url in urls.values())
         yield memory(
-            f"peak memory of that report, {dialect}", large, f"the same with {ground.attempts:,}", small, most=1.6
+            f"peak memory of that report, {dialect}", large, f"the same with {ground.attempts:,}", small, most=1.4
         )
         for url in urls.values():
             ground.drop(url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from fnmatch import fnmatchcase
@@ -168,15 +169,13 @@ def _nobody(target: targets.Target, expected: str, found: str) -> ParameterError
     return ParameterError(expected=expected, found=found, command=targets.command(target, "pharmdb class"))
 
 
-def json_ids(population: Population) -> dict[str, Any]:
-    """The class's ids as a parameter for USERS."""
-    import json
-
-    return {"members": json.dumps(population.ids.tolist())}
+def members(connection: Connection, population: Population) -> tuple[str, dict[str, Any]]:
+    """An SQL condition for rows of the class's users, and its values."""
+    return among(connection, "user_id", "members", population.ids.tolist())
 
 
-# SQL for a column with a user's id, {0}: whether the user is in the class.
-MEMBER = {
-    "sqlite": "{0} IN (SELECT value FROM json_each(:members))",
-    "postgresql": "{0} IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:members AS json)))",
-}
+def among(connection: Connection, expression: str, name: str, values: list[Any]) -> tuple[str, dict[str, Any]]:
+    """An SQL condition for an expression that is one of many values, as the one parameter `name`."""
+    if connection.dialect.name == "sqlite":
+        return f"{expression} IN (SELECT value FROM json_each(:{name}))", {name: json.dumps(values)}
+    return f"{expression} = ANY(:{name})", {name: values}

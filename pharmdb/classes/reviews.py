@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from pharmdb.classes import definitions
 from pharmdb.classes.counting import DAY, Tally
 from pharmdb.classes.intervals import with_shares
 from pharmdb.classes.material import Material
-from pharmdb.classes.population import MEMBER, Population, Terms, json_ids
+from pharmdb.classes.population import Population, Terms, among, members
 from pharmdb.classes.streaming import Attempts, undamaged
 from pharmdb.learning import joined
 from pharmdb.learning.joined import Column
@@ -36,21 +35,17 @@ def forecast(
     if not attempts.count:
         return definitions.empty("forecast")
     newest = attempts.newest
-    # A day more than needed, because of the time zones.
-    end = min(_EPOCH + timedelta(microseconds=newest) + timedelta(days=DAYS + 2), datetime.max.replace(tzinfo=UTC))
-    conditions = ["next_review_at < :before"]
-    values: dict[str, Any] = {"before": UTCDateTime().process_bind_param(end, connection.dialect)}
-    conditions += _restricted(connection, material, values)
-    if not population.all_users:
-        conditions.append(MEMBER[connection.dialect.name].format("user_id"))
-        values |= json_ids(population)
+    conditions, values = _restricted(connection, population, material)
+    conditions.append("next_review_at < :before")
+    values["before"] = UTCDateTime().process_bind_param(_end(newest), connection.dialect)
     columns = [Column("user_id", "integer", False), Column("next_review_at", "time", False)]
     due, overdue = Tally(), 0
     learners = np.zeros((DAYS, len(population)), dtype=bool)
     with undamaged(connection):
         for user_id, at in joined.chunks(connection, "spaced_repetition_items", columns, conditions, values):
             user = population.places(user_id)
-            ahead = terms.local(at) // DAY - last_day
+            # In some time zones the clock is set back at midnight, to the day before.
+            ahead = np.maximum(terms.local(at) // DAY - last_day, 0)
             overdue += int(((user >= 0) & (at <= newest)).sum())
             there = (user >= 0) & (at > newest) & (ahead < DAYS)
             user, ahead = user[there], ahead[there]
@@ -70,24 +65,34 @@ def forecast(
     return definitions.table("forecast", data)
 
 
-def _restricted(connection: Connection, material: Material, values: dict[str, Any]) -> list[str]:
-    """The conditions for a module or a block, whose values are added."""
-    conditions = []
+def _end(newest: int) -> datetime:
+    """Before when reviews are read: a day more than needed, because of the time zones."""
+    try:
+        return _EPOCH + timedelta(microseconds=newest) + timedelta(days=DAYS + 2)
+    except OverflowError:
+        return datetime.max.replace(microsecond=0, tzinfo=UTC)
+
+
+def _restricted(connection: Connection, population: Population, material: Material) -> tuple[list[str], dict[str, Any]]:
+    """The conditions for the class, a module and a block, and their values."""
+    conditions, values = [], dict[str, Any]()
     if len(material.kinds) < len(ATTEMPT_ENTITY_TYPES):
         conditions.append(material.kinds_condition)
     if material.items is not None:
-        values["keys"] = json.dumps(sorted(f"{key.kind} {key.id}" for key in material.items))
-        among = {
-            "sqlite": "(SELECT value FROM json_each(:keys))",
-            "postgresql": "(SELECT value FROM json_array_elements_text(CAST(:keys AS json)))",
-        }
-        conditions.append(f"entity_type || ' ' || entity_id IN {among[connection.dialect.name]}")
-    return conditions
+        keys = sorted(f"{key.kind} {key.id}" for key in material.items)
+        condition, values = among(connection, "entity_type || ' ' || entity_id", "keys", keys)
+        conditions.append(condition)
+    if not population.all_users:
+        condition, more = members(connection, population)
+        conditions.append(condition)
+        values |= more
+    return conditions, values
 
 
 def progress(connection: Connection, population: Population, terms: Terms) -> pd.DataFrame:
     """The table `progress`, from the application's own rows, which know no period."""
-    conditions, values = [MEMBER[connection.dialect.name].format("user_id")], json_ids(population)
+    condition, values = members(connection, population)
+    conditions = [condition]
     for name, column in (("module", "module"), ("block", "course_block")):
         if value := getattr(terms, name):
             conditions.append(f"{column} = :{name}")

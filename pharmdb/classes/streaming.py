@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from pharmdb.classes.intervals import Array
 from pharmdb.classes.material import Key, Material
-from pharmdb.classes.population import MEMBER, Population, Terms, json_ids
+from pharmdb.classes.population import Population, Terms, members
 from pharmdb.database import servers, targets
 from pharmdb.errors import DamagedError
 from pharmdb.learning import joined
@@ -135,8 +135,9 @@ def _conditions(
             conditions.append(f"created_at {sign} :{name}")
             values[name] = UTCDateTime().process_bind_param(bound, connection.dialect)
     if not population.all_users:
-        conditions.append(MEMBER[connection.dialect.name].format("user_id"))
-        values |= json_ids(population)
+        condition, more = members(connection, population)
+        conditions.append(condition)
+        values |= more
     if len(material.kinds) < len(ATTEMPT_ENTITY_TYPES):
         conditions.append(material.kinds_condition)
     return conditions, values
