@@ -144,7 +144,7 @@ def items(
             "rating": [_rating(*one) for one in zip(difficulty, correlation, preferred, enough, strict=True)],
             "reason": [
                 _reason(*one, least=least)
-                for one in zip(sums.learners, sums.right, enough, correlation, logit, strict=True)
+                for one in zip(sums.learners, sums.right, enough, correlation, numbers, logit, strict=True)
             ],
         }
     )
@@ -180,7 +180,9 @@ def _rating(difficulty: float, correlation: float, preferred: bool, enough: bool
     return "; ".join(found)
 
 
-def _reason(learners: int, right: int, enough: bool, correlation: float, logit: float, *, least: int) -> str:
+def _reason(
+    learners: int, right: int, enough: bool, correlation: float, number: int, logit: float, *, least: int
+) -> str:
     if not enough:
         return f"fewer than {least} learners"
     if right == learners:
@@ -189,6 +191,8 @@ def _reason(learners: int, right: int, enough: bool, correlation: float, logit: 
         return "nobody was right"
     if np.isnan(correlation):
         return "the learners do not differ in the rest"
+    if number < 0:
+        return f"only the {rasch.MOST_ITEMS} items with the most learners are in the Rasch model"
     return "" if not np.isnan(logit) else "no learner compares it with the other items"
 
 

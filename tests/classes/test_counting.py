@@ -16,7 +16,7 @@ from support.classroom import ITEMS, Naive, Row, due, email, fill, progress, row
 from support.databases import Databases
 
 import pharmdb
-from pharmdb.classes import counting, definitions, risk, streaming
+from pharmdb.classes import counting, definitions, rasch, risk, streaming
 from pharmdb.classes.counting import Labels, Tally
 from pharmdb.classes.first_answers import FirstAnswers
 from pharmdb.classes.intervals import wilson
@@ -24,6 +24,7 @@ from pharmdb.classes.material import Key
 from pharmdb.classes.population import Terms
 from pharmdb.classes.reporting import ClassReport
 
+AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LEAST, ZONE = 5, "Europe/Prague"
 ROWS = rows()
 NAIVE = Naive(ROWS, ZONE)
@@ -176,6 +177,23 @@ def test_items_their_discrimination_and_their_answers(report: ClassReport) -> No
         for choice in set(given):
             assert (choice in shown) == (given.count(choice) >= 5)
         assert answers["share"].sum() == pytest.approx(100, abs=0.3)
+
+
+def test_only_so_many_items_are_scaled_and_the_others_say_so(
+    databases: Databases, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.migrated("sqlite")
+    items = ("a", "b", "c")
+    pairs = [(n, m) for n in range(24) for m in range(3)]
+    found = [Row(3 * n + m, n, "case", items[m], "x", 100.0 * (n % (m + 2) == 0), AT) for n, m in pairs]
+    fill(url, found[:-1], 24)
+    whole = pharmdb.class_report(url, catalogue=folder).items
+    assert whole["logit"].notna().all()
+    assert whole["reason"].tolist() == ["", "", ""]
+    monkeypatch.setattr(rasch, "MOST_ITEMS", 2)
+    cut = pharmdb.class_report(url, catalogue=folder).items
+    assert cut["logit"].notna().tolist() == [True, True, False]
+    assert cut["reason"].tolist() == ["", "", "only the 2 items with the most learners are in the Rasch model"]
 
 
 def test_learners_streaks_and_scores(report: ClassReport) -> None:
