@@ -329,6 +329,24 @@ def test_in_how_many_parts_the_attempts_are_does_not_matter(
     assert one.answer_learners.tolist() == many.answer_learners.tolist()
 
 
+@settings(deadline=None, max_examples=40)
+@given(attempts_)
+def test_discrimination_is_the_correlation_with_the_rest_whoever_met_what(
+    found: list[tuple[int, int, int, bool, int]],
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    naive = Naive(
+        [
+            Row(n, user, "question", str(item), "a", 100.0 * right, at + timedelta(seconds=second))
+            for n, (user, item, _, right, second) in enumerate(found)
+        ]
+    )
+    computed = counting.discrimination(counted(found, 1, Path()).items)
+    for item, one in enumerate(computed.tolist()):
+        expected = naive.discrimination(("question", str(item)))
+        assert np.isnan(one) if expected is None else one == pytest.approx(expected, abs=1e-6)
+
+
 @given(st.lists(st.integers(-(10**15), 10**15), min_size=1, max_size=50))
 def test_compact_keys_are_the_keys(keys: list[int]) -> None:
     there, codes = counting.compact(np.array(keys))
