@@ -331,17 +331,21 @@ def test_in_how_many_parts_the_attempts_are_does_not_matter(
 
 @settings(deadline=None, max_examples=40)
 @given(attempts_)
-def test_discrimination_is_the_correlation_with_the_rest_whoever_met_what(
+def test_what_is_done_lately_and_the_discrimination_whoever_met_what(
     found: list[tuple[int, int, int, bool, int]],
 ) -> None:
-    at = datetime(2026, 1, 1, tzinfo=UTC)
+    at = datetime(1970, 1, 1, tzinfo=UTC)
     naive = Naive(
         [
             Row(n, user, "question", str(item), "a", 100.0 * right, at + timedelta(seconds=second))
             for n, (user, item, _, right, second) in enumerate(found)
         ]
     )
-    computed = counting.discrimination(counted(found, 1, Path()).items)
+    counts = counted(found, 1, Path())
+    for user in naive.users:
+        lately = sum((naive.last - naive.local(row).date()).days < counting.LATELY for row in naive.of(user))
+        assert counts.learners.late[user] == lately
+    computed = counting.discrimination(counts.items)
     for item, one in enumerate(computed.tolist()):
         expected = naive.discrimination(("question", str(item)))
         assert np.isnan(one) if expected is None else one == pytest.approx(expected, abs=1e-6)
