@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import catalogues
 from support.classroom import ITEMS, Naive, Row, due, email, fill, progress, rows
@@ -331,6 +331,7 @@ def test_in_how_many_parts_the_attempts_are_does_not_matter(
 
 @settings(deadline=None, max_examples=40)
 @given(attempts_)
+@example([(0, 0, 0, True, 0), (0, 1, 0, True, counting.LATELY * 86_400)])
 def test_what_is_done_lately_and_the_discrimination_whoever_met_what(
     found: list[tuple[int, int, int, bool, int]],
 ) -> None:
