@@ -38,11 +38,12 @@ def forecast(
     conditions, values = _restricted(connection, population, material)
     conditions.append("next_review_at < :before")
     values["before"] = UTCDateTime().process_bind_param(_end(newest), connection.dialect)
-    columns = [Column("user_id", "integer", False), Column("next_review_at", "time", False)]
+    columns = [Column(name, "integer", False) for name in ("id", "user_id")]
+    columns.append(Column("next_review_at", "time", False))
     due, overdue = Tally(), 0
     learners = np.zeros((DAYS, len(population)), dtype=bool)
     with undamaged(connection):
-        for user_id, at in joined.chunks(connection, "spaced_repetition_items", columns, conditions, values):
+        for _, user_id, at in joined.chunks(connection, "spaced_repetition_items", columns, conditions, values):
             user = population.places(user_id)
             # In some time zones the clock is set back at midnight, to the day before.
             ahead = np.maximum(terms.local(at) // DAY - last_day, 0)

@@ -94,7 +94,7 @@ def stream(
         conditions, values = _conditions(connection, population, terms, material)
         with undamaged(connection):
             for chunk in joined.chunks(connection, "attempts", _COLUMNS, conditions, values):
-                reader.take(*chunk)
+                reader.take(*_by_id(chunk))
                 advance(len(chunk[0]))
     except BaseException:
         stack.close()
@@ -116,6 +116,7 @@ def undamaged(connection: Connection) -> Iterator[None]:
 
 
 _COLUMNS = [
+    Column("id", "integer", False),
     Column("user_id", "integer", False),
     Column("entity_type", "code", False, ATTEMPT_ENTITY_TYPES),
     Column("entity_id", "text", False),
@@ -123,6 +124,15 @@ _COLUMNS = [
     Column("score", "real", False),
     Column("created_at", "time", False),
 ]
+
+
+def _by_id(chunk: list[Array]) -> list[Array]:
+    """The columns without the id, ordered by it: a table in shards comes in no order."""
+    id_, *columns = chunk
+    if (id_[1:] > id_[:-1]).all():
+        return columns
+    order = np.argsort(id_)
+    return [column[order] for column in columns]
 
 
 def _conditions(

@@ -119,7 +119,7 @@ class _Reader(ABC):
     def joined(self) -> Iterator[tuple[dict[str, Any], int, Sequence[Any]]]:
         """For each chunk: its parameters, its number of rows, and each column's values concatenated."""
         whole = self.by_ranges and not self.conditions
-        names = ", ".join(dict.fromkeys(("id", *(column.name for column in self.columns))))
+        names = ", ".join(column.name for column in self.columns)
         limited = f"(SELECT {names} FROM {self.table} WHERE {self.where} ORDER BY id LIMIT {CHUNK}) AS chunk"
         select = f"SELECT count(*), max(id), {', '.join(map(self.join, self.columns))} FROM "
         by_rows = self.placed(select + limited)
