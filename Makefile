@@ -6,7 +6,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reset seed migrate inspect doctor upgrade backup restore cohort account prisma export distribute studio lab chromium test harm lint bench notebooks lock lint-js
+.PHONY: help reset seed migrate inspect class doctor upgrade backup restore cohort account prisma export distribute studio lab chromium test harm lint bench notebooks lock lint-js
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,9 @@ migrate: .venv/done ## apply all pending revisions
 
 inspect: .venv/done ## show tables, progress, history and charts, in a run file
 	@$(BIN)/pharmdb inspect
+
+class: .venv/done ## show how a class learns, what is difficult and who needs help
+	@$(BIN)/pharmdb class
 
 doctor: .venv/done ## check everything and name the remedy
 	@$(BIN)/pharmdb doctor

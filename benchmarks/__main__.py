@@ -38,6 +38,7 @@ PARTS = {
     "export": "Exports",
     "studio": "The studio's page",
     "cluster": "A Citus cluster",
+    "class": "Classes",
 }
 _MODULES = {
     "frames": "framing",
@@ -48,6 +49,7 @@ _MODULES = {
     "export": "exports",
     "studio": "opening",
     "cluster": "clusters",
+    "class": "classes",
 }
 
 

@@ -73,6 +73,16 @@ def ours(url: str, learners: int) -> float:
     return time.perf_counter() - begin
 
 
+def made(ground: Ground, dialect: str, attempts: int) -> str:
+    """The URL of a new database with a cohort of about so many attempts."""
+    url = ground.empty(dialect)
+    pharmdb.migrate(url)
+    pharmdb.cohort(url, learners=max(2, round(attempts / EACH)))
+    if dialect == "PostgreSQL":
+        grounds.settle(url)
+    return url
+
+
 def main(ground: Ground) -> Iterator[str]:
     """The lines of the table."""
     learners = max(1, round(ground.attempts / EACH))

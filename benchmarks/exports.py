@@ -10,8 +10,8 @@ from contextlib import closing
 from typing import Any
 
 import pharmdb
+from benchmarks import cohorts
 from benchmarks import ground as grounds
-from benchmarks.cohorts import EACH
 from benchmarks.ground import DIALECTS, Ground, peak_mib
 from benchmarks.timing import Baseline, alternate, line, memory
 
@@ -39,7 +39,7 @@ def main(ground: Ground) -> Iterator[str]:
 
 
 def _lines(ground: Ground, dialect: str, attempts: int, dask: Executor) -> Iterator[str]:
-    url, small = (_cohort(ground, dialect, size) for size in (attempts, attempts // 10))
+    url, small = (cohorts.made(ground, dialect, size) for size in (attempts, attempts // 10))
     folder = ground.folder / "export"
     rounds = min(ROUNDS, ground.rounds)
     first, raw = alternate(
@@ -72,15 +72,6 @@ def _lines(ground: Ground, dialect: str, attempts: int, dask: Executor) -> Itera
     yield line(f"{work}, two workers of Dask, {dialect}", there, Baseline("in the database", database))
     for used in (url, small):
         ground.drop(used)
-
-
-def _cohort(ground: Ground, dialect: str, attempts: int) -> str:
-    url = ground.empty(dialect)
-    pharmdb.migrate(url)
-    pharmdb.cohort(url, learners=max(2, round(attempts / EACH)))
-    if dialect == "PostgreSQL":
-        grounds.settle(url)
-    return url
 
 
 def _csv(ground: Ground, url: str) -> None:

@@ -6,8 +6,8 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from typing import Any
 
 import pharmdb
 from benchmarks import ground as grounds
@@ -22,8 +22,8 @@ _UPSERT = (
 )
 
 
-def _upserts(url: str, count: int, queue: Any) -> None:
-    """One writer through pharmdb; sends the seconds of each upsert."""
+def _upserts(url: str, count: int) -> list[float]:
+    """One writer through pharmdb; returns the seconds of each upsert."""
     target = targets.target(url)
     seconds = []
     with transactions.keeping(target) as transaction:
@@ -32,7 +32,7 @@ def _upserts(url: str, count: int, queue: Any) -> None:
             with transaction() as connection:
                 connection.exec_driver_sql(_UPSERT)
             seconds.append(time.perf_counter() - begin)
-    queue.put(seconds)
+    return seconds
 
 
 def main(ground: Ground) -> Iterator[str]:
@@ -54,15 +54,11 @@ def main(ground: Ground) -> Iterator[str]:
 
 def _eight(url: str, count: int) -> list[float]:
     """Seconds of every upsert of all writers."""
+    # Unlike a queue, it raises an error if a process ends without an answer.
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    processes = [context.Process(target=_upserts, args=(url, count, queue)) for _ in range(WRITERS)]
-    for process in processes:
-        process.start()
-    seconds = [second for _ in processes for second in queue.get()]
-    for process in processes:
-        process.join()
-    return seconds
+    with ProcessPoolExecutor(WRITERS, mp_context=context, max_tasks_per_child=1) as pool:
+        futures = [pool.submit(_upserts, url, count) for _ in range(WRITERS)]
+        return [second for future in futures for second in future.result()]
 
 
 def _one(url: str, count: int) -> float:

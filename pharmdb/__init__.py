@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pharmdb.backups.manifests import list_backups as list_backups
     from pharmdb.backups.restoring import restore as restore
     from pharmdb.backups.taking import backup as backup
+    from pharmdb.classes.reporting import class_report as class_report
     from pharmdb.cohorts.building import cohort as cohort
     from pharmdb.command.listing import notebooks as notebooks
     from pharmdb.database.targets import target as target
@@ -48,6 +49,7 @@ _HOMES = {
     "attempts_frame": "learning.frames",
     "backup": "backups.taking",
     "check": "doctor.checking",
+    "class_report": "classes.reporting",
     "cohort": "cohorts.building",
     "daily_progress": "learning.daily",
     "delete_user": "learning.attempts",

@@ -21,11 +21,18 @@ import pharmdb
 from pharmdb.command.running import without_widgets
 
 ROOT = Path(__file__).resolve().parents[1]
-# The order in which they are run and tested. Before the reset the database has an active learner; then only the seed.
+# The order in which they are run and tested. Before the reset the database has an active learner; then only the seed,
+# until the cohort, which is the class, and which the restore takes back.
 ORDER = (
-    *("index", "inspect", "export", "reset", "seed", "migrate", "backup", "distribute", "doctor", "restore", "account"),
-    *("studio", "upgrade", "cohort", "prisma"),
+    *("index", "inspect", "export", "reset", "seed", "migrate", "backup", "distribute", "doctor", "cohort", "class"),
+    *("restore", "account", "studio", "upgrade", "prisma"),
 )
+_CLASS = ("weeks", "blocks", "tags", "curve", "retention", "hours", "scores", "items", "scale", "at_risk", "forecast")
+# Notebook -> its report, and the charts that the documentation shows.
+PICTURES = {
+    "inspect": ("seen", {"schema": "schema.png"}),
+    "class": ("report", {name: f"class-{name.replace('_', '-')}.png" for name in _CLASS}),
+}
 COPIED = ("pharmdb", "migrations", "notebooks", "data/seed", "data/catalogue", "pyproject.toml")
 
 
@@ -56,16 +63,17 @@ def main(*names: str) -> None:
             # The temporary folder's name says nothing to a reader.
             text = nbformat.writes(notebook).replace(str(copy), "/home/ann/pharmdb")
             (ROOT / "notebooks" / f"{name}.ipynb").write_text(text + "\n", encoding="utf-8")
-            if name == "inspect":
-                _store_schema(notebook)
+            if name in PICTURES:
+                _store_pictures(notebook, *PICTURES[name])
             print(f"notebooks/{name}.ipynb")
 
 
-def _store_schema(notebook: nbformat.NotebookNode) -> None:
-    """Stores the notebook's chart as the picture in docs/schema.md."""
-    (cell,) = [cell for cell in notebook.cells if cell.source == "seen.schema_picture"]
+def _store_pictures(notebook: nbformat.NotebookNode, report: str, names: dict[str, str]) -> None:
+    """Stores charts of the notebook as pictures of the documentation."""
     (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "schema.png").write_bytes(b64decode(cell.outputs[0].data["image/png"]))
+    for name, file in names.items():
+        (cell,) = [cell for cell in notebook.cells if cell.source == f"{report}.{name}_picture"]
+        (ROOT / "docs" / file).write_bytes(b64decode(cell.outputs[0].data["image/png"]))
 
 
 if __name__ == "__main__":

@@ -57,11 +57,11 @@ def progress(data: pd.DataFrame) -> Picture:
         axes.set_yticks(rows, labels, parse_math=False)
         axes.set_ylim(max(len(labels), 1) - 0.4, -0.6)
         axes.set_xlim(0, max(1, *(c + w for c, w in zip(correct, wrong, strict=True)), 1) * 1.05)
-        _whole_numbers(axes.xaxis)
+        whole_numbers(axes.xaxis)
         if sum(correct) + sum(wrong):
             axes.legend(loc="best")
         else:
-            _note(axes, "no answers yet")
+            note(axes, "no answers yet")
 
     total = sum(correct) + sum(wrong)
     text = (
@@ -81,10 +81,10 @@ def activity(data: pd.DataFrame, period: str) -> Picture:
         axes.set_xlabel("day (UTC)")
         axes.set_ylabel("attempts per day")
         bars = axes.bar(when, attempts, color="#9ecae1")
-        _whole_numbers(axes.yaxis)
+        whole_numbers(axes.yaxis)
         if not attempts:
             axes.set_xticks([])
-            _note(axes, "no attempts in this period")
+            note(axes, "no attempts in this period")
             return
         right = axes.twinx()
         (line,) = right.plot(when, accuracy, color=CORRECT, marker="o", markersize=3, linewidth=1)
@@ -96,11 +96,13 @@ def activity(data: pd.DataFrame, period: str) -> Picture:
     return Picture(f"Activity: {sum(attempts)} attempts on {len(attempts)} of the {period}", draw)
 
 
-def _whole_numbers(axis: Any) -> None:
+def whole_numbers(axis: Any) -> None:
+    """Ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _note(axes: Axes, text: str) -> None:
+def note(axes: Axes, text: str) -> None:
+    """Says in a chart without data why it has none."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", fontsize=12)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pharmdb import csv_cells
 from pharmdb.database import targets
 from pharmdb.errors import ParameterError
 from pharmdb.studio_app import browsing, sessions, values
@@ -22,17 +23,6 @@ TEXT_FORMATS = ("csv", "json", "markdown")
 FORMATS = (*TEXT_FORMATS, "parquet")
 ROWS_AT_ONCE = 5000
 PIECE = 2**18
-
-# What a spreadsheet would run as a formula (OWASP, "CSV Injection"), and what looks like one with its apostrophe,
-# so that the apostrophe can be taken away again.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]infinity", re.IGNORECASE)
-
-
-def restored(text: str) -> str:
-    """A text of a spreadsheet without the apostrophe that keeps it from being run as a formula."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
-
 
 Rows = Iterator[list[str | None]]
 _Writer = Callable[[list[Column], Rows], Iterable[str | bytes]]
@@ -111,13 +101,7 @@ def _csv(shown: list[Column], rows: Rows, *, formulas: bool) -> Iterator[str]:
     """CSV as in RFC 4180; NULL is an empty field, an empty text is `""`."""
 
     def cell(text: str | None) -> str:
-        if text is None:
-            return ""
-        if not formulas and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
-            text = f"'{text}"
-        # Other separators too: in some countries a spreadsheet would begin a new cell there.
-        quote = text == "" or any(mark in text for mark in ',;\t"\r\n')
-        return '"' + text.replace('"', '""') + '"' if quote else text
+        return "" if text is None else csv_cells.cell(text, formulas=formulas)
 
     yield ",".join(cell(c.name) for c in shown) + "\r\n"
     for row in rows:

@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pharmdb.csv_cells import restored
 from pharmdb.studio_app import values
 from pharmdb.studio_app.bulk import MOST_CHANGES
 from pharmdb.studio_app.catalogue import Column, Table
-from pharmdb.studio_app.exporting import restored
 
 # The mark that spreadsheets put before UTF-8.
 _MARK = "\ufeff"

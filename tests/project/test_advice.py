@@ -620,6 +620,45 @@ def somebody_else_to_inspect(bench: Bench) -> tuple[str, None]:
 
 
 @prints(
+    "classes.reporting:class_report: pharmdb class",
+    "classes.reporting:class_report: pharmdb class --output class.html",
+    "classes.reporting:class_report: pharmdb cohort --learners 100",
+    "classes.reporting:class_report: pharmdb doctor",
+)
+def from_an_empty_class_to_its_page(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    command = next_of(pharmdb.class_report())
+    bench.shell.history.append(command)
+    assert bench.shell.type(command.replace("100", "2 --days 9")) == 0
+    assert bench.shell.type(next_of(pharmdb.class_report(until="2020-01-01"))) == 0
+    assert bench.shell.type(bench.shell.told["next"]) == 0
+    return bench.shell.told["next"], None
+
+
+@prints(
+    "classes.reporting:_check: pharmdb class",
+    "classes.reporting:_check: pharmdb class --pseudonyms",
+    "classes.material:_require: pharmdb class",
+    "classes.population:_nobody: pharmdb class",
+    "classes.streaming:undamaged: pharmdb doctor",
+)
+def a_class_asked_for_wrongly(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    pharmdb.cohort(learners=2, days=9)
+    for terms in ({"pseudonyms": True, "emails": True}, {"block": "heart"}, {"users": "*@nowhere.example"}):
+        assert bench.shell.type(command_of(lambda terms=terms: pharmdb.class_report(**terms))) == 0  # type: ignore[misc]
+
+    def broken(*_: object) -> Iterator[Any]:
+        raise ValueError("not a time")
+        yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joined, "chunks", broken)
+        assert bench.shell.type(command_of(pharmdb.class_report)) == 0
+    return command_of(lambda: pharmdb.class_report(min_attempts=0)), None
+
+
+@prints(
     "cohorts.building:CohortReport.outcome: pharmdb inspect --user-email {}",
     "cohorts.building:CohortReport.outcome: pharmdb doctor",
 )

@@ -54,6 +54,7 @@ LINES = {
     "copies": [f"^{what} .*{dialect}" for dialect in DIALECTS for what in ("backup", "restore", "reset")],
     "upgrade": ["→ SQLite", "→ PostgreSQL", "memory"],
     "studio": [f"{what}.*, {dialect}" for dialect in DIALECTS for what in ("^first page", "^reload")],
+    "class": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^report .*500", "^report .*5,000", "memory")],
     "export": [
         f"{what}{dialect}"
         for dialect in DIALECTS

@@ -20,7 +20,7 @@ MODULES = {
 # From the ground up: a package or module imports only what stands in a line above its own.
 ORDER = (
     ("types", "errors", "progress", "csv_faults", "plain_table"),
-    ("arguments", "csv_marks"),
+    ("arguments", "csv_cells", "csv_marks"),
     ("models", "settings", "reports", "csv_reading"),
     ("database",),
     ("schema",),
@@ -28,7 +28,7 @@ ORDER = (
     ("backups", "learning"),
     ("distribution",),
     ("migration", "seeding", "cohorts", "application", "exporting"),
-    ("accounts",),
+    ("accounts", "classes"),
     ("doctor", "studio_app"),
     ("legacy",),
     ("command",),

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pharmdb
+from pharmdb.csv_cells import restored
 from pharmdb.studio_app import importing, values
 from pharmdb.studio_app.catalogue import Table
-from pharmdb.studio_app.exporting import restored
 from pharmdb.studio_app.widget import Studio
 
 ORDER = ["user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at"]
