@@ -77,7 +77,8 @@ EARLIER, LATER = {"before", ""}, {"after", "a week ago", "six days ago", "today"
         (("last days", "7"), {"six days ago", "today"}),
         (("last days", "8"), {"a week ago", "six days ago", "today"}),
     ],
-    ids=str,
+    # The order of a set's items differs between processes.
+    ids=lambda value: "" if isinstance(value, set) else str(value),
 )
 def test_a_day_is_the_whole_day_in_utc(studio: Studio, condition: tuple[Any, ...], expected: set[str]) -> None:
     assert found(studio, ("created_at", *condition)) == expected
