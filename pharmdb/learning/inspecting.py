@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Integer, Table, cast, func, select
 
 from pharmdb import reports
 from pharmdb.arguments import checked
-from pharmdb.database import targets, transactions
+from pharmdb.database import environments, targets, transactions
 from pharmdb.errors import ParameterError
 from pharmdb.learning import charts, framing, queries, schema_chart, table_sizes
 from pharmdb.learning.framing import Statement
@@ -85,8 +85,7 @@ class Inspection:
     has_attempts: bool
     fingerprint: str
     _period: Period = field(repr=False)
-    # A user with attempts, if this one has none and there is any.
-    _other: str = field(repr=False)
+    _next: str = field(repr=False)
 
     @property
     def schema_picture(self) -> charts.Picture:
@@ -109,17 +108,12 @@ class Inspection:
 
         Not ok if there is no such user, or if the user has no attempts.
         """
-        next_ = "pharmdb doctor"
-        if not self.has_attempts:
-            # One word: an e-mail address may begin with a hyphen.
-            named = f"pharmdb inspect {shlex.quote(f'--user-email={self._other}')}"
-            next_ = named if self._other else "pharmdb cohort --learners 100"
         found = "found" if self.has_attempts else f"{self.user_email} has no attempts"
         if self.user.empty:
             found = f"there is no user {self.user_email}"
-        rows, next_ = int(self.tables["rows"].sum()), targets.command(self.target, next_)
+        rows = int(self.tables["rows"].sum())
         columns = {"ok": "bool", "changed": "str", "rows": "int64", "user": "str", "next": "str"}
-        row: list[Any] = [self.has_attempts, "nothing, read-only", rows, found, next_]
+        row: list[Any] = [self.has_attempts, "nothing, read-only", rows, found, self._next]
         if self.fingerprint:
             row.append(self.fingerprint[: reports.SHORT])
             columns["fingerprint"] = "str"
@@ -170,8 +164,19 @@ def inspect(
             has_attempts=newest is not None,
             fingerprint=fingerprints.fingerprint(connection) if fingerprint else "",
             _period=period,
-            _other="" if newest else connection.scalar(_SOMEBODY_ACTIVE) or "",
+            _next=targets.command(target, _advice(connection, newest is not None)),
         )
+
+
+def _advice(connection: Connection, has_attempts: bool) -> str:
+    """What to do next: look at a user with attempts, if this one has none. On production nobody else is named."""
+    if has_attempts:
+        return "pharmdb doctor"
+    if environments.environment(connection) == "production":
+        return "pharmdb account"
+    other = connection.scalar(_SOMEBODY_ACTIVE)
+    # One word: an e-mail address may begin with a hyphen.
+    return f"pharmdb inspect {shlex.quote(f'--user-email={other}')}" if other else "pharmdb cohort --learners 100"
 
 
 def _period(newest: datetime | None, now: datetime, days: int) -> Period:

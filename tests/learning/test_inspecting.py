@@ -117,6 +117,10 @@ def test_nobody_and_a_user_without_attempts_are_said_and_are_not_ok(seeded: str,
     command = shlex.split(str(outcome()["next"]))
     assert command[:3] == ["pharmdb", "inspect", "--user-email=demo@pharmtrainer.test"]
     assert pharmdb.inspect(seeded, user_email="demo@pharmtrainer.test").outcome["ok"].item()
+    # In production nobody else is named.
+    raw.run(seeded, "UPDATE pharmdb_environment SET name = 'production'")
+    assert shlex.split(str(outcome()["next"]))[:2] == ["pharmdb", "account"]
+    assert "demo@" not in outcome().to_json()
 
 
 def test_the_period_ends_at_the_newest_attempt_where_all_of_it_lies_in_the_past(seeded: str) -> None:

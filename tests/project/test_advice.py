@@ -600,7 +600,7 @@ def a_password_in_the_environment_that_is_short(bench: Bench) -> tuple[str, Agai
 # -- reading, the application -------------------------------------------------------------------------------
 
 
-@prints("learning.inspecting:Inspection.outcome: pharmdb cohort --learners 100")
+@prints("learning.inspecting:_advice: pharmdb cohort --learners 100")
 def nobody_to_inspect(bench: Bench) -> tuple[str, None]:
     command = next_of(pharmdb.inspect(bench.seeded()))
     bench.shell.history.append(command)
@@ -608,8 +608,8 @@ def nobody_to_inspect(bench: Bench) -> tuple[str, None]:
 
 
 @prints(
-    "learning.inspecting:Inspection.outcome: pharmdb inspect {}",
-    "learning.inspecting:Inspection.outcome: pharmdb doctor",
+    "learning.inspecting:_advice: pharmdb inspect {}",
+    "learning.inspecting:_advice: pharmdb doctor",
 )
 def somebody_else_to_inspect(bench: Bench) -> tuple[str, None]:
     bench.seeded()
@@ -617,6 +617,13 @@ def somebody_else_to_inspect(bench: Bench) -> tuple[str, None]:
     bench.run(f"INSERT INTO attempts (user_id, entity_type, entity_id, answers, score) {values}")
     assert bench.shell.type(command := next_of(pharmdb.inspect())) == 0, command
     return bench.shell.told["next"], None
+
+
+@prints("learning.inspecting:_advice: pharmdb account")
+def nobody_to_inspect_in_production(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    bench.run("UPDATE pharmdb_environment SET name = 'production'")
+    return next_of(pharmdb.inspect()), None
 
 
 @prints(
