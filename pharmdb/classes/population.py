@@ -133,14 +133,13 @@ def find(connection: Connection, target: targets.Target, users: str) -> Populati
         if not found:
             raise _nobody(target, "a pattern that matches an e-mail address, such as *@school.example", "no match")
         return _population(found, "the users whose e-mail address matches the pattern", some=True)
-    lines = _addresses(path)
+    lines, others = _addresses(target, path)
     wanted = {email for _, email in lines}
     found = [(id_, email) for id_, email, _ in rows if email in wanted]
     known = {email for _, email in found}
-    unknown = [str(line) for line, email in lines if email not in known]
     words = f"{len(found)} of {len(wanted)} users in the file"
-    if unknown:
-        words += f"; nobody has the address in line {', '.join(unknown[:20])}" + (" …" if len(unknown) > 20 else "")
+    words += _numbered("nobody has the address", [line for line, email in lines if email not in known])
+    words += _numbered("no address", others)
     if not found:
         raise _nobody(target, "a file with the e-mail addresses of users, one in each line", words)
     return _population(found, words, some=True)
@@ -151,18 +150,33 @@ def _population(rows: list[tuple[int, str]], words: str, some: bool = False) -> 
     return Population(ids, words, not some, [email for _, email in rows])
 
 
-def _addresses(path: Path) -> list[tuple[int, str]]:
-    """(line, address) of each line of the file. The error repeats nothing of what is in it."""
+def _addresses(target: targets.Target, path: Path) -> tuple[list[tuple[int, str]], list[int]]:
+    """(line, address) of each line of the file, and the lines that have none and are no heading or comment.
+
+    The error repeats nothing of what is in it.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        found = "no such file, and no @ or * as in a pattern"
+        if not isinstance(error, FileNotFoundError):
+            found = error.strerror or str(error) if isinstance(error, OSError) else "a file that is not in UTF-8"
         raise ParameterError(
             expected="users as a text file in UTF-8, an e-mail address in each line, or a pattern: *@school.example",
-            found=f"no such file, and no @ or * as in a pattern ({type(error).__name__})",
+            found=found,
+            command=targets.command(target, "pharmdb class"),
             note="without it, all users that are no ADMIN are the class",
         ) from None
-    lines = ((number, line.strip().strip("\"';,").strip().lower()) for number, line in enumerate(text.splitlines(), 1))
-    return [(number, line) for number, line in lines if "@" in line and not line.startswith("#")]
+    lines = [(number, line.strip().strip("\"';,").strip().lower()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    # The first one may be a heading.
+    return [one for one in lines if "@" in one[1]], [number for number, line in lines[1:] if "@" not in line]
+
+
+def _numbered(words: str, lines: list[int]) -> str:
+    if not lines:
+        return ""
+    return f"; {words} in line {', '.join(map(str, lines[:20]))}{' …' if len(lines) > 20 else ''}"
 
 
 def _nobody(target: targets.Target, expected: str, found: str) -> ParameterError:

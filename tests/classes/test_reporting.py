@@ -69,10 +69,14 @@ def test_the_class_is_all_users_or_those_of_a_file_or_a_pattern(
     # The seed's user is a learner without an attempt, its administrator is none.
     assert whole.overview[["learners", "active", "attempts"]].values.tolist() == [[9, 8, 300]]
     file = tmp_path / "class.txt"
-    file.write_text(f"\ufeffe-mail\n{email(1).upper()}\n\n# note@x\n'{email(2)}';\nnobody@school.example\n", "utf-8")
+    file.write_text(
+        f"\ufeffe-mail\n{email(1).upper()}\n\n# note@x\n'{email(2)}';\nnobody@school.example\nann.school.example\n",
+        "utf-8",
+    )
     some = pharmdb.class_report(url, users=str(file))
     assert attempts(some) == counts[1] + counts[2]
-    assert "2 of 3 users in the file; nobody has the address in line 6" in some.period["counted"].item()
+    said = "2 of 3 users in the file; nobody has the address in line 6; no address in line 7"
+    assert said in some.period["counted"].item()
     for pattern, number in (("PUPIL[12]@*", 2), ("*@school.example", 8), ("*", 10)):
         # As the command gives it: relative to the folder that the caller is in.
         assert pharmdb.class_report(url, users=str(tmp_path / pattern)).overview["learners"].item() == number
@@ -110,6 +114,25 @@ def test_a_file_without_users_of_the_database_is_refused(urls: dict[str, str], t
         pharmdb.class_report(urls["sqlite development"], users=str(tmp_path / "class.txt"))
     assert "0 of 1 users" in error.value.found
     assert "a@b.example" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("é@b.example\n".encode("latin-1"), "not in UTF-8"),
+        ("a@b.example\n".encode("utf-16"), "not in UTF-8"),
+        (None, "no such"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_from_a_missing_one(
+    urls: dict[str, str], tmp_path: Path, content: bytes | None, found: str
+) -> None:
+    """As a spreadsheet on Windows writes it."""
+    path = tmp_path / "class.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ParameterError, match=found):
+        pharmdb.class_report(urls["sqlite development"], users=str(path))
 
 
 def test_a_module_and_a_block_of_the_catalogue_restrict_attempts_progress_and_reviews(seeded: str) -> None:

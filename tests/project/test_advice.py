@@ -647,12 +647,14 @@ def from_an_empty_class_to_its_page(bench: Bench) -> tuple[str, None]:
     "classes.reporting:_check: pharmdb class --pseudonyms",
     "classes.material:_require: pharmdb class",
     "classes.population:_nobody: pharmdb class",
+    "classes.population:_addresses: pharmdb class",
     "classes.streaming:undamaged: pharmdb doctor",
 )
 def a_class_asked_for_wrongly(bench: Bench) -> tuple[str, None]:
     bench.seeded()
     pharmdb.cohort(learners=2, days=9)
-    for terms in ({"pseudonyms": True, "emails": True}, {"block": "heart"}, {"users": "*@nowhere.example"}):
+    users = ({"users": "*@nowhere.example"}, {"users": "no such file"})
+    for terms in ({"pseudonyms": True, "emails": True}, {"block": "heart"}, *users):
         assert bench.shell.type(command_of(lambda terms=terms: pharmdb.class_report(**terms))) == 0  # type: ignore[misc]
 
     def broken(*_: object) -> Iterator[Any]:
