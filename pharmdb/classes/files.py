@@ -91,8 +91,11 @@ def _replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        # What fails while it writes does not say where.
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -140,5 +143,5 @@ def failing(places: Places) -> Iterator[None]:
             expected=f"room for files in {where}" if full else f"files in {where}",
             found=f"{error.strerror or error}: {error.filename or tempfile.gettempdir()}",
             unchanged="the database, and the files of an earlier report, apart from those that are already replaced",
-            note="free space, or fix the reported problem, then run the same command again",
+            note=f"{'free space' if full else 'fix the reported problem'}, then run the same command again",
         ) from error

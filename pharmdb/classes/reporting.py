@@ -225,6 +225,7 @@ def class_report(
                 expected="user_email as the address of a learner in the class",
                 found="no learner with this address",
                 command=targets.command(target, "pharmdb class"),
+                note="without --users, administrators are not in the class",
             )
         with files.failing(places):
             asked = Asked(members, terms, stuff, members.names(key() if hidden else b""), hidden, own)

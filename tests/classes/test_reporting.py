@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import re
 import stat
 import subprocess
@@ -24,7 +26,7 @@ from support.project import ROOT
 import pharmdb
 from pharmdb.classes import definitions, files
 from pharmdb.classes.reporting import ClassReport
-from pharmdb.errors import ExportError, ParameterError
+from pharmdb.errors import ExportError, NoRoomError, ParameterError
 from pharmdb.exporting import pseudonyms
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -106,6 +108,12 @@ def test_an_invalid_parameter_is_refused_and_no_address_is_repeated(
         pharmdb.class_report(urls["sqlite development"], **terms)
     assert expected in error.value.expected
     assert not [found for found in ADDRESS.findall(str(error.value)) if found != "*@school.example"]
+
+
+def test_an_administrator_who_is_named_is_told_why_not(urls: dict[str, str]) -> None:
+    with pytest.raises(ParameterError) as error:
+        pharmdb.class_report(urls["sqlite development"], user_email="admin@pharmtrainer.test")
+    assert "administrators are not in the class" in error.value.note
 
 
 def test_a_file_without_users_of_the_database_is_refused(urls: dict[str, str], tmp_path: Path) -> None:
@@ -308,6 +316,20 @@ def test_a_place_that_can_not_be_written_is_said(urls: dict[str, str], tmp_path:
     with pytest.raises(ExportError) as error:
         pharmdb.class_report(urls["sqlite development"], output=tmp_path / "file" / "class.html")
     assert "the database" in error.value.unchanged
+
+
+def test_a_full_disk_is_named(urls: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if only the flush fails, which does not say where."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoRoomError) as error:
+        pharmdb.class_report(urls["sqlite development"], output=tmp_path / "class.html")
+    assert str(tmp_path / "class.html") in error.value.found
+    assert error.value.note.startswith("free space, then")
+    assert not list(tmp_path.iterdir())
 
 
 # -- nothing, and very little ------------------------------------------------------------------------------
