@@ -24,6 +24,8 @@ class Guard:
     target: targets.Target
     chosen: Backup
     confirm: str
+    # files.state of the backup before it was verified.
+    seen: tuple[int, ...]
 
     def of(self, connection: Connection) -> Stamp:
         """Checks the connection's database. Returns what it is to record afterwards; see environments.put_stamp."""

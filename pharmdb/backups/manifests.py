@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,13 +179,20 @@ _KINDS = {"str": str, "int": int, "dict[str, int]": dict}
 
 def read(text: str) -> Backup:
     """A backup from the text of its manifest; fields of newer code are ignored. Raises ValueError or TypeError."""
-    values: Any = json.loads(text)
+    try:
+        values: Any = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if not isinstance(values, dict):
         raise TypeError("not an object")
     entry = Backup(**{f.name: values[f.name] for f in fields(Backup) if f.name in values})
     for f in fields(Backup):
         if not isinstance(getattr(entry, f.name), _KINDS[str(f.type)]):
             raise TypeError(f.name)
+    if not all(isinstance(number, int) and 0 <= number < 2**63 for number in (entry.size, *entry.tables.values())):
+        raise ValueError("numbers of rows and bytes")
+    if datetime.fromisoformat(entry.taken_at).tzinfo is None:
+        raise ValueError("a time without its zone")
     return entry
 
 

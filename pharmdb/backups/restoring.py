@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,9 +136,11 @@ def restore(database_url: str = "", *, backup: str = "", confirm: str = "", no_b
     with driver_errors.explaining(target):
         chosen = _choose(target, str(backup))
         with keeping.in_use(chosen, target):
+            with _readable(chosen, target):
+                seen = files.state(chosen.path)
             verify(chosen, target)
             load = {"sqlite": _restore_sqlite, "postgresql": _restore_postgresql}
-            done = load[target.dialect.name](target, chosen, str(confirm), not no_backup)
+            done = load[target.dialect.name](Guard(target, chosen, str(confirm), seen), not no_backup)
     return RestoreReport(str(target), chosen, done, chosen.revision != revisions.head(), manifests.of(target))
 
 
@@ -222,14 +225,20 @@ def _unusable(
     )
 
 
-def _restore_sqlite(target: targets.Target, chosen: Backup, confirm: str, keep: bool) -> Done:
-    guard = Guard(target, chosen, confirm)
-    stamp = guard.of_file()
+def _refuse_replaced(guard: Guard) -> None:
+    """Raises BackupError if the file is no longer the one that was verified: somebody writes to the folder."""
+    with _readable(guard.chosen, guard.target):
+        same = files.state(guard.chosen.path) == guard.seen
+    _refuse_changed(guard.chosen, guard.target, "" if same else "a file that was replaced while it was restored")
+
+
+def _restore_sqlite(guard: Guard, keep: bool) -> Done:
+    target, stamp = guard.target, guard.of_file()
     if target.in_own_folder:
         settings.make_private(target.path.parent)
     if not target.path.exists():
         with _prepared(guard, None, stamp) as copy:
-            _create(target.path, copy)
+            _create(guard, copy)
         engines.turn_to_wal(target.path)
         return Done()
     # Taking a backup of it finds any damage. To change its journal mode first would change a damaged file.
@@ -243,7 +252,7 @@ def _restore_sqlite(target: targets.Target, chosen: Backup, confirm: str, keep: 
             if not sqlite_integrity.check_sqlite(target.path):
                 raise
     with _prepared(guard, None, stamp) as copy:
-        return Done(set_aside=_replace_damaged(target.path.resolve(), copy))
+        return Done(set_aside=_replace_damaged(guard, copy))
 
 
 def _is_in_wal_mode(path: Path) -> bool:
@@ -265,15 +274,16 @@ def _overwrite(guard: Guard, stamp: Stamp, keep: bool) -> Done:
                 with transactions.reading(target) as connection:
                     guard.of(connection)
                     before = taking.take(connection, target, before_restore_of=guard.chosen.name) if keep else None
-                if sqlite_copies.load_sqlite(copy, target.path, seen, monitor):
+                if sqlite_copies.load_sqlite(copy, target.path, seen, monitor, partial(_refuse_replaced, guard)):
                     return Done(before)
     raise sqlite_copies.locked_error(target)
 
 
-def _create(path: Path, copy: Path) -> None:
+def _create(guard: Guard, copy: Path) -> None:
+    path = guard.target.path
     os.close(settings.open_private(path, 0))
     try:
-        sqlite_copies.load_sqlite(copy, path, None, None)
+        sqlite_copies.load_sqlite(copy, path, None, None, partial(_refuse_replaced, guard))
     except BaseException:
         if not path.stat().st_size:
             path.unlink()
@@ -313,8 +323,9 @@ def _prepared(guard: Guard, page_size: int | None, stamp: Stamp) -> Iterator[Pat
         yield copy
 
 
-def _replace_damaged(path: Path, copy: Path) -> str:
+def _replace_damaged(guard: Guard, copy: Path) -> str:
     """An unreadable file supports no transactions; it is renamed, with its -wal, and replaced by a new file."""
+    path = guard.target.path.resolve()
     aside = f"{path}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
     fresh = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with suppress(FileNotFoundError):
@@ -322,6 +333,7 @@ def _replace_damaged(path: Path, copy: Path) -> str:
     try:
         os.close(settings.open_private(fresh, os.O_EXCL))
         shutil.copyfile(copy, fresh)
+        _refuse_replaced(guard)
         _give_mode(path, fresh)
         files.sync(fresh)
         for end in ("-wal", "-shm", ""):
@@ -344,15 +356,17 @@ def _give_mode(path: Path, fresh: Path) -> None:
     shutil.copymode(path, fresh)
 
 
-def _restore_postgresql(target: targets.Target, chosen: Backup, confirm: str, keep: bool) -> Done:
+def _restore_postgresql(guard: Guard, keep: bool) -> Done:
+    target, chosen = guard.target, guard.chosen
     with transactions.changing_schema(target) as connection:
-        stamp = Guard(target, chosen, confirm).of(connection)
+        stamp = guard.of(connection)
         _refuse_other_schema(connection, target, chosen)
         locks.lock_tables(connection)
         before = taking.take(connection, target, before_restore_of=chosen.name) if keep else None
         with placing.gathered(connection, emptied=True):
             dropping.drop_everything(connection)
             loaded, owning = postgresql_dumps.load_postgresql(connection, chosen.path)
+            _refuse_replaced(guard)
             time_zone.use_utc(connection)
             if not postgresql_dumps.holds(connection, loaded, chosen.digest):
                 raise _unusable(chosen, target, "other rows after loading it", "everything was rolled back")

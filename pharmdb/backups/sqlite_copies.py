@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,17 @@ def _deadline() -> Any:
     return wait
 
 
-def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Connection | None) -> bool:
+def load_sqlite(
+    copy: Path,
+    target: Path,
+    seen: int | None,
+    monitor: sqlite3.Connection | None,
+    opened: Callable[[], None] = lambda: None,
+) -> bool:
     """Overwrites the target with the copy in one transaction; other connections see the old or the new content.
 
     `seen` is the data_version of the target, read on `monitor`. If somebody has written since, the target stays
-    unchanged and the result is False.
+    unchanged and the result is False. `opened` is called once the copy is open, before anything is written.
     """
 
     class WrittenSinceError(Exception):
@@ -110,6 +116,7 @@ def load_sqlite(copy: Path, target: Path, seen: int | None, monitor: sqlite3.Con
         try:
             # If the first step were the last, the check would come too late.
             pages = source.execute("PRAGMA page_count").fetchone()[0]
+            opened()
             source.backup(destination, pages=max(1, min(STEP, pages // 2)), progress=look, sleep=0.05)
         except WrittenSinceError:
             return False

@@ -384,6 +384,31 @@ def test_a_manifest_that_is_none_is_passed_over(databases: Databases, text: str)
     assert manifests.known() == [taken]
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"tables": {"users": "8"}},
+        {"tables": {"users": -1}},
+        {"tables": {"users": None}},
+        {"size": 10**400},
+        {"taken_at": "never"},
+        {"taken_at": "2026-03-01"},
+        "[" * 200_000,
+    ],
+    ids=["text", "negative", "null", "huge", "time", "day", "deep"],
+)
+def test_a_forged_manifest_hides_no_other_backup(databases: Databases, forged: dict[str, Any] | str) -> None:
+    url = databases.seeded("sqlite")
+    taken, other = backed_up(url), backed_up(url)
+    manifest = Path(f"{other.path}.json")
+    text = forged if isinstance(forged, str) else json.dumps(json.loads(manifest.read_text()) | forged)
+    manifest.write_text(text)
+    assert manifests.scan() == ([taken], [manifest.name])
+    assert pharmdb.list_backups(url)["backup"].tolist() == [taken.id]
+    assert not pharmdb.check(url).outcome.empty
+    assert pharmdb.restore(url, no_backup=True).backup == taken
+
+
 # -- verified, or not a backup ----------------------------------------------------------------------
 
 
@@ -478,6 +503,39 @@ def test_a_backup_that_was_changed_is_refused(filled: str, place: str) -> None:
     refuses(lambda: pharmdb.restore(filled), filled, BackupError, "has changed since")
     with pytest.raises(BackupError):
         restoring.verify(taken)
+
+
+def replaced_after_its_check(url: str, monkeypatch: pytest.MonkeyPatch) -> manifests.Backup:
+    """A backup whose file another one, which is as sound, replaces after each check."""
+    taken = backed_up(url)
+    run(url, "DELETE FROM attempts")
+    other, verify = backed_up(url), restoring.verify
+
+    def replaced(chosen: manifests.Backup, target: targets.Target | None = None) -> None:
+        verify(chosen, target)
+        new = taken.path.with_suffix(".new")
+        new.write_bytes(other.path.read_bytes())
+        new.rename(taken.path)
+
+    monkeypatch.setattr(restoring, "verify", replaced)
+    return taken
+
+
+def test_a_backup_that_is_replaced_after_its_check_is_refused(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = replaced_after_its_check(filled, monkeypatch)
+    refuses(lambda: pharmdb.restore(filled, backup=taken.id, no_backup=True), filled, BackupError, "was replaced")
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" + b"\1" * 9000], ids=["missing", "damaged"])
+def test_it_does_not_take_the_place_of_a_missing_or_damaged_file(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    url = databases.seeded("sqlite")
+    taken, path = replaced_after_its_check(url, monkeypatch), targets.target(url).path
+    path.write_bytes(content) if content else path.unlink()
+    with pytest.raises(BackupError, match="was replaced"):
+        pharmdb.restore(url, backup=taken.id)
+    assert (path.read_bytes() if path.exists() else b"") == content
 
 
 @pytest.mark.parametrize(
