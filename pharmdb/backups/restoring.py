@@ -182,6 +182,9 @@ def verify(chosen: Backup, target: targets.Target | None = None) -> None:
     with _readable(chosen, target):
         same = files.sha256(chosen.path) == chosen.sha256
     _refuse_changed(chosen, target, "" if same else "a file that has changed since it was taken")
+    # Opening the file would roll it back.
+    journal = chosen.path.with_name(f"{chosen.name}-journal")
+    _refuse_changed(chosen, target, f"a journal of another database beside it: {journal}" if journal.exists() else "")
 
 
 def verify_quickly(chosen: Backup, target: targets.Target | None = None) -> None:

@@ -526,6 +526,18 @@ def test_a_backup_that_is_replaced_after_its_check_is_refused(filled: str, monke
     refuses(lambda: pharmdb.restore(filled, backup=taken.id, no_backup=True), filled, BackupError, "was replaced")
 
 
+def test_a_backup_with_a_journal_beside_it_is_refused(databases: Databases) -> None:
+    """SQLite would take it for the rest of an interrupted transaction."""
+    url = databases.seeded("sqlite")
+    other, taken = backed_up(url), backed_up(url)
+    # The magic number of a journal, and a header.
+    Path(f"{taken.path}-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(2000))
+    with pytest.raises(BackupError, match="a journal of another") as error:
+        pharmdb.restore(url)
+    assert other.id in error.value.command
+    assert pharmdb.restore(url, backup=other.id, no_backup=True).backup == other
+
+
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" + b"\1" * 9000], ids=["missing", "damaged"])
 def test_it_does_not_take_the_place_of_a_missing_or_damaged_file(
     databases: Databases, monkeypatch: pytest.MonkeyPatch, content: bytes
