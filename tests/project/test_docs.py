@@ -32,7 +32,14 @@ NOT_RUN = {
     r"--action set-password": "asks for the password at a terminal",
 }
 # What documents name and a clean clone does not have.
-NOT_CLONED = ("data/pharm.db", "data/backups", "data/exports", "data/exports/pharm.db", "data/exports/pseudonyms.key")
+NOT_CLONED = (
+    "data/pharm.db",
+    "data/backups",
+    "data/exports",
+    "data/exports/pharm.db",
+    "data/exports/pseudonyms.key",
+    "data/studio",
+)
 
 
 @dataclass(frozen=True)
