@@ -38,7 +38,8 @@ _PATIENCE = 5
 def explain(target: Target, error: BaseException) -> PharmdbError | None:
     """The typed error for a driver error, or None if the cause is unknown."""
     if isinstance(error, exc.NoSuchTableError):
-        return _explain_missing(target, f"no table {error}")
+        # A table that was listed a moment before.
+        return _explain_missing(target, f"no table {error}") or _explain_changed(target, f"no table {error} any more")
     from psycopg import OperationalError
 
     text = str(error).strip()
@@ -87,12 +88,7 @@ def _explain_state(target: Target, code: str, first: str, error: BaseException) 
         )
     # An invalidated prepared plan has no SQLSTATE of its own, but this server function raises no other error.
     if code == "0A000" and diagnosis is not None and diagnosis.source_function == "RevalidateCachedQuery":
-        return UnavailableError(
-            expected=f"the schema of {target} to stay unchanged while it is used",
-            found=first,
-            unchanged=_ROLLED_BACK,
-            note=_AGAIN,
-        )
+        return _explain_changed(target, first)
     if code == "40001" and _ask(target, "SELECT pg_is_in_recovery()", {}):
         # What its primary has changed had to be replayed, and the reader was in the way.
         return ReplayConflictError(
@@ -142,6 +138,15 @@ def _explain_missing(target: Target, found: str) -> PharmdbError | None:
         expected=f"the tables of {target} to be complete",
         found=found,
         command=targets.command(target, "pharmdb doctor"),
+    )
+
+
+def _explain_changed(target: Target, found: str) -> UnavailableError:
+    return UnavailableError(
+        expected=f"the schema of {target} to stay unchanged while it is used",
+        found=found,
+        unchanged=_ROLLED_BACK,
+        note=_AGAIN,
     )
 
 

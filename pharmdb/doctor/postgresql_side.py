@@ -73,8 +73,9 @@ class PostgreSQLSide(Side):
 
     def plan(self, connection: Connection, statement: Any) -> str:
         table = statement.get_final_froms()[0].name
-        if table in placements.placements(connection):
-            # Citus passes no planner settings on to its nodes, so a small table may be read without its index.
+        if table in placements.managed(connection):
+            # Citus passes no planner settings on to its nodes, so a small table may be read without its index; and
+            # after the EXPLAIN of a table on the coordinator it refuses other queries of the same transaction.
             return "\n".join(connection.scalars(text(_USABLE), {"table": table}))
         compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
         # For an empty table every plan is free, so the alternatives to the index are disabled.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from pharmdb.cluster import placing, planning
-from pharmdb.database import placements, transactions
+from pharmdb.database import placements, servers, transactions
 from pharmdb.doctor import remedies, results
 from pharmdb.doctor.context import Context
 from pharmdb.doctor.results import Finding
@@ -47,6 +47,9 @@ def check_shards(context: Context) -> Iterator[Finding]:
         return
     with transactions.watching(context.target) as connection:
         yield _placement(context, connection, placed)
+        if servers.is_standby(connection):
+            # There Citus refuses to measure the shards; to move them is the primary's affair.
+            return
         workers = [Worker(*row) for row in connection.exec_driver_sql(_WORKERS)]
         yield from _copies(context, workers)
         yield _balance(context, connection, workers)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, ClauseElement, Connection, Dialect, ForeignKeyConstraint, Table, inspect
 from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import TypeEngine
 
 from pharmdb.database import ids
+from pharmdb.database.placements import leftovers
 from pharmdb.models import Base
 from pharmdb.schema.bookkeeping import BOOKKEEPING_TABLES
 from pharmdb.types import UTCDateTime, utcnow
@@ -20,6 +23,8 @@ from pharmdb.types import UTCDateTime, utcnow
 NONE = "none"
 COLUMNS = ("kind", "table", "name", "expected", "found")
 Difference = tuple[str, str, str, str, str]
+# How often a database is compared while tables disappear from it.
+ATTEMPTS = 3
 
 
 def _include_name(name: str | None, type_: str, parents: Any) -> bool:
@@ -61,10 +66,24 @@ COMPARISON: dict[str, Any] = {
 def differences(connection: Connection) -> list[Difference]:
     """The differences as (kind, table, name, expected, found), sorted; empty if the schema matches the models.
 
-    Tables without a model are included, with kind "table" and expected "none".
+    Tables without a model are included, with kind "table" and expected "none", but not the shards that Citus is about
+    to drop. Raises NoSuchTableError if tables disappear again and again meanwhile.
     """
+    for _ in range(ATTEMPTS - 1):
+        # PostgreSQL lists the tables of the snapshot, and describes those of now.
+        with suppress(NoSuchTableError):
+            return _differences(connection)
+    return _differences(connection)
+
+
+def _differences(connection: Connection) -> list[Difference]:
+    left = leftovers(connection)
+
+    def include_name(name: str | None, type_: str, parents: Any) -> bool:
+        return _include_name(name, type_, parents) and not (type_ == "table" and name in left)
+
     options = {key: value for key, value in COMPARISON.items() if key != "target_metadata"}
-    context = MigrationContext.configure(connection, opts=options)
+    context = MigrationContext.configure(connection, opts=options | {"include_name": include_name})
     found: list[Difference] = []
     for entry in compare_metadata(context, Base.metadata):
         # Alembic groups the changes of one column in a list.

@@ -20,7 +20,7 @@ from support.revisions import scripts  # noqa: F401 - a fixture
 import pharmdb
 from pharmdb.backups import postgresql_dumps
 from pharmdb.cluster import placing, planning
-from pharmdb.database import placements
+from pharmdb.database import placements, servers
 from pharmdb.learning.attempts import Tag, counting
 from pharmdb.models import MODELS
 from pharmdb.seeding.seeding import KNOWN_GOOD
@@ -81,6 +81,13 @@ def test_seed_cohort_inspect_and_doctor(distributed: str) -> None:  # noqa: F811
     report = pharmdb.check(distributed, thorough=True)
     assert [f for f in report.findings if f.state == "fail"] == []
     assert {"placement", "nodes", "node versions", "balance"} <= {f.check for f in report.findings}
+
+
+def test_a_standby_leaves_the_balance_to_its_primary(distributed: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Citus measures no shards on a standby of the coordinator."""
+    monkeypatch.setattr(servers, "is_standby", lambda connection: True)
+    checks = {finding.check for finding in pharmdb.check(distributed).findings}
+    assert ("placement" in checks, "balance" in checks) == (True, False)
 
 
 def test_frames_hold_what_the_tables_hold(distributed: str) -> None:  # noqa: F811

@@ -9,10 +9,11 @@ import sys
 
 import psycopg
 import pytest
-from support.citus import citus, mark  # noqa: F401 - a fixture
+from support.citus import LEARNER, citus, mark  # noqa: F401 - a fixture
 from support.databases import dsn
 
 import pharmdb
+from pharmdb.doctor.results import FAIL
 from pharmdb.errors import DistributedError
 from pharmdb.models import MODELS
 
@@ -57,6 +58,18 @@ def test_onto_the_cluster_and_back(citus: str) -> None:  # noqa: F811
     assert mark(citus) == before
     assert (set(placed(citus).values()), keys(citus)) == ({""}, {"id"})
     assert pharmdb.check(citus).count("fail") == 0
+
+
+def test_between_the_statements_of_a_distribution_only_the_placement_is_wrong(citus: str) -> None:  # noqa: F811
+    """As an interrupted online distribution leaves it: what is not yet distributed is Citus's, too."""
+    with psycopg.connect(dsn(citus), autocommit=True) as connection:
+        connection.execute("SELECT create_reference_table('users')")
+    told = [finding.check for finding in pharmdb.check(citus).findings if finding.state == FAIL]
+    assert told == ["placement"]
+    assert pharmdb.inspect(citus, user_email=LEARNER).outcome["ok"].tolist() == [True]
+    before = mark(citus)
+    pharmdb.distribute(citus, dry_run=False)
+    assert (mark(citus), placed(citus)) == (before, PLACED)
 
 
 KILLED = """
