@@ -14,6 +14,7 @@ from support import citus
 from support.postgres import Server
 from support.project import ROOT
 
+import pharmdb
 from benchmarks import (
     clusters,
     django_baseline,
@@ -175,7 +176,9 @@ def test_prismas_reset_leaves_the_seed_and_its_seed_adds_nothing(small: Ground, 
     project.reset()
     url = f"sqlite:///{project.database}"
     seeded = content(url)
-    assert seeded == content(small.large("SQLite"))
+    ours = small.empty("SQLite")
+    pharmdb.reset(ours, backup=False)
+    assert seeded == content(ours)
     hashes = rows(url, sa.select(User.password_hash))
     assert passwords.verify_password("Password123!", hashes[0][0])
     project.seed()
@@ -199,7 +202,11 @@ def test_without_node_the_processes_are_measured_all_the_same(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CI", raising=False)
-    assert processes.prisma(tmp_path / "prisma") is None
+    try:
+        assert processes.prisma(tmp_path / "prisma") is None
+    except pytest.skip.Exception:
+        # Otherwise this test would be skipped, too.
+        pytest.fail("the whole part is skipped")
     assert "no Prisma: no Node.js with npm here" in capsys.readouterr().err
 
 
