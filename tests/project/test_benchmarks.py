@@ -14,12 +14,15 @@ from support import citus
 from support.postgres import Server
 from support.project import ROOT
 
+import pharmdb
 from benchmarks import (
     clusters,
     django_baseline,
     framing,
     ground,
     inserts,
+    prisma_baseline,
+    processes,
     querying,
     resets,
     results,
@@ -31,7 +34,8 @@ from benchmarks import (
 from benchmarks.__main__ import PARTS, part
 from benchmarks.ground import DIALECTS, Ground
 from pharmdb.database import targets, transactions
-from pharmdb.models import MODELS, Attempt, ProgressByTag
+from pharmdb.models import MODELS, Attempt, ProgressByTag, User, UserSettings
+from pharmdb.seeding import passwords
 
 ATTEMPTS = 500
 # What each part is about, in every one of its lines' first cells.
@@ -165,6 +169,45 @@ def test_djangos_reset_leaves_the_seed(small: Ground, kind: str) -> None:
     # Read back by pharmdb's own models, which take no other form.
     assert resets.seed_rows(url) == seeded
     assert len(seeded) == len(MODELS)
+
+
+def test_prismas_reset_leaves_the_seed_and_its_seed_adds_nothing(small: Ground, tmp_path: Path) -> None:
+    project = prisma_baseline.Project(tmp_path / "prisma")
+    project.reset()
+    url = f"sqlite:///{project.database}"
+    seeded = content(url)
+    ours = small.empty("SQLite")
+    pharmdb.reset(ours, backup=False)
+    assert seeded == content(ours)
+    hashes = rows(url, sa.select(User.password_hash))
+    assert passwords.verify_password("Password123!", hashes[0][0])
+    project.seed()
+    assert content(url) == seeded
+    assert rows(url, sa.select(User.password_hash)) != hashes
+
+
+def content(url: str) -> list[list[tuple[Any, ...]]]:
+    """What is in the seed's tables, without times, hashes and languages' own ids."""
+    progress = ProgressByTag
+    columns = (
+        (User.id, User.email, User.role),
+        (UserSettings.user_id, UserSettings.language),
+        (progress.user_id, progress.module, progress.course_block, progress.tag, progress.correct_count),
+    )
+    return [sorted(rows(url, sa.select(*some))) for some in columns]
+
+
+def test_without_node_the_processes_are_measured_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    try:
+        assert processes.prisma(tmp_path / "prisma") is None
+    except pytest.skip.Exception:
+        # Otherwise this test would be skipped, too.
+        pytest.fail("the whole part is skipped")
+    assert "no Prisma: no Node.js with npm here" in capsys.readouterr().err
 
 
 def test_every_baseline_runs_with_pharmdbs_settings(small: Ground, kind: str) -> None:

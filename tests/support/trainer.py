@@ -116,7 +116,7 @@ class Trainer:
         self.prisma = prisma
         shutil.copytree(SOURCES / "trainer", folder)
         shutil.copy(SOURCES / f"prisma{prisma}" / "package.json", folder)
-        _link(modules(prisma), folder / "node_modules")
+        link(modules(prisma), folder / "node_modules")
         report = pharmdb.prisma_schema(url, output=str(folder), prisma_version=prisma)
         (folder / "lib").mkdir()
         (folder / "lib" / "prisma.ts").write_text(report.client, encoding="utf-8")
@@ -150,7 +150,7 @@ class Trainer:
         return other
 
 
-def _link(modules: Path, folder: Path) -> None:
+def link(modules: Path, folder: Path) -> None:
     """The packages by reference, except Prisma Client: what is generated for it is looked for beside it."""
     folder.mkdir()
     (folder / "@prisma").mkdir()
