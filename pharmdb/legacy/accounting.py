@@ -15,10 +15,11 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table
 from pharmdb import progress
 from pharmdb.database import bulk, ids, indexes, storable
 from pharmdb.errors import PharmdbError
-from pharmdb.legacy import checksums, columns, set_based, stages
+from pharmdb.legacy import checksums, columns, server_based, set_based, stages
 from pharmdb.legacy.columns import Wanted
 from pharmdb.legacy.judging import Decide, Judge
 from pharmdb.legacy.raw_rows import Source
+from pharmdb.legacy.server_based import ServerLane
 from pharmdb.legacy.set_based import Batch, Lane
 from pharmdb.models import DatasetOverride, User
 from pharmdb.types import BIGINT, DOCUMENT, VARCHAR, UTCDateTime, utcnow
@@ -158,12 +159,15 @@ class Account:
         with closing(self._source.rows(table)) as rows:
             yield map(Batch, rows)
 
-    def _lane(self, table: stages.OldTable, several: Set[int]) -> Lane | None:
+    def _lane(self, table: stages.OldTable, several: Set[int]) -> Lane | ServerLane | None:
         # What another encoding lacks, only Python finds; only an attached source is read and written at once.
         apart = self._writer is not None and not self._wanted.to_postgresql and not self._source.schema
         if self._limits.escapes or apart:
             return None
-        return set_based.lane(self._source, table, self._wanted, several, self._judge.rejected_users)
+        exceptions = several, self._judge.rejected_users
+        if self._source.is_postgresql:
+            return server_based.lane(self._source, table, self._wanted, *exceptions, copying=self._writer is not None)
+        return set_based.lane(self._source, table, self._wanted, *exceptions)
 
     def _judged(
         self, count: Count, rows: Iterable[stages.Row], judge: Decide, line: _Line
@@ -200,10 +204,10 @@ class Account:
         if self._writer is not None:
             self._unwritten.append(entry)
 
-    def _write(self, stream: bulk.Stream, lane: Lane | None, batch: Batch, kept: list[list[Any]]) -> None:
+    def _write(self, stream: bulk.Stream, lane: Lane | ServerLane | None, batch: Batch, kept: list[list[Any]]) -> None:
         if self._wanted.to_postgresql:
             stream.text(batch.copied)
-        elif lane is not None and batch.clean:
+        elif isinstance(lane, Lane) and batch.clean:
             lane.insert(batch)
         if kept:
             stream.rows(kept)

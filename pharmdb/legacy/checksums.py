@@ -58,12 +58,12 @@ def shown(value: str) -> str:
 class Check:
     """How the values of one column become their part of a line.
 
-    `old`: of an old value, by Python. `source`: the same by SQL, of a clean value of an SQLite source. `target`: of a
-    stored value, by SQL, which gives NULL where only Python can do it; then `selected` is read, and `new` makes it.
+    `old`: of an old value, by Python. `source`: the same by SQL of the source, of a clean value. `target`: of a stored
+    value, by SQL, which gives NULL where only Python can do it; then `selected` is read, and `new` makes it.
     """
 
     old: Callable[[Any], str]
-    source: str
+    source: dict[str, str]
     target: dict[str, str]
     selected: dict[str, str] = field(default_factory=dict)
     new: Callable[[Any], str] = str
@@ -82,7 +82,7 @@ def optional(check: Check) -> Check:
         check,
         old=unless_null(check.old),
         new=unless_null(check.new),
-        source=sql(check.source),
+        source={name: sql(form) for name, form in check.source.items()},
         target={name: sql(form) for name, form in check.target.items()},
     )
 
@@ -99,7 +99,8 @@ def _number(value: Any) -> str:
     return str(int(value))
 
 
-NUMBER = Check(_number, "{x}", {"sqlite": "{x}", "postgresql": "{x}"}, new=_number)
+_AS_IT_IS = {"sqlite": "{x}", "postgresql": "{x}"}
+NUMBER = Check(_number, _AS_IT_IS, _AS_IT_IS, new=_number)
 BOOLEAN = replace(NUMBER, target={"sqlite": "{x}", "postgresql": "{x}::int"})
 
 # Two integers that together are the float exactly, if it is 0 or at least 2^-20: 20 and 52 of its binary places. Each
@@ -117,17 +118,16 @@ def _real_sql(whole: str) -> str:
     return f"{left} || ':' || {whole.format(f'({{x}} * {_LEFT} - {left}) * {_RIGHT}')}"
 
 
-_SQLITE_REAL = _real_sql("CAST({} AS INTEGER)")
-REAL = Check(
-    _real, _SQLITE_REAL, {"sqlite": _SQLITE_REAL, "postgresql": _real_sql("CAST(trunc({}) AS bigint)")}, new=_real
-)
+_REAL = {"sqlite": _real_sql("CAST({} AS INTEGER)"), "postgresql": _real_sql("CAST(trunc({}) AS bigint)")}
+REAL = Check(_real, _REAL, _REAL, new=_real)
 
 
 def _text(value: Any) -> str:
     return str(value)
 
 
-TEXT = Check(_text, "{x}", {"sqlite": "{x}", "postgresql": "{x}"})
+# An old column may be of an enum.
+TEXT = Check(_text, {"sqlite": "{x}", "postgresql": "{x}::text"}, _AS_IT_IS)
 EMAIL = replace(TEXT, old=lambda value: str(value).strip().lower())
 # Before roles existed, everybody was a USER.
 ROLE = replace(TEXT, old=lambda value: value or "USER")
@@ -163,7 +163,7 @@ _SINCE = "strftime('%s', {x}) * 1000 + substr({x}, 21, 3)"
 _EPOCH = "CAST(EXTRACT(EPOCH FROM {x}) * 1000 AS bigint)"
 TIME = Check(
     lambda value: str(rounded(value)),
-    f"CASE WHEN typeof({{x}}) = 'integer' THEN {{x}} ELSE {_SINCE} END",
+    {"sqlite": f"CASE WHEN typeof({{x}}) = 'integer' THEN {{x}} ELSE {_SINCE} END", "postgresql": _EPOCH},
     {"sqlite": f"({_SINCE})", "postgresql": _EPOCH},
     {"postgresql": _EPOCH},
 )
@@ -191,11 +191,11 @@ def _decoded(value: Any) -> str:
 # Whether a document begins like a string.
 IS_STRING = "({x} COLLATE BINARY >= '\"' AND {x} < '#')"
 # SQLite stores the text of a document as it was.
-_KEPT = Check(_as_text, "{x}", {"sqlite": "{x}"})
+_KEPT = Check(_as_text, {"sqlite": "{x}"}, {"sqlite": "{x}"})
 # What was decoded is encoded again, which is how it was stored.
 _ENCODED = Check(
     lambda value: json.dumps(_decoded(value), ensure_ascii=False),
-    f"CASE WHEN {IS_STRING} THEN {{x}} ELSE json_quote({{x}}) END",
+    {"sqlite": f"CASE WHEN {IS_STRING} THEN {{x}} ELSE json_quote({{x}}) END"},
     {"sqlite": "json_quote({x})"},
 )
 
@@ -209,8 +209,8 @@ def _meaning(text: str) -> str:
 
 _MEANT = Check(
     lambda value: _meaning(_as_text(value)),
-    # A clean one has PostgreSQL's form.
-    "{x}",
+    # A clean one of SQLite has PostgreSQL's form.
+    {"sqlite": "{x}", "postgresql": "{x}::text"},
     {"postgresql": "CASE WHEN jsonb_typeof({x}) = 'string' THEN {x}::text END"},
     {"postgresql": "{x}::text"},
     _meaning,

@@ -42,12 +42,13 @@ def answers(path: Path, sql: str, parameters: Sequence[Any], last: int) -> Itera
         try:
             with process.stdin as pipe:
                 pickle.dump((str(path), sql, tuple(parameters), last), pipe)
-            yield _ahead(thread, _answers(process.stdout))
+            yield ahead(thread, _answers(process.stdout))
         finally:
             process.kill()
 
 
-def _ahead(thread: ThreadPoolExecutor, items: Iterator[T]) -> Iterator[T]:
+def ahead(thread: ThreadPoolExecutor, items: Iterator[T]) -> Iterator[T]:
+    """Yields the items; the thread fetches the next one meanwhile."""
     coming = thread.submit(next, items, None)
     while (item := coming.result()) is not None:
         coming = thread.submit(next, items, None)

@@ -19,7 +19,7 @@ from pharmdb.legacy.second_reader import BEFORE_ALL
 from pharmdb.legacy.stages import BATCH, OldTable, Row
 
 # With more exceptions than this, a list of them in every query costs more than it saves.
-_MOST = 20_000
+MOST = 20_000
 # From so many rows on, a second process saves more time than it takes to start.
 _MANY = 50_000
 # The place of the last id in the answers.
@@ -45,6 +45,13 @@ class Batch:
     strings: dict[str, int] = field(default_factory=dict)
 
 
+def is_clean(lines: str | bytes, rows: int, unclean: Sequence[str]) -> bool:
+    """Whether the lines of so many rows have nothing that only Python can judge; bytes are not UTF-8."""
+    if isinstance(lines, bytes):
+        return False
+    return not any(lines.count(part) >= (rows if part == "\n" else 1) for part in unclean)
+
+
 def lane(source: Source, table: OldTable, wanted: Wanted, rows: Collection[int], users: Collection[int]) -> Lane | None:
     """The way of a table's clean rows; None if Python has to convert all of them.
 
@@ -52,7 +59,7 @@ def lane(source: Source, table: OldTable, wanted: Wanted, rows: Collection[int],
     """
     if any(column.clean == NEVER for column in columns.of(table, wanted).values()):
         return None
-    if not source.is_utf8 or len(rows) + len(users) > _MOST:
+    if not source.is_utf8 or len(rows) + len(users) > MOST:
         return None
     with source.reading():
         for each in {table, stages.TABLES[0]}:
@@ -79,7 +86,9 @@ class Lane:
                 conditions.append(f"NOT {name} {IN_LIST}")
                 self._exceptions.append(json.dumps(list(ids)))
         self._clean = " AND ".join(conditions)
-        line = checksums.in_sql(column.check.source.replace("{x}", name) for name, column in self._columns.items())
+        line = checksums.in_sql(
+            column.check.source["sqlite"].replace("{x}", name) for name, column in self._columns.items()
+        )
         self._made = [line, self._copied()] if wanted.to_postgresql else [line]
         self._unclean = columns.UNCLEAN_FOR_POSTGRESQL if wanted.to_postgresql else columns.UNCLEAN
         self._strings = [checksums.IS_STRING.replace("{x}", name) for name in self._documents]
@@ -144,7 +153,7 @@ class Lane:
                 rows, clean, first, last, *made = next(answers)
             if not rows:
                 return
-            if clean == rows and self._is_clean(made[0], rows):
+            if clean == rows and is_clean(made[0], rows, self._unclean):
                 batch = Batch((), clean, last, (first, last), *(text.encode() for text in made[:texts]))
                 batch.strings = dict(zip(self._documents, made[texts:], strict=True))
             else:
@@ -161,7 +170,7 @@ class Lane:
                 ["id", "ok", *(f"CASE WHEN ok THEN {made} END" for made in (*self._made, *self._strings))]
             )
             rows = self._source.read(f"SELECT {parts} FROM {self._judged(self._source)}", (*self._exceptions, after))
-        found = {id_: made for id_, ok, *made in rows if ok and self._is_clean(made[0], 1)}
+        found = {id_: made for id_, ok, *made in rows if ok and is_clean(made[0], 1, self._unclean)}
         others = self._source.these(self._table, [row[0] for row in rows if row[0] not in found])
         batch = Batch(others, len(found), max(found, default=0))
         batch.single = {id_: made[0].encode() for id_, made in found.items()}
@@ -169,12 +178,6 @@ class Lane:
         for place, name in enumerate(self._documents, texts):
             batch.strings[name] = sum(bool(made[place]) for made in found.values())
         return batch
-
-    def _is_clean(self, lines: str | bytes, rows: int) -> bool:
-        """Whether the lines of so many rows have nothing that only Python can judge; bytes are not UTF-8."""
-        if isinstance(lines, bytes):
-            return False
-        return not any(lines.count(part) >= (rows if part == "\n" else 1) for part in self._unclean)
 
     def _clean_rows(self, batch: Batch) -> tuple[str, tuple[Any, ...]]:
         """SQL for the clean rows of a batch with the new names of the columns, and its parameters."""
