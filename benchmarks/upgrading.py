@@ -15,10 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psycopg
 from sqlalchemy import make_url
 
 import pharmdb
-from benchmarks.ground import CACHE, DIALECTS, Ground, begun, insert, peak_mib
+from benchmarks.ground import CACHE, DIALECTS, Ground, begun, dsn, insert, peak_mib, postgresql, settle
 from benchmarks.timing import Baseline, line, memory
 from pharmdb import settings
 from pharmdb.database import storable, targets, transactions
@@ -51,6 +52,23 @@ def build(path: Path, attempts: int) -> None:
         connection.commit()
 
 
+def build_server(url: str, attempts: int) -> None:
+    """The same in an old PostgreSQL database."""
+    from support.legacy import make, row
+
+    make(url, 4, [row("users", n, email=f"learner{n}@example.test") for n in range(1, USERS + 1)])
+    answers = '\'{"choice":["\' || chr(97 + n % 5) || \'"],"seconds":\' || n % 600 || \',"question":"q\' || n || \'"}\''
+    feedback = "'{\"right\":' || (n % 2 = 1) || ',\"hint\":\"see note ' || n || '\"}'"
+    with psycopg.connect(dsn(url), autocommit=True) as connection:
+        connection.execute(
+            'INSERT INTO "Attempt" '
+            '("userId", "entityType", "entityId", answers, score, feedback, "createdAt") '
+            f"SELECT 1 + n % {USERS}, 'question', 'q' || n % 400, to_jsonb({answers}), n % 101, to_jsonb({feedback}), "
+            f"timestamp '2025-01-01' + n * interval '1 second' FROM generate_series(1, {attempts}) AS n".encode()
+        )
+    settle(url)
+
+
 _READ = 'SELECT id, "userId", "entityType", "entityId", answers, score, feedback, "createdAt" FROM "Attempt"'
 _COLUMNS = ("id", "user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at")
 
@@ -64,6 +82,26 @@ def _converted(source: Path, decode: Callable[[str], str]) -> Iterator[tuple[Any
 
 def _decoded(document: str) -> str:
     return json.dumps(json.loads(json.loads(document)))
+
+
+def raw_server(source: str, url: str, decode: Callable[[str], str] = _decoded) -> None:
+    """The raw loop from an old PostgreSQL database, which is read through a server-side cursor."""
+    read = _READ.replace("answers", "answers::text").replace("feedback", "feedback::text")
+    with postgresql(source, autocommit=False) as reader, reader.cursor(name="old_rows") as cursor:
+        cursor.itersize = stages.BATCH
+        cursor.execute(read.encode())
+        with begun(url) as connection:
+            rows = (
+                (id_, user, kind, entity, decode(answers), score, decode(feedback), created.replace(tzinfo=UTC))
+                for id_, user, kind, entity, answers, score, feedback, created in cursor
+            )
+            insert(connection, "attempts", _COLUMNS, rows)
+            connection.commit()
+
+
+def raw_server_kept(source: str, url: str) -> None:
+    """The raw loop that leaves JSON as it is."""
+    raw_server(source, url, str)
 
 
 def raw(source: Path, url: str, decode: Callable[[str], str] = _decoded) -> None:
@@ -105,17 +143,18 @@ def prepare(url: str) -> None:
             connection.exec_driver_sql(f"INSERT INTO users (id, email, password_hash) VALUES ({n}, 'l{n}@x.test', '!')")
 
 
-def copy_alone(source: Path, url: str) -> None:
+def copy_alone(source: Path | str, url: str) -> None:
     """The upgrade without backups, fingerprint and doctor: read, convert, write, account, compare."""
     from pharmdb.legacy import raw_rows, receiving
     from pharmdb.legacy.accounting import Account
 
-    place, target = targets.target(f"sqlite:///{source}"), targets.target(url)
+    place = targets.target(source if isinstance(source, str) else f"sqlite:///{source}")
+    target = targets.target(url)
     with transactions.watching(place) as reader, transactions.changing_schema(target) as writer:
         receiving.empty(writer)
         recognition = stages.recognize(reader, "source")
         limits = storable.limits(writer)
-        old = raw_rows.Source(reader, place, place, recognition, constant=True)
+        old = raw_rows.Source(reader, place, place, recognition, constant=place.is_sqlite)
         with raw_rows.attached(writer, old) as attached:
             account = Account(attached, to_postgresql=not target.is_sqlite, limits=limits, writer=writer)
             account.run()
@@ -123,21 +162,43 @@ def copy_alone(source: Path, url: str) -> None:
 
 
 _UPGRADE = "import pharmdb; pharmdb.upgrade(sys.argv[1], sys.argv[2], decode_json=True)"
+_NAMES = ("raw loop: read, decode JSON, convert, write", "the same, JSON kept as it is")
+# Name, work, and the least ratio.
+_Baseline = tuple[str, Callable[[Any, str], None], float | None]
 
 
-def _baselines(dialect: str) -> list[tuple[str, Callable[[Path, str], None], float | None]]:
-    """Name, work, and the least ratio of each."""
-    names = ("raw loop: read, decode JSON, convert, write", "the same, JSON kept as it is")
-    found: list[tuple[str, Callable[[Path, str], None], float | None]] = [
-        (names[0], raw, 2 if dialect == "SQLite" else 1),
-        (names[1], raw_kept, None),
-    ]
+def _baselines(source: str, dialect: str) -> list[_Baseline]:
+    if source == "PostgreSQL":
+        return [(_NAMES[0], raw_server, 1), (_NAMES[1], raw_server_kept, None)]
+    found: list[_Baseline] = [(_NAMES[0], raw, 2 if dialect == "SQLite" else 1), (_NAMES[1], raw_kept, None)]
     if dialect == "PostgreSQL":
         if shutil.which("pgloader"):
             found.append(("pgloader: times not converted", pgloader, 1))
         else:
             print("no pgloader: it is not installed (apt-get install pgloader)", file=sys.stderr)
     return found
+
+
+def _compared(ground: Ground, source: Path | str, dialect: str) -> str:
+    """The line of a source and a kind of target."""
+    origin = "PostgreSQL" if isinstance(source, str) else "SQLite"
+    names, works, least = zip(*_baselines(origin, dialect), strict=True)
+    seconds: list[list[float]] = [[] for _ in (copy_alone, *works)]
+    for _ in range(min(ground.rounds, _MOST_ROUNDS)):
+        for work, found in zip((copy_alone, *works), seconds, strict=True):
+            url = ground.empty(dialect)
+            if work is not pgloader:
+                prepare(url)
+            begin = time.perf_counter()
+            work(source, url)
+            found.append(time.perf_counter() - begin)
+            ground.drop(url)
+    return line(
+        f"upgrade of {ground.attempts:,} attempts, every row accounted for, {origin} → {dialect}",
+        seconds[0],
+        *(Baseline(*each) for each in zip(names, seconds[1:], (None,) * len(names), least, strict=True)),
+        rows=ground.attempts,
+    )
 
 
 def main(ground: Ground) -> Iterator[str]:
@@ -148,23 +209,11 @@ def main(ground: Ground) -> Iterator[str]:
     build(source, ground.attempts)
     build(small, few)
     for dialect in DIALECTS:
-        names, works, least = zip(*_baselines(dialect), strict=True)
-        seconds: list[list[float]] = [[] for _ in (copy_alone, *works)]
-        for _ in range(min(ground.rounds, _MOST_ROUNDS)):
-            for work, found in zip((copy_alone, *works), seconds, strict=True):
-                url = ground.empty(dialect)
-                if work is not pgloader:
-                    prepare(url)
-                begin = time.perf_counter()
-                work(source, url)
-                found.append(time.perf_counter() - begin)
-                ground.drop(url)
-        yield line(
-            f"upgrade of {ground.attempts:,} attempts, every row accounted for, SQLite → {dialect}",
-            seconds[0],
-            *(Baseline(*each) for each in zip(names, seconds[1:], (None,) * len(names), least, strict=True)),
-            rows=ground.attempts,
-        )
+        yield _compared(ground, source, dialect)
+    server = ground.empty("PostgreSQL")
+    build_server(server, ground.attempts)
+    yield _compared(ground, server, "PostgreSQL")
+    ground.drop(server)
     least_memory, most = (peak_mib(_UPGRADE, str(file), ground.empty("SQLite"))[0] for file in (small, source))
     label = f"peak memory of a whole upgrade, {ground.attempts:,} attempts"
     yield memory(label, most, f"the same with {few:,}", least_memory, most=1.1, more=CACHE)

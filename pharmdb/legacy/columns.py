@@ -1,7 +1,8 @@
 """The columns of the old tables: how a value of each is converted and checked, by Python and by SQL.
 
 Python converts any value, or says why it can't. SQL of an SQLite source converts only values that are clean: for them
-it gives exactly what Python gives. The checks are those of checksums.py, which converts nothing the same way.
+it gives exactly what Python gives; server_based.py has the SQL of a PostgreSQL source. The checks are those of
+checksums.py, which converts nothing the same way.
 """
 
 from __future__ import annotations

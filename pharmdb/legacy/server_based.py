@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from pharmdb.database import dialect, ids
@@ -177,12 +177,12 @@ class ServerLane:
     @contextmanager
     def batches(self, rows: int) -> Iterator[Iterator[Batch]]:
         """Yields all rows of the table up to BATCH at a time. A thread waits for the next ones meanwhile."""
-        connection = self._source.connection
-        # Without statistics, PostgreSQL would sort the whole table for each batch.
-        with (
-            dialect.of(connection).planning_without(connection, "enable_seqscan", "enable_bitmapscan", "enable_sort"),
-            ThreadPoolExecutor(1) as thread,
-        ):
+        connection, slow = self._source.connection, ("enable_seqscan", "enable_bitmapscan", "enable_sort")
+        with ExitStack() as stack:
+            with self._source.reading():
+                # Without statistics, PostgreSQL would sort the whole table for each batch.
+                stack.enter_context(dialect.of(connection).planning_without(connection, *slow))
+            thread = stack.enter_context(ThreadPoolExecutor(1))
             yield second_reader.ahead(thread, self._batches())
 
     def _batches(self) -> Iterator[Batch]:

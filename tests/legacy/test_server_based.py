@@ -188,7 +188,8 @@ def test_every_odd_value_has_the_same_fate_either_way(
 ) -> None:
     with databases.dropped(databases.empty("postgresql")) as url:
         source = build(url, 2 if types is WIDE else 4, nasty_rows(), types)
-        assert both_ways(source, databases.migrated("postgresql"), decode=decode) > least
+        by_sql = both_ways(source, databases.migrated("postgresql"), decode=decode)
+    assert by_sql > least if least else by_sql == 0
 
 
 LETTERS = st.sampled_from(

@@ -56,7 +56,7 @@ LINES = {
     + [f"{what} at .*{dialect}" for dialect in DIALECTS for what in ("inspect", "doctor")],
     "writers": ["eight writers at once"],
     "copies": [f"^{what} .*{dialect}" for dialect in DIALECTS for what in ("backup", "restore", "reset")],
-    "upgrade": ["→ SQLite", "→ PostgreSQL", "memory"],
+    "upgrade": ["SQLite → SQLite", "SQLite → PostgreSQL", "PostgreSQL → PostgreSQL", "memory"],
     "studio": [f"{what}.*, {dialect}" for dialect in DIALECTS for what in ("^first page", "^reload")],
     "class": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^report .*500", "^report .*5,000", "memory")],
     "export": [
