@@ -59,7 +59,19 @@ TEXTS = [
         "en\n",
         "\nen",
     ),
-    *("A@b.test", " a@b.test", "a@b@c", "@b", "a@", "a@b.test\n", "a@é", "\u212a@x.test", "a'+-@b.test", "a\\@b.test"),
+    *(
+        "A@b.test",
+        "Bee@b.test",
+        " a@b.test",
+        "a@b@c",
+        "@b",
+        "a@",
+        "a@b.test\n",
+        "a@é",
+        "\u212a@x.test",
+        "a'+-@b.test",
+        "a\\@b.test",
+    ),
 ]
 TIMES = [
     *("infinity", "-infinity", "2026-01-01 00:00:00 BC", "0001-01-01 00:00:00 BC", "4713-01-01 00:00:00 BC"),
