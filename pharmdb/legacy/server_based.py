@@ -74,9 +74,7 @@ _KINDS = {
 }
 _REAL = ("double precision",)
 _OWN = {
-    ("users", "email"): Form(
-        _TEXT, f"{_SHORT} AND {_BYTES} ~ '^[!-?A-~]+@[!-?A-~]+$' AND {_BYTES} !~ '[A-Z]' AND {_BYTES} !~ '@.*@'"
-    ),
+    ("users", "email"): Form(_TEXT, f"{_SHORT} AND {_BYTES} ~ '^[!-?A-~]+@[!-?A-~]+$' AND {_BYTES} !~ '[A-Z]'"),
     ("users", "role"): _one_of(*ROLES),
     ("user_settings", "language"): Form(_TEXT, f"{_BYTES} ~ '^[A-Za-z]{{2,5}}$'"),
     ("attempts", "entity_type"): _one_of(*ATTEMPT_ENTITY_TYPES),
