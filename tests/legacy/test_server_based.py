@@ -205,6 +205,14 @@ def test_every_odd_value_has_the_same_fate_either_way(
     assert by_sql > least if least else by_sql == 0
 
 
+def test_an_odd_value_among_clean_rows_has_the_same_fate_either_way(places: tuple[str, str]) -> None:
+    odd = [*({"answers": value} for value in DOCUMENTS), *({"entity_id": value} for value in TEXTS)]
+    # One in each batch of seven.
+    rows = [row("attempts", n, **odd[n // 7] if n % 7 == 3 else {}) for n in range(7 * len(odd))]
+    source, url = places
+    assert both_ways(build(source, 4, [row("users", 1), *rows], PRISMA), url) > 6 * len(odd)
+
+
 LETTERS = st.sampled_from(
     ["a", "A", "é", "\n", "\\", '"', "[", "]", "{", "}", ":", ",", "1", "e", "u", "/", " ", "\x7f"]
 )
