@@ -253,4 +253,5 @@ def _plain(value: Any, limits: storable.Limits) -> Any:
         return {"hex": value.encode().hex()}
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
-    return value
+    # A column may have got another type than Prisma's, such as NUMERIC.
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -311,3 +311,12 @@ def test_without_is_json_python_converts_documents(places: tuple[str, str], monk
     assert copied(source, url) == expected
     assert "bookmarks" in made
     assert "attempts" not in made
+
+
+def test_a_rejected_row_is_kept_whatever_the_types_of_its_columns(places: tuple[str, str]) -> None:
+    source, url = places
+    rows = [row("users", 1), row("attempts", 2), row("attempts", 3, score=101.5)]
+    build(source, 4, rows, {"DOUBLE PRECISION": "NUMERIC"})
+    copied(source, url)
+    ((kept,),) = raw.ask(url, "SELECT row ->> 'score' FROM upgrade_rejects")
+    assert kept == "101.5"
