@@ -1,7 +1,7 @@
 // Navigation: selects the shown page, loads it, and counts the table's rows.
 
 import { readAddress, writeAddress } from "./address.js";
-import { arriveAtView, leaveView } from "./history.js";
+import { arriveAtView, leaveView, stayAtView } from "./history.js";
 import { request, tell } from "./kernel.js";
 import { fail, say } from "./messages.js";
 import { learnLabels } from "./picker.js";
@@ -45,8 +45,13 @@ async function refuse(studio, error, before) {
   Object.assign(studio, { refusal: { filters, error } }, before ?? { query: { ...studio.query, filters: [] } });
   studio.filtersShown = JSON.stringify([studio.query.filters, studio.query.match]);
   emit(studio, "view");
+  stayAtView(studio);
   if (!before) await load(studio, true);
-  else if (!studio.count) await recount(studio);
+  else {
+    // Back or Forward has changed the address already.
+    writeAddress(studio);
+    if (!studio.count) await recount(studio);
+  }
   emit(studio, "refused");
   fail(studio, error);
 }
