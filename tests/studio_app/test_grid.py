@@ -337,7 +337,13 @@ def test_a_violation_is_a_sentence_at_its_cell_and_nothing_is_saved(tabs: Tabs, 
     save(page)
     expect(cell(page, 0, "email")).to_contain_text("another user has the same e-mail address")
     expect(cell(page, 0, "email")).to_have_attribute("aria-invalid", "true")
+    expect(cell(page, 0, "email")).to_be_focused()
     expect(page.locator(".ph-staging")).to_contain_text("2 staged changes")
+    # A message belongs to the tab in which it was said.
+    expect(page.locator(".ph-message")).to_contain_text("Nothing was saved")
+    page.get_by_role("tab", name="SQL").click()
+    expect(page.locator(".ph-message")).to_be_empty()
+    page.get_by_role("tab", name="Rows").click()
     assert query(seeded, "SELECT * FROM users ORDER BY id") == before
     edit(page, 0, "email", "other@pharmtrainer.test")
     save(page)
@@ -362,6 +368,13 @@ def test_two_editors_see_each_other_and_overwrite_nothing_unseen(tabs: Tabs, see
     expect(staging).to_contain_text("it is now “ann@pharmtrainer.test”")
     expect(staging).to_contain_text("yours is “ben@pharmtrainer.test”")
     assert query(seeded, "SELECT email FROM users WHERE id = 1") == [("ann@pharmtrainer.test",)]
+    staging.get_by_role("button", name="Take theirs").click()
+    expect(cell(ben, 0, "email")).to_have_text("ann@pharmtrainer.test")
+    expect(ben.locator(".ph-message")).to_be_empty()
+    expect(cell(ben, 0, "email")).to_be_focused()
+    edit(ben, 0, "email", "ben@pharmtrainer.test")
+    execute(seeded, "UPDATE users SET email = 'eve@pharmtrainer.test' WHERE id = 1")
+    save(ben)
     staging.get_by_role("button", name="Keep mine").click()
     save(ben)
     assert query(seeded, "SELECT email FROM users WHERE id = 1") == [("ben@pharmtrainer.test",)]
@@ -396,6 +409,11 @@ def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seede
     expect(dialog).to_contain_text("4 rows of progress_by_tag (user_id): deleted with it")
     page.get_by_role("button", name="Stage the deletion").click()
     assert len(query(seeded, "SELECT id FROM users")) == 4
+    # Even and odd rows alike show that they go.
+    colours = page.locator(".ph-deleted td:first-child").evaluate_all(
+        "cells => cells.map((cell) => getComputedStyle(cell).backgroundColor)"
+    )
+    assert colours == ["rgb(251, 227, 228)"] * 2
     execute(seeded, "DELETE FROM progress_by_tag WHERE tag = 'asthma'")
     save(page)
     expect(page.locator(".ph-message")).to_contain_text("would now affect")
@@ -409,6 +427,7 @@ def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seede
     assert query(seeded, "SELECT count(*) FROM progress_by_tag") == [(0,)]
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"])
 def test_new_rows_come_from_a_form_from_text_and_from_the_clipboard(tabs: Tabs, seeded: str, tmp_path: Path) -> None:
     page = tabs.open(seeded, model="Attempt")
     page.get_by_role("button", name="Add row").click()
@@ -427,7 +446,6 @@ def test_new_rows_come_from_a_form_from_text_and_from_the_clipboard(tabs: Tabs, 
     page.keyboard.press("Escape")
     # A file, with a column that is no column and a value that does not fit.
     lines = ["score;user_id;entity_type;entity_id;answers;mood", "70;1;case;c2;{};good", "many;2;calc;c3;[1];bad"]
-@pytest.mark.parametrize("dialect", ["sqlite"])
     (tmp_path / "rows.csv").write_text("\r\n".join(lines), encoding="utf-8")
     page.get_by_role("button", name="Import…").click()
     page.get_by_label("File").set_input_files(tmp_path / "rows.csv")
