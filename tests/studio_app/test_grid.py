@@ -401,7 +401,7 @@ def test_adding_duplicating_and_deleting_with_what_hangs_on_it(tabs: Tabs, seede
     ]
     cell(page, 0, "id").focus()
     page.keyboard.press("Shift+Space")
-    cell(page, 2, "id").focus()
+    cell(page, 3, "id").focus()
     page.keyboard.press("Shift+Space")
     page.get_by_role("button", name="Delete…").click()
     dialog = page.get_by_role("dialog")

@@ -13,11 +13,6 @@ export function arriveAtView(studio) {
   studio.trail = history.state?.trail ?? [];
 }
 
-// What somebody went to was refused, so the view stays.
-export function stayAtView(studio) {
-  studio.leaving = false;
-}
-
 export function recordView(studio, hash) {
   const state = { ...history.state, trail: studio.trail };
   const isNew = studio.leaving && location.hash !== hash && isOwnPage();

@@ -1,7 +1,7 @@
 // Navigation: selects the shown page, loads it, and counts the table's rows.
 
 import { readAddress, writeAddress } from "./address.js";
-import { arriveAtView, leaveView, stayAtView } from "./history.js";
+import { arriveAtView, leaveView } from "./history.js";
 import { request, tell } from "./kernel.js";
 import { fail, say } from "./messages.js";
 import { learnLabels } from "./picker.js";
@@ -45,10 +45,9 @@ async function refuse(studio, error, before) {
   Object.assign(studio, { refusal: { filters, error } }, before ?? { query: { ...studio.query, filters: [] } });
   studio.filtersShown = JSON.stringify([studio.query.filters, studio.query.match]);
   emit(studio, "view");
-  stayAtView(studio);
   if (!before) await load(studio, true);
   else {
-    // Back or Forward has changed the address already.
+    // The view stays, although Back or Forward has changed the address already.
     writeAddress(studio);
     if (!studio.count) await recount(studio);
   }
