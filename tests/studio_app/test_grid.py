@@ -485,6 +485,8 @@ def test_staging_is_taken_back_by_key_and_saved_from_anywhere(tabs: Tabs, seeded
     # What was typed in the search field is not what is undone.
     expect(page.get_by_label("Search", exact=True)).to_have_value("pharm")
     page.keyboard.press("Control+z")
+    expect(page.locator(".ph-message")).to_have_text("undone: 0 changes staged")
+    expect(cell(page, 0, "email")).to_have_text("demo@pharmtrainer.test")
     page.keyboard.press("Control+z")
     expect(page.locator(".ph-message")).to_have_text("nothing to undo")
     page.keyboard.press("Control+y")
