@@ -49,7 +49,11 @@ function drawStaging(studio) {
     ].filter(Boolean),
   );
   // The pressed button is gone: the focus goes to the one in its place.
-  if (at >= 0) buttonsOf(staging).slice(0, at + 1).at(-1).focus();
+  if (at >= 0)
+    buttonsOf(staging)
+      .slice(0, at + 1)
+      .at(-1)
+      .focus();
 }
 
 const buttonsOf = (staging) => [...staging.querySelectorAll("button")];
