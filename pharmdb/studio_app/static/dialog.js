@@ -18,10 +18,14 @@ export function ask(studio, title, content, actions) {
     h(
       "div",
       { class: "ph-bar" },
-      ...actions.map(([label, action]) =>
-        button(label, () => {
-          if (action() !== false) close();
-        }),
+      ...actions.map(([label, action], n) =>
+        button(
+          label,
+          () => {
+            if (action() !== false) close();
+          },
+          { class: n ? undefined : "ph-primary" },
+        ),
       ),
       button(actions.length ? "Cancel" : "Close", close),
     ),

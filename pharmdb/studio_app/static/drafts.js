@@ -9,6 +9,12 @@ const MOST_UNDONE = 50;
 const contentOfChanges = ({ changes }) =>
   JSON.stringify(changes.map(({ id, kind, values, password }) => [id, kind, values, password]));
 
+// A copy, because staged changes are edited in place.
+const keptOf = (studio) => ({
+  content: contentOfChanges(studio),
+  changes: studio.changes.map((c) => ({ ...c, values: { ...c.values } })),
+});
+
 // Keeps the staged changes after each of them, and what was staged before, so that it can be undone.
 export function keepDraft(studio) {
   if (!studio.info) return; // nothing can be staged before the first answer
@@ -29,8 +35,7 @@ export function forgetUndone(studio) {
 export function writeDraft(studio) {
   const key = draftName(studio);
   const changes = studio.changes.map(({ password, problems, ...change }) => change);
-  const kept = studio.changes.map((c) => ({ ...c, values: { ...c.values } }));
-  studio.kept = { content: contentOfChanges(studio), changes: kept };
+  studio.kept = keptOf(studio);
   // A duplicated or reloaded page has the same set of changes, which is saved only once.
   if (studio.changes.length)
     studio.staged ??= crypto.randomUUID?.() ?? `${studio.view}-${Math.random().toString(36).slice(2)}`;
@@ -53,7 +58,7 @@ export function restoreDraft(studio) {
       .filter((c) => studio.tables.some((t) => t.name === c.table))
       .map(revived)
       .filter((c) => c.kind !== "update" || Object.keys(c.values).length);
-    studio.kept = { content: contentOfChanges(studio), changes: studio.changes };
+    studio.kept = keptOf(studio);
     studio.nextChange = Math.max(0, ...studio.changes.map((c) => c.id)) + 1;
   } catch {
     studio.changes = [];

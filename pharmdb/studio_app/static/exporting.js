@@ -31,7 +31,7 @@ export function buildExport(studio) {
     formats.replaceChildren(...studio.info.formats.map((f) => h("option", { value: f }, f)));
     offer();
   });
-  return [h("label", { for: id }, "as"), formats, option, run.button];
+  return [h("span", { class: "ph-together" }, h("label", { for: id }, "as"), formats, option, run.button)];
 }
 
 // The elements to export the result of a statement, which is run again without the limit of what is shown.

@@ -30,7 +30,8 @@ export function buildGoing(studio) {
     kinds.replaceChildren(...options.map(([value, label]) => h("option", { value }, label)));
     box.value = "";
   });
-  return [kinds, box, button("Go", () => locate(studio, kinds.value, box.value), { "aria-label": "Go to this row" })];
+  const start = button("Go", () => locate(studio, kinds.value, box.value), { "aria-label": "Go to this row" });
+  return [h("span", { class: "ph-together" }, kinds, box, start)];
 }
 
 async function locate(studio, kind, text) {

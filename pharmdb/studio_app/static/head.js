@@ -8,6 +8,7 @@ export function buildHead(studio, first) {
   const title = h("span", { class: "ph-title" }, "…");
   on(studio, "info", () => {
     title.textContent = studio.info.title;
+    title.title = studio.info.title;
   });
   return h("div", { class: "ph-bar ph-head" }, first, title, h("span", { class: "ph-push" }), ...buildLock(studio));
 }

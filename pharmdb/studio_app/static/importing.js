@@ -29,9 +29,9 @@ function askImport(studio) {
       h(
         "p",
         {},
-        "CSV, or cells copied from a spreadsheet. If the first line has the columns' names, their order does not matter;",
+        "CSV, or cells copied from a spreadsheet. If the first line has the columns' names, their order does not matter; ",
+        `otherwise they are ${studio.columns.map((c) => c.name).join(", ")}. Empty fields get the default.`,
       ),
-      h("p", {}, `otherwise they are ${studio.columns.map((c) => c.name).join(", ")}. Empty fields get the default.`),
       h("label", { for: `${id}-file` }, "File "),
       file,
       h("p", {}, h("label", { for: id }, "or text")),

@@ -10,7 +10,7 @@ import { plural, visible } from "./text.js";
 
 const MOST_STATEMENTS = 500;
 const STATEMENT_HEAD = ["time, UTC", "statement", "parameters", "rows", "ms", "error"];
-const SAVE_HEAD = ["time, UTC", "user", "change", "table", "key", "before", "after", "revert"];
+const SAVE_HEAD = ["time, UTC", "revert", "user", "change", "table", "key", "before", "after"];
 const MOST_CHANGES_SHOWN = 20; // of one save
 
 export async function loadLog(studio) {
@@ -24,12 +24,12 @@ export async function loadLog(studio) {
   studio.statements = [...log.statements.reverse(), ...studio.statements].slice(0, MOST_STATEMENTS);
   studio.ui.panels.log.replaceChildren(
     button("Refresh", () => loadLog(studio)),
-    plainTable("Statements, newest first", STATEMENT_HEAD, studio.statements.map(drawStatement)),
     plainTable(
       "Saves, newest first",
       SAVE_HEAD,
       log.saves.flatMap((save) => drawSave(studio, save)),
     ),
+    plainTable("Statements, newest first", STATEMENT_HEAD, studio.statements.map(drawStatement)),
   );
 }
 
@@ -59,13 +59,13 @@ function drawSave(studio, save) {
   return saved.map((c, n) =>
     tableRow([
       at.replace("T", " ").replace("+00:00", ""),
+      n ? "" : h("span", {}, revertButton(studio, save), more.join("; ")),
       who,
       `${c.kind}${state === "saved" ? "" : " (not confirmed)"}`,
       c.table,
       c.key.join(", "),
       visible(JSON.stringify(c.before)),
       visible(JSON.stringify(c.after)),
-      n ? "" : h("span", {}, revertButton(studio, save), more.join("; ")),
     ]),
   );
 }

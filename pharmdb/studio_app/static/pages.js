@@ -46,7 +46,11 @@ async function refuse(studio, error, before) {
   studio.filtersShown = JSON.stringify([studio.query.filters, studio.query.match]);
   emit(studio, "view");
   if (!before) await load(studio, true);
-  else if (!studio.count) await recount(studio);
+  else {
+    // The view stays, although Back or Forward has changed the address already.
+    writeAddress(studio);
+    if (!studio.count) await recount(studio);
+  }
   emit(studio, "refused");
   fail(studio, error);
 }

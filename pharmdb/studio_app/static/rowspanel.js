@@ -42,9 +42,7 @@ export function buildRows(studio) {
       { class: "ph-bar" },
       ...buildPager(studio),
       ...buildGoing(studio),
-      h("span", { class: "ph-push" }),
-      ...buildSizes(studio),
-      ...buildExport(studio),
+      h("span", { class: "ph-together ph-end" }, ...buildSizes(studio), ...buildExport(studio)),
     ),
     buildRelated(studio),
     h("details", { class: "ph-help" }, h("summary", {}, "Keys"), h("p", {}, KEYS)),
@@ -52,11 +50,10 @@ export function buildRows(studio) {
 }
 
 function buildSearch(studio) {
-  const id = idOf(studio, "search");
   const search = () => go(studio, { search: box.value });
   const box = h("input", {
     type: "search",
-    id,
+    "aria-label": "Search",
     placeholder: "search all columns",
     onkeydown: (event) => {
       if (event.key === "Enter") search();
@@ -68,7 +65,7 @@ function buildSearch(studio) {
   on(studio, "view", () => {
     box.value = studio.query.search;
   });
-  return [h("label", { for: id }, "Search"), box, button("Search", search, { "aria-label": "Search now" })];
+  return [box, button("Search", search, { "aria-label": "Search now" })];
 }
 
 function buildCommands(studio) {
@@ -87,6 +84,7 @@ function buildCommands(studio) {
   const chosen = h("span", { class: "ph-chosen ph-quiet" });
   on(studio, "selection", () => {
     chosen.textContent = chosenText(studio);
+    chosen.title = chosen.textContent;
   });
   return [chosen, ...writing, related];
 }
@@ -109,5 +107,5 @@ function buildSizes(studio) {
   on(studio, "view", () => {
     sizes.value = String(studio.query.size);
   });
-  return [h("label", { for: id }, "Rows per page"), sizes];
+  return [h("span", { class: "ph-together" }, h("label", { for: id }, "Rows per page"), sizes)];
 }

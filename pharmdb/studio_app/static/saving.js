@@ -4,6 +4,7 @@ import { forgetUndone, keepDraft } from "./drafts.js";
 import { request } from "./kernel.js";
 import { fail, say } from "./messages.js";
 import { load } from "./pages.js";
+import { goTo } from "./selection.js";
 import { emit, redraw } from "./state.js";
 import { plural } from "./text.js";
 
@@ -42,7 +43,19 @@ export async function save(studio) {
 function showProblems(studio, problems) {
   for (const change of studio.changes) change.problems = problems.filter((p) => p.change === change.id);
   redraw(studio);
+  goToProblem(studio);
   say(studio, `Nothing was saved: ${problems.map((p) => p.sentence).join("; ")}`, true);
+}
+
+// The first cell, or else row, of the page that broke a rule.
+function goToProblem(studio) {
+  const isWrong = (line, column) => line.change?.problems.some((p) => p.column === column);
+  for (const [r, line] of studio.shownLines.entries()) {
+    const c = studio.columns.findIndex((column) => isWrong(line, column.name));
+    if (c < 0 && !line.change?.problems.length) continue;
+    goTo(studio, r, Math.max(0, c));
+    return;
+  }
 }
 
 async function showSaved(studio, outcome, sent) {

@@ -7,8 +7,10 @@ import { button, h } from "./dom.js";
 import { keepDraft } from "./drafts.js";
 import { say } from "./messages.js";
 import { rowName } from "./names.js";
+import { load } from "./pages.js";
 import { tableNamed } from "./paths.js";
 import { save } from "./saving.js";
+import { focusCell } from "./selection.js";
 import { on, redraw } from "./state.js";
 import { plural, visible } from "./text.js";
 
@@ -23,10 +25,12 @@ export function buildStaging(studio) {
 function drawStaging(studio) {
   const { changes } = studio;
   const { staging, root } = studio.ui;
+  const at = buttonsOf(staging).indexOf(document.activeElement);
   staging.hidden = !changes.length;
   root.dataset.staged = String(changes.length);
   if (!changes.length) {
     staging.replaceChildren();
+    if (at >= 0) focusCell(studio, false);
     return;
   }
   staging.replaceChildren(
@@ -44,7 +48,15 @@ function drawStaging(studio) {
         h("p", { class: "ph-quiet" }, `and ${plural(changes.length - MOST_SHOWN, "other change")}`),
     ].filter(Boolean),
   );
+  // The pressed button is gone: the focus goes to the one in its place.
+  if (at >= 0)
+    buttonsOf(staging)
+      .slice(0, at + 1)
+      .at(-1)
+      .focus();
 }
+
+const buttonsOf = (staging) => [...staging.querySelectorAll("button")];
 
 // Changes with problems come first.
 function shownChanges(changes) {
@@ -107,6 +119,8 @@ function drawProblem(studio, change, problem) {
     change.problems = change.problems.filter((p) => p !== problem);
     prune(studio, change);
     redraw(studio);
+    // The row as it is now; the message of the refused save is over.
+    load(studio);
   };
   box.append(button(mine === undefined ? "Got it" : "Keep mine", () => settle(true)));
   if (mine !== undefined) box.append(button("Take theirs", () => settle(false)));

@@ -3,6 +3,7 @@
 import { drawColumns } from "./columns.js";
 import { h } from "./dom.js";
 import { loadLog } from "./log.js";
+import { say } from "./messages.js";
 import { loadPicture } from "./schema.js";
 import { idOf } from "./state.js";
 
@@ -54,6 +55,8 @@ export function showTab(studio, name) {
     tab.setAttribute("aria-selected", String(each === name));
     tab.tabIndex = each === name ? 0 : -1;
   }
+  // A message is about what was done in its tab.
+  if (studio.shown !== name) say(studio, "");
   studio.shown = name;
   OPENED[name]?.(studio);
 }
