@@ -156,7 +156,8 @@ class ClassReport:
     def outcome(self) -> pd.DataFrame:
         """One row: ok, changed, learners, attempts (int64), next. Not ok if no attempt counts."""
         attempts = int(self.overview["attempts"].iloc[0])
-        changed = f"{len(self.written)} files written" if self.written else "nothing, read-only"
+        files = self.written[0] if len(self.written) == 1 else f"{len(self.written)} files"
+        changed = f"{files} written" if self.written else "nothing, read-only"
         row = (attempts > 0, changed, int(self.overview["active"].iloc[0]), attempts, self._next)
         columns = {"ok": "bool", "changed": "str", "learners": "int64", "attempts": "int64", "next": "str"}
         return reports.table([row], columns)

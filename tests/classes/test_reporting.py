@@ -259,7 +259,7 @@ def test_the_page_stands_alone_and_has_every_picture_and_definition(urls: dict[s
     assert "@media print" in text
     for columns in definitions.TABLES.values():
         assert all(column in text for column in columns)
-    assert report.outcome["changed"].item() == "1 files written"
+    assert report.outcome["changed"].item() == f"{path} written"
     pharmdb.class_report(url, output=path)
     assert len(list(path.parent.iterdir())) == 1, "an earlier report is replaced, and nothing else is left there"
 
