@@ -69,6 +69,9 @@ class SideBySide:
 def _damage_found(work: Callable[[], list[str]]) -> list[str]:
     try:
         return work()
+    except UnicodeDecodeError as error:
+        # SQLite's own message quotes the damaged text.
+        return [f"text that is not UTF-8: {error.object!r}"]
     except sqlite3.DatabaseError as error:
         # A locked file, or one without permission, is not a damaged one.
         if sqlite_codes.primary(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

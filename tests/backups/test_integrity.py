@@ -85,7 +85,8 @@ def whole_check(path: Path) -> list[str]:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             connection.text_factory = bytes
             lines = [line for (line,) in connection.execute("PRAGMA integrity_check")]
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        # The second, if the message quotes damaged text.
         return [str(error)]
     return [line.decode(errors="replace") for line in lines if line != b"ok" and not line.startswith(b"NULL value in ")]
 
@@ -97,6 +98,11 @@ def test_a_sound_file_is_sound_in_all_parts(tmp_path: Path, sound: bytes) -> Non
     assert {index.name for index in indexes} == IN_PARTS
     assert {pragma.table for pragma in pragmas} >= {"", "one", "keyed", "computed", "partly", "found"}
     assert check_sqlite(path) == whole_check(path) == []
+
+
+def test_a_schema_whose_text_is_damaged_is_damage(tmp_path: Path, sound: bytes) -> None:
+    path = written(tmp_path, sound.replace(b"INDEX bare_word ON bare ", b"INDEX bare_word ON b\xebre "))
+    assert "not UTF-8" in check_sqlite(path)[0]
 
 
 @given(data=st.data())

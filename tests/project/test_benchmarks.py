@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from support import citus
+from support import chrome, citus
 from support.postgres import Server
 from support.project import ROOT
 
@@ -85,6 +85,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_gives_its_lines(small: Ground, name: str) -> None:
+    if name == "studio":
+        chrome.required()
     lines = list(part(name)(small))
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [len(line) for line in cells] == [7] * len(cells)

@@ -36,14 +36,20 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def required() -> str:
+    """Chromium's path; without it a test is skipped, or fails in CI."""
     path = chromium()
     if path is None:
         reason = "no Chromium here (Debian: apt-get install chromium): what the studio shows is not tested"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = required()
     from playwright.sync_api import expect, sync_playwright
 
     # A busy machine is slow, and not wrong.
