@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
+from support.contents import undone
 from support.databases import DIALECTS, Databases
 from support.json_trees import RANDOMS, TEXT, TREES, Tree, number, render
 
@@ -34,15 +35,6 @@ def connection(request: pytest.FixtureRequest, databases: Databases) -> Iterator
         users = [(id_, f"{name}@example.org", "!") for id_, name in enumerate(USERS, start=9)]
         bulk.insert(connection, "users", ("id", "email", "password_hash"), users)
         yield connection
-
-
-@contextmanager
-def undone(connection: Connection) -> Iterator[None]:
-    savepoint = connection.begin_nested()
-    try:
-        yield
-    finally:
-        savepoint.rollback()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, event, insert, select, text, update
+from support.contents import undone
 from support.databases import DIALECTS, Databases
 from support.json_trees import RANDOMS, TEXT, TREES, Tree, number, render
 
@@ -135,16 +135,6 @@ def fill(connection: Connection, *, first_id: int = 1, backwards: bool = False) 
             else:
                 ids[row["email"]] = id_
             connection.execute(insert(model).values(values))
-
-
-@contextmanager
-def undone(connection: Connection) -> Iterator[None]:
-    """What is done inside leaves nothing behind."""
-    savepoint = connection.begin_nested()
-    try:
-        yield
-    finally:
-        savepoint.rollback()
 
 
 def prints(connection: Connection) -> tuple[str, str]:

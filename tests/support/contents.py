@@ -5,9 +5,23 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy import Connection
+
 from support import raw
+
+
+@contextmanager
+def undone(connection: Connection) -> Iterator[None]:
+    """What is done inside leaves nothing behind."""
+    savepoint = connection.begin_nested()
+    try:
+        yield
+    finally:
+        savepoint.rollback()
 
 
 def everything(url: str) -> Any:

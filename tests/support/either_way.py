@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
 
 from pharmdb.database import indexes, storable, targets, transactions
 from pharmdb.legacy import checksums, raw_rows, receiving, server_based, set_based, stages
 from pharmdb.legacy.accounting import Account
-from support import raw
+from support import legacy, raw
 
 
 def copied(source: Path | str, url: str, *, decode: bool = False, dry: bool = False, constant: bool = True) -> Any:
@@ -75,3 +77,20 @@ def both_ways(source: Path | str, url: str, **options: Any) -> int:
     assert report == slow == dry
     assert rows == everything(url)
     return by_sql
+
+
+@st.composite
+def old_rows(draw: st.DrawFn, odd: Callable[[str, str], st.SearchStrategy[Any]]) -> list[legacy.Row]:
+    """Rows of which some have odd values of a table's column; keys and e-mails are repeated."""
+    rows = [
+        legacy.row("users", n, email=draw(st.sampled_from(["a@b.test", "A@b.test", f"{n}@b.test"])))
+        for n in range(1, 6)
+    ]
+    for table, names in raw.ROWS.items():
+        for id_ in draw(st.lists(st.integers(6, 60), max_size=25, unique=True)):
+            changes: dict[str, Any] = {"user_id": draw(st.integers(1, 8))} if "user_id" in names else {}
+            changes |= {"email": f"{id_}@b.test"} if table == "users" else {}
+            for name in draw(st.lists(st.sampled_from(sorted(names)), max_size=2)):
+                changes[name] = draw(odd(table, name))
+            rows.append(legacy.row(table, id_, **changes))
+    return rows
