@@ -31,7 +31,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        """SQL that formats a time as ISO 8601 in UTC, with milliseconds: 2026-01-31T23:59:00.000Z."""
+        """SQL that formats a time as ISO 8601 in UTC, with milliseconds: 2026-01-31T23:59:00.000+00:00."""
 
     @abstractmethod
     def as_text(self, expression: str) -> str:
@@ -112,7 +112,7 @@ class SQLite(Dialect):
         return sqlite.insert(table)
 
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        return func.replace(cast(column, Text), "+00:00", "Z")
+        return cast(column, Text)
 
     def as_text(self, expression: str) -> str:
         return expression
@@ -180,7 +180,7 @@ class PostgreSQL(Dialect):
         return postgresql.insert(table)
 
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
-        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"', type_=Text)
+        return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"', type_=Text)
 
     def as_text(self, expression: str) -> str:
         return f"{expression}::text"

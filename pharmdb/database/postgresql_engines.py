@@ -36,6 +36,8 @@ class _Kind(NamedTuple):
 # As far as it is known, from the first connection of this process.
 _kinds: dict[URL, _Kind] = {}
 _PROPAGATE = "citus.propagate_set_commands"
+# Days are UTC days, and a double's text represents it exactly.
+ALWAYS = {"timezone": "UTC", "extra_float_digits": "1"}
 
 
 def make(url: URL, lock_timeout: float, *, write: bool) -> Engine:
@@ -56,15 +58,15 @@ def make(url: URL, lock_timeout: float, *, write: bool) -> Engine:
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={
-            # The time zone is last, so that it overrides the URL's options: days are UTC days.
-            "options": f"{options} {given} -c timezone=UTC",
+            # These are last, so that they override the URL's options.
+            "options": f"{options} {given} {' '.join(f'-c {name}={value}' for name, value in ALWAYS.items())}",
             "connect_timeout": 10,
             "application_name": "pharmdb",
             # Whatever PGCLIENTENCODING or the database says: all text is sent and read as UTF-8.
             "client_encoding": "utf8",
         },
     )
-    of_transaction = "; ".join(_set_local(*each) for each in (settings | _parsed(given) | {"timezone": "UTC"}).items())
+    of_transaction = "; ".join(_set_local(*each) for each in (settings | _parsed(given) | ALWAYS).items())
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> Any:

@@ -1,13 +1,25 @@
-"""Values as JSON in a fingerprint: one by one, and many at a time with what was seen before kept."""
+"""Values as JSON in a fingerprint: one by one, and a column of many at a time."""
 
 from __future__ import annotations
 
+import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from pharmdb.schema import canonical
+
+# The separator between values, a control character that text hardly ever contains, and the stand-in for NULL, which
+# nobody can have written.
+CUT, NULL = "\x1e", f"\x1f{secrets.token_hex(4)}"
+_CUT, _NULL = CUT.encode(), NULL.encode()
+# The bytes of text that is JSON as it is, between quotes.
+_PLAIN = bytes(set(range(ord(" "), ord("~") + 1)) - set(b'"\\')) + _CUT + _NULL[:1]
+_DIGITS = b"0123456789" + _CUT
+# Characters of the documents that are kept with their canonical form.
+_KEPT = 20_000_000
 
 
 def text(value: Any) -> str:
@@ -19,9 +31,10 @@ def text(value: Any) -> str:
 
 
 def real(value: Any) -> str:
-    """The shortest decimal of a double, as Python writes it."""
-    # SQLite has no -0.0
-    return repr(value + 0.0) if isinstance(value, (int, float)) else text(value)
+    """The shortest decimal of a double, as Python writes it; a whole number below 2⁶³ as an integer."""
+    if not isinstance(value, (int, float)):
+        return text(value)
+    return str(int(value)) if abs(value) < 2**63 and value == int(value) else repr(float(value))
 
 
 @lru_cache(maxsize=4096)
@@ -35,33 +48,112 @@ def document(value: Any) -> str:
         return text(value)
 
 
-class Reals(dict[Any, str]):
-    """Doubles, or their decimals, → as JSON."""
-
-    def __missing__(self, key: Any) -> str:
-        return self.setdefault(key, real(float(key)))
+class AlikeError(Exception):
+    """Values that were joined can't be told apart."""
 
 
-class Documents:
-    """Writes documents as `document` does, many at a time; keeps those that are repeated, up to `most` characters."""
+class Values(ABC):
+    """Writes the values of a column, which a database has joined with CUT between them."""
 
-    def __init__(self, most: int, fixed: dict[str, str]) -> None:
-        self.most, self.fixed, self.kept, self.characters = most, fixed, dict(fixed), 0
+    def lines(self, joined: bytes, rows: int) -> bytes:
+        """Each value as JSON and a line feed. Raises AlikeError if these are not as many values as rows."""
+        if joined.count(_CUT) != rows - 1:
+            raise AlikeError
+        return self.written(joined)
 
-    def written(self, documents: Sequence[str]) -> list[str]:
-        """These documents."""
+    @abstractmethod
+    def written(self, joined: bytes) -> bytes:
+        """Each value as JSON and a line feed."""
+
+
+class Integers(Values):
+    """Integers, as they are."""
+
+    def written(self, joined: bytes) -> bytes:
+        return joined.replace(_CUT, b"\n") + b"\n"
+
+
+class Texts(Values):
+    """Text or times, NULL among them if the column is nullable."""
+
+    def __init__(self, *, nullable: bool) -> None:
+        self.nullable = nullable
+
+    def written(self, joined: bytes) -> bytes:
+        if not joined.translate(None, _PLAIN):
+            lines = b'"' + joined.replace(_CUT, b'"\n"') + b'"\n'
+            if self.nullable:
+                lines = lines.replace(b'"' + _NULL + b'"', b"null")
+            if _NULL[:1] not in lines:
+                return lines
         try:
-            return list(map(self.kept.__getitem__, documents))
+            values = joined.decode().split(CUT)
+        except UnicodeDecodeError:
+            # Read row by row, this is the database's own error.
+            raise AlikeError from None
+        written = [text(None if value == NULL else value) for value in values]
+        return "\n".join([*written, ""]).encode()
+
+
+class _Kept(Values):
+    """Values that are written one by one, and kept as long as they are repeated."""
+
+    def __init__(self) -> None:
+        self.kept = {_NULL: b"null"}
+        self.characters = 0
+
+    def written(self, joined: bytes) -> bytes:
+        values = joined.split(_CUT)
+        try:
+            lines = list(map(self.kept.__getitem__, values))
         except KeyError:
-            unknown = set(documents).difference(self.kept)
-        together = canonical.canonical_texts(unknown)
-        found = {key: encode_basestring_ascii(together[key]) if key in together else document(key) for key in unknown}
-        written = [found[key] if key in found else self.kept[key] for key in documents]
-        if len(unknown) > len(documents) // 2:
+            found = self.made(set(values).difference(self.kept))
+            lines = [found[value] if value in found else self.kept[value] for value in values]
+            self._keep(found, rows=len(values))
+        return b"\n".join([*lines, b""])
+
+    @abstractmethod
+    def made(self, values: set[bytes]) -> dict[bytes, bytes]:
+        """These values as JSON."""
+
+    def _keep(self, found: dict[bytes, bytes], rows: int) -> None:
+        if len(found) > rows // 2:
             # They are hardly ever repeated.
-            return written
-        self.characters += sum(map(len, unknown))
-        if self.characters > self.most:
-            self.kept, self.characters = dict(self.fixed), 0
+            return
+        self.characters += sum(map(len, found))
+        if self.characters > _KEPT:
+            self.kept, self.characters = {_NULL: b"null"}, 0
         self.kept.update(found)
-        return written
+
+
+class Reals(_Kept):
+    """Doubles, as decimals that represent them exactly: digits alone are an integer."""
+
+    def written(self, joined: bytes) -> bytes:
+        if not joined.translate(None, _DIGITS):
+            return joined.replace(_CUT, b"\n") + b"\n"
+        return super().written(joined)
+
+    def made(self, values: set[bytes]) -> dict[bytes, bytes]:
+        return {value: real(float(value)).encode() for value in values}
+
+
+class Documents(_Kept):
+    """JSON documents."""
+
+    def made(self, values: set[bytes]) -> dict[bytes, bytes]:
+        try:
+            texts = {value.decode(): value for value in values}
+        except UnicodeDecodeError:
+            raise AlikeError from None
+        together = canonical.canonical_texts(texts)
+        return {
+            value: (encode_basestring_ascii(together[text_]) if text_ in together else document(text_)).encode()
+            for text_, value in texts.items()
+        }
+
+
+def sorted_together(keys: Sequence[Sequence[Any]], columns: Sequence[bytes]) -> list[bytes]:
+    """The lines of all columns in the order of the keys; rows with equal keys in the order of their lines."""
+    rows = sorted(zip(*keys, zip(*(column.splitlines() for column in columns), strict=True), strict=True))
+    return [b"\n".join([*column, b""]) for column in zip(*(row[-1] for row in rows), strict=True)]

@@ -23,6 +23,7 @@ from pharmdb.models import (
     UserSettings,
 )
 from pharmdb.schema import canonical, fingerprint_batches, fingerprint_values
+from pharmdb.schema.fingerprint_batches import Block
 from pharmdb.types import DOCUMENT, DOUBLE, UTCDateTime
 
 _Columns = tuple[InstrumentedAttribute[Any], ...]
@@ -69,51 +70,68 @@ _RENEWED = {"created_at", "updated_at", "last_attempt_at"}
 # The tables that can be large. Their key begins with their user's e-mail address.
 _LARGE = (Attempt, ProgressByTag, SpacedRepetitionItem)
 _Condition = ColumnElement[bool] | TextClause
+# Rows at a time, where each is written by itself.
+_FETCHED = 1000
 
 
 @checked
 def fingerprint(connection: Connection, *, seed: bool = False, users: _Condition | None = None) -> str:
     """The SHA-256 of the content as 64 hex digits.
 
-    Tables come in the order of the models, rows by natural key in byte order, each as one line of JSON with times as
-    YYYY-MM-DDTHH:MM:SS.mmmZ. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases seeded
-    from the same files then have the same fingerprint. `users`, a condition on users, limits the content to these
-    users. Rows are streamed, so memory use is constant.
+    It is computed of lines `table.column digest`, with the tables in the order of the models. A column's digest is the
+    SHA-256 of its values, each as one line of JSON, with the rows by natural key in byte order, and times as
+    YYYY-MM-DDTHH:MM:SS.mmm+00:00. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases
+    seeded from the same files then have the same fingerprint. `users`, a condition on users, limits the content to
+    these users. Rows are streamed, so memory use is constant.
     """
     digest = hashlib.sha256()
     for model, (key, rest) in zip(MODELS, _CONTENT, strict=True):
-        digest.update(f"{model.__tablename__}\n".encode())
         if seed:
             key, rest = (tuple(c for c in part if c.key not in _RENEWED) for part in (key, rest))
-        conditions = [] if users is None else [users]
-        one_by_one = partial(_lines, connection, model, key, rest)
+        digests = [hashlib.sha256() for _ in (*key, *rest)]
+        add = partial(_add, digests)
+        one_by_one = partial(_blocks, connection, model, key, rest)
         if model in _LARGE and fingerprint_batches.worthwhile(connection, model):
-            found = fingerprint_batches.lines(connection, model, key, rest, users, one_by_one)
+            fingerprint_batches.read(connection, model, key, rest, users, one_by_one, add)
         else:
-            found = one_by_one(*conditions)
-        for line in found:
-            digest.update(line)
+            for block in one_by_one(*([] if users is None else [users])):
+                add(block)
+        for column, found in zip((*key, *rest), digests, strict=True):
+            digest.update(f"{model.__tablename__}.{column.key} {found.hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
-def _lines(connection: Connection, model: type, key: _Columns, rest: _Columns, *where: _Condition) -> Iterator[bytes]:
-    """The lines of the rows that meet the conditions, row by row."""
+def _add(digests: list[Any], block: Block) -> None:
+    for digest, lines in zip(digests, block, strict=True):
+        digest.update(lines)
+
+
+def _blocks(connection: Connection, model: type, key: _Columns, rest: _Columns, *where: _Condition) -> Iterator[Block]:
+    """The lines of each column of the rows that meet the conditions, row by row."""
     columns = (*key, *rest)
     writers = [_writer(column) for column in columns]
     statement = _statement(connection, model, key, columns).where(*where)
-    rows = connection.execute(statement, execution_options={"yield_per": 1000})
+    found = connection.execute(statement, execution_options={"yield_per": _FETCHED})
     width = len(key)
-    equals: list[str] = []
+    rows: list[tuple[str, ...]] = []
+    equals: list[tuple[str, ...]] = []
     last = None
-    for row in rows:
-        # Rows with the same natural key have no defined order: they are sorted by the text of their lines.
+    for row in found:
+        # Rows with the same natural key have no defined order: they are sorted by their lines.
         if row[:width] != last:
-            equals.sort()
-            yield "".join(equals).encode()
+            rows += sorted(equals)
             equals = []
             last = row[:width]
-        equals.append(f"[{','.join([write(value) for write, value in zip(writers, row, strict=True)])}]\n")
-    yield "".join(sorted(equals)).encode()
+            if len(rows) >= _FETCHED:
+                yield _block(rows)
+                rows = []
+        equals.append(tuple([write(value) for write, value in zip(writers, row, strict=True)]))
+    if rows or equals:
+        yield _block([*rows, *sorted(equals)])
+
+
+def _block(rows: list[tuple[str, ...]]) -> Block:
+    return ["\n".join([*column, ""]).encode() for column in zip(*rows, strict=True)]
 
 
 def _statement(connection: Connection, model: type, key: _Columns, columns: _Columns) -> Select[Any]:

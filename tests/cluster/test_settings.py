@@ -24,6 +24,7 @@ SET = (
     "SET LOCAL statement_timeout TO '1800s'",
     "SET LOCAL idle_in_transaction_session_timeout TO '1800s'",
     "SET LOCAL timezone TO 'UTC'",
+    "SET LOCAL extra_float_digits TO '1'",
     "SET LOCAL citus.propagate_set_commands TO 'none'",
 )
 IN_READING = "; ".join(SET)

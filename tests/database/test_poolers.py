@@ -78,8 +78,16 @@ OPTIONS = "&options=" + quote(r'-csearch_path="A\ ",public -c work_mem=3MB --ena
 
 
 def test_each_transaction_has_its_settings_and_leaves_none_behind(pooled: str) -> None:
-    names = ("lock_timeout", "statement_timeout", "timezone", "search_path", "work_mem", "enable_sort")
-    wanted = ("7s", "30min", "UTC", '"A ", public', "3MB", "off")
+    names = (
+        "lock_timeout",
+        "statement_timeout",
+        "timezone",
+        "extra_float_digits",
+        "search_path",
+        "work_mem",
+        "enable_sort",
+    )
+    wanted = ("7s", "30min", "UTC", "1", '"A ", public', "3MB", "off")
     target = targets.target(pooled + OPTIONS)
     for transaction in (transactions.reading, transactions.writing):
         with transaction(target) as connection:
@@ -87,7 +95,7 @@ def test_each_transaction_has_its_settings_and_leaves_none_behind(pooled: str) -
             assert connection.exec_driver_sql("SELECT count(*) FROM users").scalar_one() == 2
     with psycopg.connect(raw.libpq(pooled)) as session:
         for name, value in zip(names[:-1], wanted, strict=False):
-            assert session.execute(f"SHOW {name}").fetchone() != (value,) or name == "timezone"
+            assert session.execute(f"SHOW {name}").fetchone() != (value,) or name in postgresql_engines.ALWAYS
 
 
 def test_a_transaction_without_the_tables_has_its_settings(databases: Databases, pooler: Path) -> None:

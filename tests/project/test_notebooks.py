@@ -80,7 +80,7 @@ def test_nbval_turns_red_at_each_stored_value_that_is_changed(
     databases: Databases, tmp_path: Path, kernels: dict[str, str]
 ) -> None:
     text = (ROOT / "notebooks" / "seed.ipynb").read_text(encoding="utf-8")
-    changes = [("<td>4</td>", "<td>5</td>"), ("64e201d4a7bd7a95", "64e201d4a7bd7a96"), ("0 rows cre", "1 rows cre")]
+    changes = [("<td>4</td>", "<td>5</td>"), ("de90afbc368eb405", "de90afbc368eb406"), ("0 rows cre", "1 rows cre")]
     for stored, changed in changes:
         assert stored in text
         text = text.replace(stored, changed)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -20,8 +21,9 @@ from support.json_trees import RANDOMS, TEXT, TREES, Tree, number, render
 import pharmdb
 from pharmdb.database import bulk, targets, transactions
 from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, User
-from pharmdb.schema import fingerprint_batches
+from pharmdb.schema import fingerprint_batches, fingerprint_readers, fingerprint_values
 from pharmdb.schema.canonical import canonical_json, canonical_texts
+from pharmdb.schema.fingerprint_batches import Block
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 USERS = ["bob", "ann", "ab", "zoe"]
@@ -80,32 +82,34 @@ def time(seconds: int) -> str:
 def row_by_row(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tables of which some rows were read row by row after all."""
     found: list[str] = []
-    lines: Callable[..., Iterator[bytes]] = fingerprint_batches.lines
+    read: Callable[..., None] = fingerprint_batches.read
 
-    def watched(connection: Connection, model: Any, *rest: Any) -> Iterator[bytes]:
-        *rest_, one_by_one = rest
+    def watched(connection: Connection, model: Any, *rest: Any) -> None:
+        *others, one_by_one, add = rest
 
-        def noting(condition: Any) -> Iterator[bytes]:
+        def noting(condition: Any) -> Iterator[Block]:
             found.append(model.__tablename__)
-            found_: Iterator[bytes] = one_by_one(condition)
-            return found_
+            blocks: Iterator[Block] = one_by_one(condition)
+            return blocks
 
-        return lines(connection, model, *rest_, noting)
+        read(connection, model, *others, noting, add)
 
-    monkeypatch.setattr(fingerprint_batches, "lines", watched)
+    monkeypatch.setattr(fingerprint_batches, "read", watched)
     return found
 
 
 # What SQLite and PostgreSQL both store: no NUL, and for PostgreSQL no number beyond its limits.
-NASTY = st.sampled_from(["", '"', "\\", "\\u001e", "\x1f", "\x1e", "č\n", "🐎", "a'b", "\x7f"]) | TEXT
+NASTY = st.sampled_from(["", '"', "\\", "\\u001e", "\x1f", "\x1e", "\x1d", "č\n", "🐎", "a'b", "\x7f"]) | TEXT
 JSON = st.builds(render, TREES.filter(lambda tree: "\x00" not in repr(tree)), RANDOMS)
+# The first and the last years, too.
+SECONDS = st.integers(0, 3) | st.sampled_from([-63_900_000_000, -1_772_366_401, 251_600_000_000])
 SCORES = st.sampled_from([0.0, -0.0, 100.0, 1e-5, 0.1 + 0.2, 5e-324, 33.333333333333336]) | st.floats(0, 100)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True, database=None)
 @given(
     done=st.lists(
-        st.tuples(st.integers(0, 3), NASTY, JSON, SCORES, st.none() | JSON, st.integers(0, 3)), min_size=1, max_size=12
+        st.tuples(st.integers(0, 3), NASTY, JSON, SCORES, st.none() | JSON, SECONDS), min_size=1, max_size=12
     ),
     tags=st.lists(st.tuples(st.integers(0, 3), NASTY, NASTY, st.integers(0, 9)), max_size=9, unique_by=lambda r: r[:3]),
     items=st.lists(
@@ -158,7 +162,7 @@ def test_a_busy_user_whose_rows_have_no_index_in_byte_order_is_read_row_by_row(
 ) -> None:
     with undone(connection):
         columns = ("user_id", "module", "course_block", "tag", "last_attempt_at")
-        bulk.insert(connection, "progress_by_tag", columns, [(10, "m", "c", f"t{n}", time(n)) for n in range(21)])
+        bulk.insert(connection, "progress_by_tag", columns, [(10, "m", "c", f"t{n}", time(n)) for n in range(41)])
         prints(connection)
     assert set(row_by_row) == ({"progress_by_tag"} if connection.dialect.name == "postgresql" else set())
 
@@ -167,8 +171,8 @@ def test_a_busy_user_whose_rows_have_no_index_in_byte_order_is_read_row_by_row(
     "rows",
     [
         [(0, "a\x1eb", "{}", 1.0, None, 0), (0, "c", "{}", 1.0, None, 1)],
-        [(0, "a", f'"{"x" * 3000}"', 1.0, None, 0), (0, "c", "{}", 1.0, None, 1)],
-        [(0, "a", f'"{"x" * 3000}"', 1.0, f"[{'1,' * 2000}1]", 0)],
+        [(0, "a", f'"{"x" * 5000}"', 1.0, None, 0), (0, "c", "{}", 1.0, None, 1)],
+        [(0, "a", f'"{"x" * 5000}"', 1.0, f"[{'1,' * 3000}1]", 0)],
     ],
     ids=["separator", "long", "only long"],
 )
@@ -179,6 +183,63 @@ def test_what_batches_cannot_tell_apart_or_hold_is_read_row_by_row(
         attempts(connection, [*rows, (1, "other", "{}", 1.0, None, 1)])
         prints(connection)
     assert set(row_by_row) == {"attempts"}
+
+
+def test_what_parts_the_users_of_a_batch_may_be_text(connection: Connection, row_by_row: list[str]) -> None:
+    with undone(connection):
+        attempts(connection, [(0, "a\x1db", "{}", 1.0, None, 0), (1, "c", "{}", 1.0, None, 0)])
+        prints(connection)
+    # Only SQLite joins what belongs to several users.
+    assert set(row_by_row) == ({"attempts"} if connection.dialect.name == "sqlite" else set())
+
+
+def test_rows_that_no_index_has_in_order_are_sorted(connection: Connection, row_by_row: list[str]) -> None:
+    with undone(connection):
+        attempts(connection, [(n % 2, f"q{n}", "{}", n / 3, None, -n) for n in range(30)])
+        before = prints(connection)
+        connection.exec_driver_sql("DROP INDEX ix_attempts_user_id_created_at")
+        assert prints(connection) == before
+    assert row_by_row == []
+
+
+def test_rows_with_one_key_that_exchange_a_value_are_other_rows(connection: Connection) -> None:
+    found = set()
+    for scores in ((1.0, 2.0), (2.0, 1.0)):
+        with undone(connection):
+            attempts(connection, [(0, "q", f'"{n}"', score, None, 0) for n, score in enumerate(scores)])
+            found.add(tuple(prints(connection)))
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("option", ["", "&options=-cextra_float_digits%3D0"])
+def test_a_server_that_shortens_doubles_changes_nothing(databases: Databases, option: str) -> None:
+    with databases.dropped(databases.migrated("postgresql")) as url:
+        with transactions.writing(targets.target(url)) as connection:
+            bulk.insert(connection, "users", ("id", "email", "password_hash"), [(9, "bob@example.org", "!")])
+            attempts(connection, [(0, "q", "{}", 100 / 3, None, 0)])
+            before = prints(connection)
+            name = targets.target(url).name
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET extra_float_digits = 0")
+        with transactions.reading(targets.target(url + option)) as connection:
+            assert connection.exec_driver_sql("SELECT score FROM attempts").scalar_one() == 100 / 3
+            assert prints(connection) == before
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(numbers=st.lists(st.floats(0, 10**6) | st.floats(1e-5, 1e9) | st.floats(allow_nan=False), min_size=1))
+@example(numbers=[0.0, -0.0, 1e15, 1e16, float(2**53), float(2**63), -float(2**63), 1e300, float("inf"), 5e-324])
+def test_doubles_are_written_together_as_each_is(numbers: list[float]) -> None:
+    written = [fingerprint_values.real(x) for x in numbers]
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE t (x REAL NOT NULL) STRICT")
+        database.executemany("INSERT INTO t VALUES (?)", [(x,) for x in numbers])
+        decimals = database.execute(f"SELECT {fingerprint_readers.exact_decimal('x')} FROM t").fetchall()
+    by_sqlite = {str(decimal): line for (decimal,), line in zip(decimals, written, strict=True) if decimal is not None}
+    by_postgresql = {repr(x).removesuffix(".0"): line for x, line in zip(numbers, written, strict=True)}
+    assert len(by_sqlite) >= len({x for x in numbers if 1e-5 <= x <= 1e9})
+    for found in filter(None, (by_sqlite, by_postgresql)):
+        joined = fingerprint_values.CUT.join(found).encode()
+        assert fingerprint_values.Reals().lines(joined, len(found)).decode().splitlines() == list(found.values())
 
 
 def _documents(*documents: str) -> Callable[[Connection], None]:

@@ -11,7 +11,7 @@ from pharmdb.database import targets, transactions
 from pharmdb.models import ProgressByTag, User
 from pharmdb.seeding import seeding
 
-KNOWN_GOOD = "64e201d4a7bd7a958552328d08d4dd9a6dc089157d9b793574ff59e46ae38f21"
+KNOWN_GOOD = "de90afbc368eb4052091f425d42f7633af83fd68695fd83b369e18079dc0ef1b"
 
 
 USERS_HEADER = "email,password,role,language"
