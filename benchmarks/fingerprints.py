@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from unittest import mock
 
 import pharmdb
+from benchmarks import cohorts
 from benchmarks.ground import DIALECTS, Ground, begun
 from benchmarks.timing import Baseline, alternate, line
 from pharmdb.database import targets, transactions
@@ -42,20 +44,29 @@ def fetch(url: str) -> int:
         return found
 
 
+def _line(ground: Ground, what: str, url: str, *works: tuple[str, Callable[[str], object], float | None]) -> str:
+    if ours(url) != row_by_row(url):
+        raise RuntimeError(f"{what}: two fingerprints of one database")
+    fast, *others = alternate(ground.rounds, *(partial(work, url) for work in (ours, *(work for _, work, _ in works))))
+    baselines = [Baseline(name, each, most=most) for (name, _, most), each in zip(works, others, strict=True)]
+    return line(f"fingerprint of {what}", fast, *baselines)
+
+
 def main(ground: Ground) -> Iterator[str]:
     """The lines of the table."""
     for dialect in DIALECTS:
-        url = ground.large(dialect)
-        if ours(url) != row_by_row(url):
-            raise RuntimeError(f"{dialect}: two fingerprints of one database")
-
-        def on(work: Callable[[str], object], url: str = url) -> Callable[[], object]:
-            return lambda: work(url)
-
-        fast, slow, floor = alternate(ground.rounds, on(ours), on(row_by_row), on(fetch))
-        yield line(
-            f"fingerprint of {ground.attempts:,} attempts, {dialect}",
-            fast,
-            Baseline("the same, row by row", slow, most=0.2),
-            Baseline("raw driver, only fetching the rows", floor),
+        yield _line(
+            ground,
+            f"{ground.attempts:,} attempts, {dialect}",
+            ground.large(dialect),
+            ("the same, row by row", row_by_row, 0.2),
+            ("raw driver, only fetching the rows", fetch, None),
         )
+        cohort = cohorts.made(ground, dialect, ground.attempts)
+        yield _line(
+            ground,
+            f"a cohort with {ground.attempts:,} attempts and as many other rows, {dialect}",
+            cohort,
+            ("the same, row by row", row_by_row, None),
+        )
+        ground.drop(cohort)

@@ -172,16 +172,18 @@ class _SQLiteReader(Reader):
 
     def statement(self) -> str:
         # As bytes: text would be decoded, and encoded again.
-        joined = [
-            f"group_concat({self._value(column)}, '{CUT}') AS joined_{n}" for n, column in enumerate(self.columns)
-        ]
-        each = (
-            f"SELECT user_id, count(*) AS rows, {', '.join(joined)} FROM {self.model.__tablename__} {self._index()} "
+        joined = ", ".join(f"CAST(group_concat({self._value(column)}, '{CUT}') AS BLOB)" for column in self.columns)
+        return (
+            f"SELECT user_id, count(*), {joined} FROM {self.model.__tablename__} {self._index()} "
             f"WHERE user_id IN (SELECT value FROM json_each(?)){_BOUNDS}"
         )
-        # A single row also for several users: each row costs a wait for the other thread.
-        together = [f"CAST(group_concat(joined_{n}, '{_NEXT}') AS BLOB)" for n in range(len(joined))]
-        return f"SELECT group_concat(user_id), group_concat(rows), {', '.join(together)} FROM ({each} GROUP BY user_id)"
+
+    def _of_several(self, sql: str) -> str:
+        """The statement for several users; also in a single row, because each costs a wait for the other thread."""
+        names = [f"joined_{n}" for n in range(len(self.columns))]
+        together = ", ".join(f"CAST(group_concat({name}, '{_NEXT}') AS BLOB)" for name in names)
+        each = f"WITH each (user_id, number, {', '.join(names)}) AS ({sql} GROUP BY user_id)"
+        return f"{each} SELECT group_concat(user_id), group_concat(number), {together} FROM each"
 
     @staticmethod
     def _value(column: Any) -> str:
@@ -201,6 +203,8 @@ class _SQLiteReader(Reader):
 
     def read(self, batch: Batch) -> Any:
         sql, values = self.bounded(batch, "?")
+        if len(batch.users) > 1:
+            sql = self._of_several(sql)
         driver: Any = self.connection.connection.driver_connection
         usual = driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST * self.size)
         try:
@@ -218,7 +222,7 @@ class _SQLiteReader(Reader):
         if None in columns:
             raise AlikeError
         if len(batch.users) == 1:
-            return {int(ids): (int(rows), *columns)}
+            return {ids: (rows, *columns)}
         parts = (column.split(_NEXT.encode()) for column in columns)
         try:
             users = list(zip(map(int, ids.split(",")), map(int, rows.split(",")), *parts, strict=True))

@@ -23,6 +23,7 @@ from pharmdb.cluster import placing, planning
 from pharmdb.database import placements, servers
 from pharmdb.learning.attempts import Tag, counting
 from pharmdb.models import MODELS
+from pharmdb.schema import fingerprint_batches
 from pharmdb.seeding.seeding import KNOWN_GOOD
 from pharmdb.studio_app import editing, sessions, values
 from pharmdb.studio_app.catalogue import catalogue
@@ -97,6 +98,19 @@ def test_frames_hold_what_the_tables_hold(distributed: str) -> None:  # noqa: F8
         assert frame["score"].sum() == one(distributed, "SELECT sum(score) FROM attempts")
         assert frame["id"].is_monotonic_increasing
         assert len(pharmdb.daily_progress(connection)) > 0
+
+
+@pytest.mark.parametrize("rows", [3, 10**4])
+def test_a_fingerprint_is_that_of_the_rows_read_one_by_one(
+    distributed: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
+) -> None:
+    """In batches of several users, and of a part of a busy one's rows."""
+    expected = mark(distributed)
+    monkeypatch.setattr(fingerprint_batches, "BATCH", rows)
+    monkeypatch.setattr(fingerprint_batches, "FEW", 0)
+    assert mark(distributed) == expected
 
 
 def test_a_deleted_user_takes_the_rows_of_all_shards_along(distributed: str) -> None:  # noqa: F811

@@ -47,7 +47,7 @@ LINES = {
     ],
     "inserts": [f"{start}.*{dialect}" for dialect in DIALECTS for start in ("ready", "Python values")],
     "frames": [f"{what}.*{dialect}" for dialect in DIALECTS for what in ("^frame of 500", "memory")],
-    "fingerprints": DIALECTS,
+    "fingerprints": [f"^fingerprint of {what}.*{dialect}" for dialect in DIALECTS for what in ("[0-9]", "a cohort")],
     "accounts": DIALECTS,
     "cohort": DIALECTS,
     "seed": [f"^seed.*{what}{dialect}" for dialect in DIALECTS for what in ("rows, ", "nothing missing, ")]
