@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,15 @@ def run(
     plan: bool = False,
     trial: bool = False,
     expected: int | None = None,
-    values: Mapping[str, str] | None = None,
+    values: Mapping[str, str | None] | None = None,
     most: int = ROWS_SHOWN,
     log: Path | None = None,
 ) -> Result:
     """Runs one statement, or with `plan` returns its query plan.
 
     With `trial` a statement that writes is rolled back, and only says how many rows it would change. If `expected` is
-    given, it is committed only if it changes exactly so many. `values`: the values of its parameters, by name. At most
-    `most` rows are returned.
+    given, it is committed only if it changes exactly so many. `values`: the values of its parameters, by name; None is
+    NULL. At most `most` rows are returned.
 
     Raises ParameterError if it is not a single statement, ProtectedError if it is not allowed, PharmdbError if it was
     cancelled, timed out or was refused by the database.
@@ -63,9 +64,8 @@ def run(
     tokens = tokens_of(statement, sqlite=sqlite)
     bound = parameters.given(statement, tokens, values or {})
     typed = Typed(target, statement, tokens, first, bound, most)
-    logged = (
-        f"{statement} -- {', '.join(f'{name} = {value!r}' for name, value in bound.items())}" if bound else statement
-    )
+    given = ", ".join(f"{name} = {'NULL' if value is None else repr(value)}" for name, value in bound.items())
+    logged = f"{statement} -- {given}" if given else statement
     with _opened(target, writes, trial=trial) as connection:
         sessions.prepare(connection)
         driver: Any = connection.connection.dbapi_connection
@@ -93,9 +93,7 @@ def run(
             done = save_log.log_statement(target, logged, result.changed, log or settings.statement_log())
     warning = done() if writes and not trial else ""
     statement_log.add(statement, bound, len(result.rows) if result.columns else result.changed, ms)
-    return Result(
-        result.columns, result.rows, result.more, result.changed, round(ms, 2), result.plan, warning, trial and writes
-    )
+    return replace(result, ms=round(ms, 2), warning=warning, trial=trial and writes)
 
 
 _RUN: dict[str, Callable[..., Result]] = {"sqlite": sqlite_console.run, "postgresql": postgresql_console.run}

@@ -26,12 +26,14 @@ def _named(statement: str, tokens: Sequence[Token]) -> Iterator[Token]:
             yield Token("parameter", f":{word.text}", word.text, mark.start, word.end)
 
 
-def given(statement: str, tokens: Sequence[Token], values: Mapping[str, str]) -> dict[str, str]:
-    """The values of the statement's parameters. Raises ParameterError if one is missing."""
+def given(statement: str, tokens: Sequence[Token], values: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The values of the statement's parameters; None is NULL. Raises ParameterError if one is missing."""
     wanted = [token.name for token in named(statement, tokens)]
     if missing := [name for name in wanted if name not in values]:
         raise ParameterError(
-            expected=f"a value for :{missing[0]}", found="none", note="type it below the statement; '' is an empty text"
+            expected=f"a value for :{missing[0]}",
+            found="none",
+            note="type it below the statement, or choose NULL or empty text there",
         )
     return {name: values[name] for name in wanted}
 

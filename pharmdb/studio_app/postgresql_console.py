@@ -37,6 +37,8 @@ _FUNCTION = """
     END $function$
 """
 _BOOLEAN = 16
+# bigint, smallint, integer, real, double precision, numeric; a domain is described as what it is made of.
+_NUMBERS = (20, 21, 23, 700, 701, 1700)
 
 
 def run(driver: Any, typed: Typed, *, plan: bool, writes: bool, seconds: float) -> Result:
@@ -113,7 +115,8 @@ def _result_of(driver: Any, typed: Typed, role: Role, *, plan: bool, writes: boo
         return Result([], [], False, None, 0, "\n".join(str(row[0]) for row in rows))
     shown = [[_shown(*column, value) for column, value in zip(columns, row, strict=True)] for row in rows]
     changed = int(counted) if writes or not columns else None
-    return Result([name for name, _ in columns], shown, int(counted) > typed.most, changed, 0)
+    numeric = [type_ in _NUMBERS for _, type_ in columns]
+    return Result([name for name, _ in columns], shown, int(counted) > typed.most, changed, 0, numeric=numeric)
 
 
 def _mask(driver: Any, role: Role) -> None:

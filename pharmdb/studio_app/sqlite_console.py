@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pharmdb.schema import bookkeeping
@@ -72,7 +72,15 @@ def _result_of(driver: sqlite3.Connection, typed: Typed, plan: bool) -> Result:
     names = [column[0] for column in cursor.description]
     found = cursor.fetchmany(typed.most + 1)
     rows = [[_shown(name, value) for name, value in zip(names, row, strict=True)] for row in found[: typed.most]]
-    return Result(names, rows, len(found) > typed.most, cursor.rowcount if cursor.rowcount >= 0 else None, 0)
+    # Any value may have any type, so the values decide.
+    numeric = [_are_numbers(row[n] for row in found) for n in range(len(names))]
+    changed = cursor.rowcount if cursor.rowcount >= 0 else None
+    return Result(names, rows, len(found) > typed.most, changed, 0, numeric=numeric)
+
+
+def _are_numbers(values: Iterable[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(value, int | float) for value in known)
 
 
 def _shown(name: str, value: Any) -> str | None:

@@ -147,5 +147,5 @@ def _shown(parameters: Any) -> str:
 
 def _short(value: Any) -> str:
     # Masked before truncating: a truncated hash would not be recognized.
-    text = mask_hashes(repr(value))
+    text = "NULL" if value is None else mask_hashes(repr(value))
     return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"

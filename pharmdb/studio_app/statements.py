@@ -15,6 +15,7 @@ ROWS_SHOWN = 1000
 class Result:
     """A statement's result: its first rows, `more` if there were others; `changed`: rows written, if any.
 
+    `numeric`: for each column, whether its values are numbers.
     `warning` is a sentence if it wrote, but the log of saves could not be completed. `trial`: nothing was kept.
     """
 
@@ -26,6 +27,7 @@ class Result:
     plan: str = ""
     warning: str = ""
     trial: bool = False
+    numeric: list[bool] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -36,5 +38,5 @@ class Typed:
     text: str
     tokens: list[Token]
     first: str
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str | None] = field(default_factory=dict)
     most: int = ROWS_SHOWN

@@ -280,7 +280,10 @@ class Studio(anywidget.AnyWidget):
             plan=bool(message.get("plan")),
             trial=message.get("trial") is True,
             expected=None if message.get("expected") is None else int(message["expected"]),
-            values={str(name): str(value) for name, value in (message.get("values") or {}).items()},
+            values={
+                str(name): None if value is None else str(value)
+                for name, value in (message.get("values") or {}).items()
+            },
             most=most,
             log=self._path,
         )

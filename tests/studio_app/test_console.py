@@ -36,7 +36,7 @@ class Console:
         plan: bool = False,
         trial: bool = False,
         expected: int | None = None,
-        values: dict[str, str] | None = None,
+        values: dict[str, str | None] | None = None,
         most: int = ROWS_SHOWN,
     ) -> Result:
         return console.run(
@@ -72,7 +72,7 @@ def test_a_result_is_text_with_its_columns(run: Console) -> None:
 
 def test_parameters_are_values_and_never_sql(run: Console) -> None:
     by_email = "SELECT id, :what AS what FROM users WHERE email = :email"
-    demo = {"email": "demo@pharmtrainer.test", "what": "x"}
+    demo: dict[str, str | None] = {"email": "demo@pharmtrainer.test", "what": "x"}
     assert run(by_email, values=demo).rows == [["1", "x"]]
     assert run("SELECT email FROM users WHERE id = :id LIMIT :n", values={"id": "2", "n": "1"}).rows == [
         ["admin@pharmtrainer.test"]
@@ -93,6 +93,28 @@ def test_parameters_are_values_and_never_sql(run: Console) -> None:
     with pytest.raises(ProtectedError, match="secret"):
         run("SELECT :x FROM users WHERE password_hash = :x", values={"x": "y"})
     assert next(entry.parameters for entry in run.statement_log.since(0)) == "what='x', email='demo@pharmtrainer.test'"
+
+
+def test_a_parameter_may_be_null_or_an_empty_text(run: Console) -> None:
+    sql = "SELECT :x IS NULL AS nil, coalesce(:x || '', 'none') = 'none' AS missing"
+    true, false = ("1", "0") if run.target.is_sqlite else ("true", "false")
+    assert run(sql, values={"x": None}).rows == [[true, true]]
+    assert run.statement_log.since(0)[-1].parameters == "x=NULL"
+    assert run(sql, values={"x": ""}).rows == [[false, false]]
+    assert run("SELECT * FROM users WHERE email = :x", values={"x": None}).rows == []
+    run("UPDATE attempts SET feedback = :x WHERE id = 0", unlocked=True, values={"x": None})
+    assert "-- x = NULL" in run.log.read_text(encoding="utf-8")
+
+
+def test_columns_of_numbers_are_told(run: Console) -> None:
+    sql = "SELECT id, 1.5 AS n, CAST(id AS REAL) AS r, '7' AS text, email, nullif(id, 1) AS some FROM users"
+    assert run(sql).numeric == [True, True, True, False, False, True]
+    assert run("SELECT id FROM users", plan=True).numeric == []
+    # SQLite can't tell what NULL is.
+    empty = run("SELECT id, email, NULL AS nil FROM users WHERE id = 0").numeric
+    assert empty == [not run.target.is_sqlite, False, False]
+    if run.target.is_sqlite:
+        assert run("SELECT 1 AS n UNION ALL SELECT 'x'").numeric == [False]
 
 
 def test_a_statement_with_parameters_is_logged_with_them(run: Console) -> None:

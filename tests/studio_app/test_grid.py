@@ -809,9 +809,23 @@ def test_statements_are_kept_linked_parametrized_charted_and_exported(tabs: Tabs
         "SELECT entity_id, count(*) AS n FROM attempts WHERE score >= :least GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 4"
     )
     box.fill(statement)
-    page.get_by_label(":least").fill("50")
-    page.get_by_label(":least").press("Enter")
+    least, kind = page.get_by_label(":least", exact=True), page.get_by_label(":least is")
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator(".ph-result [role=alert]")).to_contain_text(":least is empty, so nothing was run")
+    expect(least).to_be_focused()
+    axe(page)
+    kind.select_option("NULL")
+    expect(least).to_be_hidden()
+    kind.press("Enter")
+    expect(page.locator(".ph-result [role=status]")).to_contain_text("0 rows")
+    kind.select_option("value")
+    least.fill("50")
+    least.press("Enter")
     ready(page)
+    # Numbers are aligned at their last digit, and so is their heading.
+    aligned = "cells => cells.map((cell) => getComputedStyle(cell).textAlign)"
+    assert page.locator(".ph-result .ph-plain th").evaluate_all(aligned) == ["start", "end"]
+    assert page.locator(".ph-result .ph-plain tr").nth(1).locator("td").evaluate_all(aligned) == ["start", "end"]
     page.get_by_text("Chart", exact=True).click()
     chart = page.get_by_role("table", name="n by entity_id")
     assert chart.get_by_role("row").count() == 4
@@ -837,7 +851,7 @@ def test_statements_are_kept_linked_parametrized_charted_and_exported(tabs: Tabs
     # A link shows a statement, and does not run it.
     other = tabs.open(seeded, address=link.removeprefix("http://localhost:9/"))
     expect(other.get_by_label("One statement")).to_have_value(statement)
-    expect(other.get_by_label(":least")).to_be_visible()
+    expect(other.get_by_label(":least", exact=True)).to_be_visible()
     expect(other.locator(".ph-result")).to_be_empty()
 
 

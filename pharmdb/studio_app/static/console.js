@@ -5,10 +5,11 @@ import { closeWords, completionKey, createCompletion, suggest } from "./completi
 import { ask } from "./dialog.js";
 import { button, h, plainTable } from "./dom.js";
 import { buildResultExport } from "./exporting.js";
-import { createColours, parametersOf } from "./highlight.js";
+import { createColours } from "./highlight.js";
 import { request, tell } from "./kernel.js";
 import { sentenceOf } from "./messages.js";
 import { load } from "./pages.js";
+import { createParameters } from "./parameters.js";
 import { emit, idOf, on } from "./state.js";
 import { buildStatements, linkedStatement, remember } from "./statements.js";
 import { plural, visible } from "./text.js";
@@ -25,12 +26,12 @@ export function buildConsole(studio) {
   const completion = createCompletion(studio, area);
   const { colours, paint } = createColours(area);
   const seconds = h("input", { type: "number", id: id("seconds"), min: "1", max: "600", value: "30" });
-  const values = h("div", { class: "ph-bar ph-parameters" });
-  const run = { request: null, area, seconds, values, result: h("div", { class: "ph-result" }), cancelButton: null };
+  const run = { request: null, area, seconds, result: h("div", { class: "ph-result" }), cancelButton: null };
+  run.parameters = createParameters(studio, () => runSQL(studio, run, false));
   const show = (sql) => {
     area.value = sql;
     paint();
-    drawValues(studio, run);
+    run.parameters.draw(sql);
     area.focus();
   };
   const statements = buildStatements(studio, () => area.value, show);
@@ -44,7 +45,7 @@ export function buildConsole(studio) {
     show(linked);
     studio.ui.tabs.sql.click();
   });
-  area.addEventListener("input", () => drawValues(studio, run));
+  area.addEventListener("input", () => run.parameters.draw(area.value));
   run.cancelButton = button(
     "Cancel",
     () => {
@@ -56,7 +57,7 @@ export function buildConsole(studio) {
   studio.ui.panels.sql.append(
     h("label", { for: id("statement") }, "One statement"),
     h("div", { class: "ph-sql" }, colours, area, completion.list),
-    values,
+    run.parameters.element,
     h(
       "div",
       { class: "ph-bar" },
@@ -71,26 +72,6 @@ export function buildConsole(studio) {
     run.result,
   );
 }
-
-// One field for each parameter of the statement; what was typed stays.
-function drawValues(studio, run) {
-  const typed = valuesOf(run);
-  const names = parametersOf(run.area.value);
-  if (names.join() === Object.keys(typed).join()) return;
-  run.values.replaceChildren(
-    ...names.map((name) => {
-      const id = idOf(studio, `value-${name}`);
-      const onkeydown = (event) => {
-        if (event.key === "Enter") runSQL(studio, run, false);
-      };
-      const field = h("input", { type: "text", id, "data-name": name, value: typed[name] ?? "", onkeydown });
-      return h("span", {}, h("label", { for: id }, `:${name} `), field);
-    }),
-  );
-}
-
-const valuesOf = (run) =>
-  Object.fromEntries([...run.values.querySelectorAll("input")].map((input) => [input.dataset.name, input.value]));
 
 function sqlKey(studio, run, completion, event) {
   const ctrl = {
@@ -109,8 +90,14 @@ function sqlKey(studio, run, completion, event) {
 // A statement that writes is tried first, and says how many rows it would change; `expected` is that number.
 async function runSQL(studio, run, plan, expected = null) {
   if (run.request) return;
+  const missing = run.parameters.require().map((name) => `:${name}`);
+  if (missing.length) {
+    const found = `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} empty, so nothing was run`;
+    sayRefused(run, { sentence: found, next: "type a value, or choose NULL or empty text beside it" });
+    return;
+  }
   const trial = studio.info.unlocked && !plan && expected === null;
-  const message = { sql: run.area.value, values: valuesOf(run), seconds: run.seconds.value };
+  const message = { sql: run.area.value, values: run.parameters.read(), seconds: run.seconds.value };
   const running = request(studio, "sql", { ...message, plan, trial, expected });
   run.remember();
   run.request = running.id;
@@ -126,11 +113,14 @@ async function runSQL(studio, run, plan, expected = null) {
       emit(studio, "written");
     }
   } catch (error) {
-    run.result.replaceChildren(h("p", { role: "alert", class: "ph-sentence" }, sentenceOf(error)));
+    sayRefused(run, error);
   }
   run.request = null;
   run.cancelButton.hidden = true;
 }
+
+const sayRefused = (run, error) =>
+  run.result.replaceChildren(h("p", { role: "alert", class: "ph-sentence" }, sentenceOf(error)));
 
 function askWrite(studio, run, changed) {
   const sql = run.area.value;
@@ -149,19 +139,23 @@ function askWrite(studio, run, changed) {
 }
 
 function drawResult(studio, result, plan, message) {
-  const rows = result.rows.map((row) => h("tr", {}, ...row.map(resultCell)));
+  const { columns, numeric } = result;
+  const rows = result.rows.map((row) => h("tr", {}, ...row.map((text, n) => resultCell(text, numeric[n]))));
   return [
     h("p", { role: "status" }, `${plan ? "plan" : summaryOf(result)} · ${result.ms} ms`),
     plan ? h("pre", { class: "ph-plan", tabindex: "0" }, result.plan) : "",
-    result.columns.length ? h("div", { class: "ph-bar" }, ...buildResultExport(studio, message)) : "",
+    columns.length ? h("div", { class: "ph-bar" }, ...buildResultExport(studio, message)) : "",
     buildChart(result) ?? "",
-    result.columns.length ? plainTable("Result", result.columns, rows, { caption: false }) : "",
+    columns.length ? plainTable("Result", columns, rows, { caption: false, numeric }) : "",
   ];
 }
 
-function resultCell(text) {
-  if (text === null) return h("td", { dir: "auto", class: "ph-null" }, h("span", { class: "ph-quiet" }, "NULL"));
-  return h("td", { dir: "auto", class: "" }, visible(text));
+function resultCell(text, isNumber) {
+  const properties = {
+    dir: "auto",
+    class: [text === null && "ph-null", isNumber && "ph-number"].filter(Boolean).join(" "),
+  };
+  return h("td", properties, text === null ? h("span", { class: "ph-quiet" }, "NULL") : visible(text));
 }
 
 function summaryOf({ columns, rows, more, changed, warning }) {

@@ -24,8 +24,9 @@ export function h(tag, properties = {}, ...children) {
 export const button = (label, onclick, properties = {}) =>
   h("button", { type: "button", onclick, ...properties }, label);
 
-// A plain table in a named, scrollable region.
-export function plainTable(label, head, rows, { caption = true } = {}) {
+// A plain table in a named, scrollable region; `numeric` says which columns contain numbers.
+export function plainTable(label, head, rows, { caption = true, numeric = [] } = {}) {
+  const heading = (text, n) => h("th", { scope: "col", class: numeric[n] && "ph-number" }, text);
   return h(
     "div",
     { class: "ph-scroll", tabindex: "0", role: "region", "aria-label": label },
@@ -33,7 +34,7 @@ export function plainTable(label, head, rows, { caption = true } = {}) {
       "table",
       { class: "ph-plain" },
       caption && h("caption", {}, caption === true ? label : caption),
-      h("thead", {}, h("tr", {}, ...head.map((text) => h("th", { scope: "col" }, text)))),
+      h("thead", {}, h("tr", {}, ...head.map(heading))),
       h("tbody", {}, ...rows),
     ),
   );
