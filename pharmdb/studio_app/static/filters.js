@@ -96,13 +96,14 @@ function drawFilters(studio) {
   filterBox.hidden = !drafts.length;
 }
 
-function clearFilters(studio) {
+// `more` is a change of the view that goes with it.
+export function clearFilters(studio, more = {}) {
   boxesOf(studio).forEach((box) => {
     box.remove();
   });
   studio.drafts = [];
   studio.filtersShown = null;
-  go(studio, { filters: [], match: "all" });
+  go(studio, { filters: [], match: "all", ...more });
 }
 
 function removeFilter(studio, n) {

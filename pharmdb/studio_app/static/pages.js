@@ -79,7 +79,7 @@ export async function load(studio, recounting = false) {
     if (studio.loading !== loading.id) return undefined;
     studio.loading = null;
     if (error.filter !== undefined) return error;
-    studio.page = { ...NO_ROWS };
+    studio.page = { ...NO_ROWS, failed: true };
     studio.count = { text: "nothing is shown" };
     redraw(studio);
     fail(studio, error);

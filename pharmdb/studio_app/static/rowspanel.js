@@ -3,6 +3,7 @@
 import { buildBulk } from "./bulk.js";
 import { keyText } from "./cells.js";
 import { button, h } from "./dom.js";
+import { buildEmptiness } from "./emptiness.js";
 import { buildExport } from "./exporting.js";
 import { buildFacets } from "./facets.js";
 import { addFilter, buildFilters } from "./filters.js";
@@ -24,6 +25,8 @@ const KEYS =
   "On a column heading, Enter sorts (with Shift by a further column), Alt+arrows move it, Alt+Shift+arrows make it wider or narrower, P pins and H hides it, F shows its values.";
 
 export function buildRows(studio) {
+  const grid = buildGrid(studio);
+  grid.append(buildEmptiness(studio));
   studio.ui.addFilter = button("Add filter", () => addFilter(studio));
   studio.ui.panels.rows.append(
     buildTrail(studio),
@@ -36,7 +39,7 @@ export function buildRows(studio) {
       ...buildCommands(studio),
     ),
     buildFilters(studio),
-    h("div", { class: "ph-rowsroom" }, buildGrid(studio), buildFacets(studio)),
+    h("div", { class: "ph-rowsroom" }, grid, buildFacets(studio)),
     h(
       "div",
       { class: "ph-bar" },
