@@ -6,10 +6,10 @@ import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, column, or_, select, update
+from sqlalchemy import Connection, column, update
 
 from pharmdb import reports
-from pharmdb.accounts import lookup, new_passwords
+from pharmdb.accounts import administrators, lookup, new_passwords
 from pharmdb.accounts.lookup import Account
 from pharmdb.arguments import checked
 from pharmdb.backups import manifests, taking
@@ -23,7 +23,7 @@ from pharmdb.seeding import passwords
 if TYPE_CHECKING:
     import pandas as pd
 
-ROLES = {"promote": "ADMIN", "demote": "USER"}
+ROLES = {"promote": administrators.ROLE, "demote": "USER"}
 ACTIONS = ("show", *ROLES, "set-password", "delete")
 
 
@@ -104,15 +104,10 @@ def manage_account(
         revisions.require_head(connection, target)
         if action == "delete" and backup:
             locks.lock_tables(connection)
-        last = _lock_administrators(connection, email)
+        remaining = administrators.locked(connection, email=email)
         account = _admitted(connection, target, email, action, confirm)
-        if last and account.role == "ADMIN" and action in ("demote", "delete"):
-            raise ProtectedError(
-                expected="another administrator to remain",
-                found=f"{account.email} is the only one",
-                command=targets.command(target, "pharmdb account"),
-                note="it lists the accounts: promote another one first",
-            )
+        if remaining == [account.email] and action in ("demote", "delete"):
+            raise administrators.refusal(target, remaining)
         if action == "delete":
             return _deleted(connection, target, account, backup)
         return _changed(connection, target, account, action, hashed)
@@ -150,16 +145,6 @@ def _admitted(connection: Connection, target: targets.Target, email: str, action
             command=targets.command(target, lookup.command(email, action, name)),
         )
     return account
-
-
-def _lock_administrators(connection: Connection, email: str) -> bool:
-    """Locks the administrators and the account against the application and the studio; whether only one is left.
-
-    In the order of their ids, so that two transactions never deadlock. On SQLite nobody else writes.
-    """
-    chosen = or_(User.role == "ADMIN", User.email == email)
-    statement = select(User.role).where(chosen).order_by(User.id).with_for_update()
-    return connection.scalars(statement).all().count("ADMIN") < 2
 
 
 def _effects(connection: Connection, account: Account) -> list[cascades.Cascade]:

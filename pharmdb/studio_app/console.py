@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pharmdb import settings
+from pharmdb.accounts import administrators
 from pharmdb.database import targets, transactions
 from pharmdb.errors import ParameterError, PharmdbError
 from pharmdb.studio_app import parameters, postgresql_console, rights, save_log, sessions, sqlite_console
@@ -68,6 +69,7 @@ def run(
     logged = f"{statement} -- {given}" if given else statement
     with _opened(target, writes, trial=trial) as connection:
         sessions.prepare(connection)
+        before = administrators.listed(connection) if writes and administrators.are_kept(connection) else []
         driver: Any = connection.connection.dbapi_connection
         began = time.perf_counter()
         try:
@@ -83,6 +85,11 @@ def run(
                 expected="a valid statement", found=mask_hashes(found), note="correct the statement"
             ) from error
         ms = (time.perf_counter() - began) * 1000
+        # Locked: another statement may be deleting the one that this one leaves.
+        if before and not administrators.locked(connection):
+            refusal = administrators.refusal(target, before)
+            statement_log.add(statement, bound, None, ms, refusal.found)
+            raise refusal
         if writes and not trial:
             if expected is not None and result.changed != expected:
                 raise PharmdbError(

@@ -18,9 +18,9 @@ from sqlalchemy import table as sql_table
 from pharmdb import settings
 from pharmdb.database import environments, servers, targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
-from pharmdb.models import MODELS
+from pharmdb.models import MODELS, User
 from pharmdb.seeding.passwords import SHORTEST, hash_password, unfit
-from pharmdb.studio_app import cells, lost_rows, rows, save_log, sessions, values, violations
+from pharmdb.studio_app import cells, last_administrator, lost_rows, rows, save_log, sessions, values, violations
 from pharmdb.studio_app.cascading import cascades
 from pharmdb.studio_app.catalogue import Catalogue, Table
 from pharmdb.studio_app.changes import Change, Problem, Saved
@@ -139,12 +139,15 @@ def _save(
                     note=f"type {name} where the studio asks for the database's name",
                 )
             sessions.prepare(connection)
+            administrators = last_administrator.locked(session, tables, changes)
             found = _checked(session, tables, changes, problems)
             if not problems:
                 for change, new in zip(changes, prepared, strict=True):
                     if change.kind == "delete":
                         lost.collect(session, tables, tables[change.table], change.key, change.id)
                     _apply(session, tables[change.table], change, new, keys, problems)
+            if not problems:
+                problems.extend(last_administrator.problems(session, tables, changes, found, administrators))
             if problems:
                 raise _NothingSavedError
             entries = [save_log.entry_of(tables[c.table], c, found.get(c.id), keys.get(c.id)) for c in changes]
@@ -209,7 +212,7 @@ def _checked(
     """Reads and locks the rows; a value that differs from what was shown is added to `problems`."""
     found: dict[int, Sequence[Any]] = {}
     # Rows are locked in one fixed order, so that two editors can't deadlock.
-    for change in sorted(changes, key=lambda c: (c.table, [str(part) for part in c.key])):
+    for change in sorted(changes, key=_lock_order):
         if change.kind == "insert":
             continue
         table = tables[change.table]
@@ -229,6 +232,12 @@ def _checked(
                 sentence = f"the deletion would now affect {_counted(taken)}, not {_counted(change.cascade)}"
                 problems.append(Problem(change.id, "", "conflict", sentence))
     return found
+
+
+def _lock_order(change: Change) -> tuple[bool, str, list[tuple[int, str]]]:
+    """Accounts come first, in the order of their ids, as the account command locks them."""
+    key = [(len(part or ""), part or "") for part in change.key]
+    return change.table != User.__tablename__, change.table, key
 
 
 def _counted(taken: dict[str, int]) -> str:

@@ -15,6 +15,7 @@ from support.databases import name_of
 from support.processes import pool
 
 import pharmdb
+from pharmdb.accounts import administrators
 from pharmdb.accounts.managing import ACTIONS, manage_account
 from pharmdb.command import program
 from pharmdb.errors import LockedError, ParameterError, PharmdbError, ProtectedError, RevisionError
@@ -135,12 +136,20 @@ def test_a_role_is_changed_and_changed_back_and_nothing_else_is(filled: str) -> 
 @pytest.mark.parametrize("action", ["demote", "delete"])
 def test_the_last_administrator_stays(seeded: str, action: str) -> None:
     before = everything(seeded)
-    with pytest.raises(ProtectedError):
+    with pytest.raises(ProtectedError, match=f"{ADMIN} is the only administrator"):
         manage_account(seeded, user_email=ADMIN, action=action, confirm=name(seeded))
     assert everything(seeded) == before
     # An ordinary user may go.
     manage_account(seeded, user_email=DEMO, action=action, confirm=name(seeded), backup=False)
     assert roles(seeded)[ADMIN] == "ADMIN"
+
+
+def test_a_sentence_names_some_administrators_and_counts_all() -> None:
+    emails = [f"a{n}@example.test" for n in range(1003)]
+    assert administrators.sentence(emails[:1]) == "a0@example.test is the only administrator"
+    assert administrators.sentence(emails[:2]) == "a0@example.test, a1@example.test are the only administrators"
+    many = "a0@example.test, a1@example.test, a2@example.test and 1,000 more are the only administrators"
+    assert administrators.sentence(emails) == many
 
 
 @pytest.mark.parametrize("action", ["demote", "delete"])

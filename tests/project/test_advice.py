@@ -539,7 +539,7 @@ def an_unknown_address(bench: Bench) -> tuple[str, None]:
     return command_of(lambda: pharmdb.manage_account(url, user_email="nobody@example.org")), None
 
 
-@prints("accounts.managing:manage_account: pharmdb account")
+@prints("accounts.administrators:refusal: pharmdb account")
 def the_last_administrator(bench: Bench) -> tuple[str, None]:
     url = bench.databases.seeded("sqlite")
     return command_of(lambda: pharmdb.manage_account(url, user_email=ADMIN, action="demote")), None

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from support import raw
 
 from pharmdb.database import targets, transactions
-from pharmdb.errors import ParameterError, PharmdbError, ProtectedError
+from pharmdb.errors import LockedError, ParameterError, PharmdbError, ProtectedError
 from pharmdb.legacy import accounting
 from pharmdb.studio_app import console, rights, save_log, sessions
 from pharmdb.studio_app.cancelling import Cancel
@@ -412,6 +413,45 @@ def test_unlocked_it_writes_in_one_transaction_and_logs_it(run: Console) -> None
         with pytest.raises(PharmdbError):
             run(sql, unlocked=True)
     assert run("SELECT count(*) FROM users WHERE role = 'ADMIN'").rows == [["2"]]
+
+
+@pytest.mark.parametrize("trial", [True, False])
+@pytest.mark.parametrize("sql", ["DELETE FROM users", "UPDATE users SET role = 'USER' WHERE id > 1 RETURNING id"])
+def test_the_last_administrator_stays(run: Console, sql: str, trial: bool) -> None:
+    with pytest.raises(ProtectedError) as caught:
+        run(sql, unlocked=True, trial=trial)
+    assert caught.value.expected == "another administrator to remain"
+    assert caught.value.found == "admin@pharmtrainer.test is the only administrator"
+    assert "promote another one first" in str(caught.value)
+    assert run("SELECT role FROM users ORDER BY id").rows == [["USER"], ["ADMIN"]]
+    assert not run.log.exists()
+    assert [e.error for e in run.statement_log.since(0) if e.statement == sql] == [caught.value.found]
+    run("UPDATE users SET role = CASE WHEN role = 'ADMIN' THEN 'USER' ELSE 'ADMIN' END", unlocked=True)
+    assert run("DELETE FROM users WHERE id = 2", unlocked=True).changed == 1
+
+
+def test_an_administrator_whom_another_program_deletes_is_waited_for(
+    run: Console, seeded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("UPDATE users SET role = 'ADMIN'", unlocked=True)
+    with raw.session(seeded) as application:
+        with raw.transaction(application):
+            application.execute("DELETE FROM users WHERE id = 2")
+            with monkeypatch.context() as patch:
+                patch.setenv("PHARMDB_LOCK_TIMEOUT", "0.2")
+                with pytest.raises(LockedError):
+                    run("DELETE FROM users WHERE id = 1", unlocked=True)
+        with pytest.raises(ProtectedError, match=r"demo@pharmtrainer\.test is the only administrator"):
+            run("DELETE FROM users WHERE id = 1", unlocked=True)
+
+
+def test_where_no_administrator_is_none_is_asked_for(run: Console) -> None:
+    with transactions.writing(run.target) as connection:
+        connection.exec_driver_sql("UPDATE users SET role = 'USER'")
+    assert run("DELETE FROM users", unlocked=True).changed == 2
+    with transactions.writing(run.target) as connection:
+        connection.exec_driver_sql("ALTER TABLE users RENAME TO elsewhere")
+    assert run("DELETE FROM bookmarks", unlocked=True).changed == 0
 
 
 def test_the_statement_log_masks_what_is_secret(run: Console) -> None:

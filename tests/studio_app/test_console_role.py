@@ -184,8 +184,8 @@ def test_what_has_no_secret_is_read_and_written(databases: Databases) -> None:
     assert run_in(url, "SELECT * FROM harmless").rows == [["demo@pharmtrainer.test", "1"]]
     assert run_in(url, "UPDATE users SET role = 'ADMIN' WHERE id = 1", unlocked=True).changed == 1
     assert run_in(
-        url, "WITH gone AS (DELETE FROM users RETURNING 1) SELECT count(*) FROM gone", unlocked=True
-    ).rows == [["2"]]
+        url, "WITH gone AS (DELETE FROM users WHERE id = 1 RETURNING 1) SELECT count(*) FROM gone", unlocked=True
+    ).rows == [["1"]]
     assert ask(url, "SELECT count(*) FROM bookmarks") == [(0,)]
     assert ask(url, "SELECT count(*) FROM pg_proc WHERE proname LIKE 'pharmdb_%'") == [(0,)]
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import CheckConstraint, Table, UniqueConstraint
+from support import raw
 
 from pharmdb.database import targets, transactions
-from pharmdb.errors import ProtectedError, UnavailableError
+from pharmdb.errors import LockedError, ProtectedError, UnavailableError
 from pharmdb.models import MODELS
 from pharmdb.seeding.passwords import scheme, verify_password
 from pharmdb.studio_app import browsing, cascading, editing, save_log, sessions
@@ -81,6 +82,43 @@ def counts(editor: Editor) -> list[Any]:
 def attempt(id: int, /, **new: str | None) -> Change:
     values = {"user_id": "1", "entity_type": "case", "entity_id": "c1", "answers": "{}", "score": "50"}
     return Change(id, "insert", "attempts", values={**values, **new})
+
+
+ONLY = "admin@pharmtrainer.test is the only administrator: promote another one first"
+
+
+def test_the_last_administrator_stays(editor: Editor) -> None:
+    before = counts(editor)
+    demotion, deletion = editor.update("users", 1, role="USER"), editor.delete("users", 1)
+    for change, column in ((demotion, "role"), (deletion, "")):
+        saved = editor.save(editor.delete("users", 0, id=7), change)
+        assert [(p.change, p.column, p.kind, p.sentence) for p in saved.problems] == [(1, column, "violation", ONLY)]
+    assert counts(editor) == before
+    assert not editor.log.exists()
+    # Another one is promoted in the same save.
+    promoted = editor.update("users", 0, id=2, role="ADMIN")
+    assert editor.save(demotion, promoted).problems == []
+    assert editor.save(editor.update("users", 1, role="ADMIN")).problems == []
+    saved = editor.save(editor.delete("users", 0, id=1), editor.update("users", 1, id=2, role="USER"))
+    both = "demo@pharmtrainer.test, admin@pharmtrainer.test are the only administrators: promote another one first"
+    assert [(p.change, p.sentence) for p in saved.problems] == [(1, both), (2, both)]
+    execute(editor, "UPDATE users SET role = 'USER'")
+    assert editor.save(editor.delete("users", 1)).problems == []
+
+
+def test_an_administrator_whom_another_program_demotes_is_waited_for(
+    editor: Editor, seeded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(editor, "UPDATE users SET role = 'ADMIN'")
+    change = editor.delete("users", 1)
+    with raw.session(seeded) as application:
+        with raw.transaction(application):
+            application.execute("UPDATE users SET role = 'USER' WHERE id = 1")
+            with monkeypatch.context() as patch:
+                patch.setenv("PHARMDB_LOCK_TIMEOUT", "0.2")
+                with pytest.raises(LockedError):
+                    editor.save(change)
+        assert [p.sentence for p in editor.save(change).problems] == [ONLY]
 
 
 REFUSED = [

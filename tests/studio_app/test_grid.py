@@ -142,6 +142,7 @@ def test_a_grid_without_rows_says_why_and_what_to_do(tabs: Tabs, seeded: str) ->
     page.get_by_label("Search", exact=True).press("Enter")
     empty.get_by_role("button", name="Clear the filters and the search").click()
     ready(page)
+    expect(page.get_by_label("Search", exact=True)).to_have_value("")
     expect(empty).to_be_hidden()
     page.get_by_label("Search", exact=True).fill("nowhere")
     page.get_by_label("Search", exact=True).press("Enter")
@@ -392,9 +393,16 @@ def test_a_violation_is_a_sentence_at_its_cell_and_nothing_is_saved(tabs: Tabs, 
     assert query(seeded, "SELECT * FROM users ORDER BY id") == before
     edit(page, 0, "email", "other@pharmtrainer.test")
     save(page)
+    sentence = "admin@pharmtrainer.test is the only administrator: promote another one first"
+    expect(cell(page, 1, "role")).to_contain_text(sentence)
+    expect(page.locator(".ph-message")).to_have_text(f"Nothing was saved: {sentence}")
+    cell(page, 0, "role").dblclick()
+    page.locator(".ph-editor select").select_option("ADMIN")
+    page.get_by_role("button", name="OK", exact=True).click()
+    save(page)
     expect(page.locator(".ph-staging")).to_be_hidden()
     assert query(seeded, "SELECT email, role FROM users ORDER BY id") == [
-        ("other@pharmtrainer.test", "USER"),
+        ("other@pharmtrainer.test", "ADMIN"),
         ("admin@pharmtrainer.test", "USER"),
     ]
 
@@ -832,7 +840,7 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
     page.get_by_role("button", name="Unlock", exact=True).click()
     ready(page)
     # What writes is tried first, and says how many rows it would change.
-    box.fill("DELETE FROM users WHERE id = 2")
+    box.fill("DELETE FROM users WHERE id = 1")
     page.get_by_role("button", name="Run").click()
     ready(page)
     dialog = page.get_by_role("dialog", name="This statement changes 1 row")
@@ -842,7 +850,7 @@ def test_sql_reads_completes_explains_and_does_not_write(tabs: Tabs, seeded: str
     ready(page)
     expect(page.locator(".ph-result")).to_contain_text("1 row changed")
     assert len(query(seeded, "SELECT id FROM users")) == 1
-    assert "DELETE FROM users WHERE id = 2" in tabs.log.read_text(encoding="utf-8")
+    assert "DELETE FROM users WHERE id = 1" in tabs.log.read_text(encoding="utf-8")
 
 
 def test_statements_are_kept_linked_parametrized_charted_and_exported(tabs: Tabs, seeded: str, tmp_path: Path) -> None:

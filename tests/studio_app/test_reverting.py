@@ -70,14 +70,15 @@ def test_a_save_of_every_kind_is_undone(studio: Studio) -> None:
     bookmark = {"user_id": "1", "entity_type": "drug", "entity_id": "d" * 400}
     number = save(
         studio,
-        change(studio, "update", "users", 1, id=1, email="other@pharmtrainer.test", role="USER"),
+        change(studio, "update", "users", 1, id=1, email="other@pharmtrainer.test"),
+        change(studio, "update", "users", 0, id=5, role="ADMIN"),
         change(studio, "insert", "bookmarks", id=2, **bookmark),
         change(studio, "update", "attempts", 3, id=3, feedback='{"long": "' + "x" * 900 + '"}'),
         change(studio, "delete", "attempts", 5, id=4),
     )
     assert content(studio) != before
     done = revert(studio, number)
-    assert (done["problems"], done["rows"], done["passwords"]) == ([], 4, [])
+    assert (done["problems"], done["rows"], done["passwords"]) == ([], 5, [])
     assert content(studio) == before
     newest, reverted = studio.answer("log", {})[0]["saves"]
     assert (newest["reverts"], reverted["save"], reverted["reverted"]) == (number, number, True)
