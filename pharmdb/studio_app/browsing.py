@@ -78,7 +78,7 @@ def page(session: Session, table: Table, view: View) -> Page:
         last=last,
         has_previous=earlier,
         has_next=view.place is not None if backwards else more,
-        ms=session.last.ms if session.last else 0.0,
+        ms=round(session.ms, 2),
     )
 
 

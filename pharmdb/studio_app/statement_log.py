@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,14 @@ from sqlalchemy import Connection, Row, event
 from pharmdb.errors import mask
 
 KEPT = 500
+# The most parameters of one repeated statement that are kept, besides the first ones.
+MORE = 20
 LONGEST = 2000
 MASKED = "••••••••"
 # The modular crypt format: argon2, bcrypt, scrypt, PBKDF2, SHA-crypt.
 _HASH = re.compile(r"\$(?:argon2(?:id|i|d)|2[abxy]?|scrypt|pbkdf2[\w-]*|[156y])\$[^\s\"'\\;)}\]]{8,}")
+# Of SQLAlchemy, for a change that may be refused; one that was refused is logged.
+_BOOKKEEPING = ("SAVEPOINT ", "RELEASE SAVEPOINT ")
 # Columns with such names hold secrets, in every table.
 _SECRET_NAME = re.compile(r"passw|secret|token|api_?key|_hash$|Hash$", re.IGNORECASE)
 # Rejected rows of an upgrade, which may contain password hashes.
@@ -44,7 +48,12 @@ def masked(text: str) -> str:
 
 @dataclass
 class Entry:
-    """One statement. `rows` is None if the driver does not report it."""
+    """One statement; `rows` is None if the driver does not report it.
+
+    A statement that one session repeats, such as the one for each row of a save, is one entry: `times` is how often,
+    `rows` and `ms` are the sums, `parameters` are the first ones and `more` the next ones. Each repetition gives it a
+    new `number`, and `first` stays.
+    """
 
     number: int
     at: str
@@ -53,6 +62,9 @@ class Entry:
     rows: int | None
     ms: float
     error: str = ""
+    times: int = 1
+    more: list[str] = field(default_factory=list)
+    first: int = 0
 
 
 class StatementLog:
@@ -74,9 +86,21 @@ class StatementLog:
                 rows,
                 round(ms, 2),
                 masked(error),
+                first=self._number,
             )
             self._entries.append(entry)
         return entry
+
+    def add_again(self, entry: Entry, parameters: Any, rows: int | None, ms: float) -> None:
+        """Adds to an entry that its statement was run again."""
+        with self._lock:
+            self._number += 1
+            entry.number = self._number
+            entry.times += 1
+            entry.rows = _sum(entry.rows, rows)
+            entry.ms = round(entry.ms + ms, 2)
+            if len(entry.more) < MORE:
+                entry.more.append(masked(_shown(parameters))[:LONGEST])
 
     def since(self, number: int) -> list[Entry]:
         """The entries after this number, oldest first."""
@@ -85,8 +109,9 @@ class StatementLog:
 
     @contextmanager
     def watch(self, connection: Connection) -> Iterator[Session]:
-        """Logs every statement of the connection while the block runs."""
+        """Logs every statement of the connection while the block runs, but for the savepoints around each change."""
         session = Session(connection, self)
+        own: dict[str, Entry] = {}
         began: list[float] = []
 
         def before(*_: Any) -> None:
@@ -94,7 +119,14 @@ class StatementLog:
 
         def after(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
             ms = (time.perf_counter() - began.pop()) * 1000
-            session.last = self.add(statement, parameters, cursor.rowcount if cursor.rowcount >= 0 else None, ms)
+            if statement.startswith(_BOOKKEEPING):
+                return
+            rows = cursor.rowcount if cursor.rowcount >= 0 else None
+            if statement in own:
+                self.add_again(own[statement], parameters, rows, ms)
+            else:
+                own[statement] = self.add(statement, parameters, rows, ms)
+            session.ran(own[statement], rows, ms)
 
         def failed(context: Any) -> None:
             if began:
@@ -120,20 +152,32 @@ class Session:
     def __init__(self, connection: Connection, statement_log: StatementLog) -> None:
         self.connection = connection
         self.statement_log = statement_log
-        self.last: Entry | None = None
+        # The milliseconds of the latest statement.
+        self.ms = 0.0
+        self._last: tuple[Entry, int | None] | None = None
+
+    def ran(self, entry: Entry, rows: int | None, ms: float) -> None:
+        """Notes the latest statement; `rows` and `ms` are in its entry already."""
+        self._last, self.ms = (entry, rows), ms
 
     def rows(self, statement: Any) -> list[Row[Any]]:
         """All rows of a statement; the log entry includes their number and the time to fetch them."""
         began = time.perf_counter()
         found = list(self.connection.execute(statement))
-        if self.last is not None:
-            self.last.rows = len(found)
-            self.last.ms = round((time.perf_counter() - began) * 1000, 2)
+        if self._last is not None:
+            (entry, rows), ms = self._last, (time.perf_counter() - began) * 1000
+            entry.rows = (entry.rows or 0) - (rows or 0) + len(found)
+            entry.ms = round(entry.ms - self.ms + ms, 2)
+            self.ran(entry, len(found), ms)
         return found
 
     def first(self, statement: Any) -> Row[Any] | None:
         found = self.rows(statement)
         return found[0] if found else None
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one + (other or 0)
 
 
 def _shown(parameters: Any) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 from support.databases import DIALECTS, Databases
 
 from pharmdb.database import targets, transactions
@@ -18,7 +19,7 @@ from pharmdb.errors import ParameterError
 from pharmdb.studio_app import browsing, cells, sessions, values
 from pharmdb.studio_app.catalogue import Catalogue, Column, Table, catalogue, find
 from pharmdb.studio_app.filters import Filter, View
-from pharmdb.studio_app.statement_log import Session, StatementLog
+from pharmdb.studio_app.statement_log import MORE, Session, StatementLog
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -294,6 +295,28 @@ def test_the_statement_log_holds_each_statement_with_its_parameters_rows_and_tim
     assert entry.rows == 2
     assert entry.ms > 0
     assert math.isfinite(entry.ms)
+
+
+def test_a_statement_that_a_session_repeats_is_one_entry(seeded: str) -> None:
+    statement_log = StatementLog()
+    with sessions.reading(targets.target(seeded), statement_log) as session:
+        read = text("SELECT id FROM users WHERE id < :id")
+        for n in range(1, 31):
+            session.rows(read.bindparams(id=n))
+            between = statement_log.since(0)[-1].number
+        (again,) = statement_log.since(between - 1)
+        session.rows(text("SELECT 1"))
+    entry = next(e for e in statement_log.since(0) if "FROM users" in e.statement)
+    # One row below 2, and two below each of 3 to 30.
+    assert (entry.times, entry.rows, len(entry.more), again) == (30, 57, MORE, entry)
+    assert ("1" in entry.parameters, "2" in entry.more[0]) == (True, True)
+    assert entry.first < entry.number
+    assert entry.ms > 0
+    # Another session's is another entry.
+    with sessions.reading(targets.target(seeded), statement_log) as session:
+        session.rows(read.bindparams(id=9))
+        assert session.ms > 0
+    assert [e.times for e in statement_log.since(0) if "FROM users" in e.statement] == [30, 1]
 
 
 def test_another_kernel_knows_a_long_cell_again_and_no_masked_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,23 @@ def test_an_administrator_whom_another_program_demotes_is_waited_for(
         assert [p.sentence for p in editor.save(change).problems] == [ONLY]
 
 
+def test_the_statements_of_a_save_are_logged_once_each(editor: Editor) -> None:
+    statement_log = StatementLog()
+
+    def saved(*changes: Change) -> list[str]:
+        last = max((e.number for e in statement_log.since(0)), default=0)
+        editing.save(editor.target, editor.tables, changes, statement_log, log=editor.log)
+        written = [
+            e for e in statement_log.since(last) if not e.statement.startswith(("SELECT", "SET LOCAL", "PRAGMA"))
+        ]
+        return [f"{e.statement.split(' (')[0]} x{e.times}{' !' if e.error else ''}" for e in written]
+
+    assert saved(*(attempt(n) for n in range(40))) == ["INSERT INTO attempts x40"]
+    refused = saved(attempt(1), attempt(2, score="101"), attempt(3))
+    assert refused[:2] == ["INSERT INTO attempts x2", "INSERT INTO attempts x1 !"]
+    assert refused[2].startswith("ROLLBACK TO SAVEPOINT")
+
+
 REFUSED = [
     ({"score": "100.5"}, "score", "a score is a number from 0 to 100"),
     ({"user_id": "99"}, "user_id", "there is no row of users with id = 99"),

@@ -284,6 +284,26 @@ def test_a_value_is_set_in_all_selected_or_all_filtered_rows(tabs: Tabs, seeded:
     expect(page.locator(".ph-staging")).to_contain_text(f"and {left - 50} other changes")
     save(page)
     assert query(seeded, "SELECT count(*) FROM attempts WHERE entity_type = 'calc'") == [(left,)]
+    # A save is one line, and each of its statements, too.
+    page.get_by_role("tab", name="Log").click()
+    ready(page)
+    saves = page.get_by_role("region", name="Saves, newest first")
+    lines = saves.locator(":scope > table > tbody > tr")
+    assert [line.locator("td").nth(3).inner_text() for line in lines.all()] == [
+        f"{left} updates of attempts",
+        "4 updates of attempts",
+    ]
+    lines.first.get_by_text(f"Show each of the {left} changes").click()
+    changes = lines.first.get_by_role("region", name="Changes of the save of")
+    expect(changes.locator("tbody tr")).to_have_count(left)
+    expect(changes).to_contain_text('{"entity_type":"question"}')
+    axe(page)
+    statements = page.get_by_role("region", name="Statements, newest first").locator("tbody tr")
+    updates = statements.filter(has_text="UPDATE attempts SET entity_type")
+    assert [text.strip() for text in updates.locator("td").all_inner_texts()][2::2][:2] == [str(left), str(left)]
+    updates.locator("summary").click()
+    expect(updates).to_contain_text(f"and {left - 21} more")
+    assert statements.filter(has_text="SAVEPOINT").count() == 0
 
 
 def test_relations_lead_both_ways_and_back(tabs: Tabs, seeded: str) -> None:
@@ -344,6 +364,7 @@ def test_edits_of_every_type_are_staged_and_saved_together(tabs: Tabs, seeded: s
     logged = {change["table"]: change for change in entries[0]["changes"]}
     assert logged["users"]["after"] == {"email": "boss@pharmtrainer.test", "password_hash": "••••••••"}
     page.get_by_role("tab", name="Log").click()
+    page.get_by_text("Show each of the 4 changes").click()
     expect(page.get_by_role("region", name="Saves, newest first")).to_contain_text("boss@pharmtrainer.test")
     statements = page.get_by_role("region", name="Statements, newest first")
     expect(statements).to_contain_text("UPDATE users SET")

@@ -9,65 +9,124 @@ import { canEdit, emit } from "./state.js";
 import { plural, visible } from "./text.js";
 
 const MOST_STATEMENTS = 500;
-const STATEMENT_HEAD = ["time, UTC", "statement", "parameters", "rows", "ms", "error"];
+const STATEMENT_HEAD = ["time, UTC", "statement", "times", "parameters", "rows", "ms", "error"];
+const STATEMENT_NUMBERS = [false, false, true, false, true, true, false];
 const SAVE_HEAD = ["time, UTC", "revert", "user", "change", "table", "key", "before", "after"];
-const MOST_CHANGES_SHOWN = 20; // of one save
+const CHANGE_HEAD = ["change", "table", "key", "before", "after"];
+const CHANGES_AT_ONCE = 200; // of one save
+const KINDS = { insert: "new row", update: "update", delete: "deletion" };
 
 export async function loadLog(studio) {
   let log;
   try {
-    log = await request(studio, "log", { since: studio.statements[0]?.number ?? 0 });
+    log = await request(studio, "log", { since: Math.max(0, ...studio.statements.map((entry) => entry.number)) });
   } catch (error) {
     fail(studio, error);
     return;
   }
-  studio.statements = [...log.statements.reverse(), ...studio.statements].slice(0, MOST_STATEMENTS);
+  // One that was run again comes again, and takes the place of what it was.
+  const again = new Set(log.statements.map((entry) => entry.first));
+  const others = studio.statements.filter((entry) => !again.has(entry.first));
+  studio.statements = [...log.statements.reverse(), ...others].slice(0, MOST_STATEMENTS);
   studio.ui.panels.log.replaceChildren(
     button("Refresh", () => loadLog(studio)),
     plainTable(
       "Saves, newest first",
       SAVE_HEAD,
-      log.saves.flatMap((save) => drawSave(studio, save)),
+      log.saves.map((save) => drawSave(studio, save)),
     ),
-    plainTable("Statements, newest first", STATEMENT_HEAD, studio.statements.map(drawStatement)),
+    plainTable("Statements, newest first", STATEMENT_HEAD, studio.statements.map(drawStatement), {
+      numeric: STATEMENT_NUMBERS,
+    }),
   );
 }
 
-const tableRow = (cells) => h("tr", {}, ...cells.map((cell) => h("td", {}, cell)));
+const tableRow = (cells, numeric = []) =>
+  h("tr", {}, ...cells.map((cell, n) => h("td", { class: numeric[n] && "ph-number" }, cell)));
 
-function drawStatement({ at, statement, parameters, rows, ms, error }) {
-  return tableRow([
+function drawStatement({ at, statement, times, parameters, more, rows, ms, error }) {
+  const cells = [
     at,
     h("code", {}, visible(statement)),
-    visible(parameters),
-    rows === null ? "" : String(rows),
+    grouped(times),
+    times > 1 ? drawParameters(times, [parameters, ...more]) : visible(parameters),
+    rows === null ? "" : grouped(rows),
     String(ms),
     error,
-  ]);
+  ];
+  return tableRow(cells, STATEMENT_NUMBERS);
 }
 
+const grouped = (n) => n.toLocaleString("en");
+
+function drawParameters(times, known) {
+  const left = times - known.length;
+  return h(
+    "details",
+    {},
+    h("summary", {}, visible(known[0]) || "none"),
+    ...known.slice(1).map((each) => h("p", {}, visible(each))),
+    left > 0 && h("p", { class: "ph-quiet" }, `and ${grouped(left)} more`),
+  );
+}
+
+// One line for a save, with the change itself or their number.
 function drawSave(studio, save) {
   const { at, who, state, statement } = save;
-  const all = save.changes;
-  const changes = all?.slice(0, MOST_CHANGES_SHOWN);
-  const saved = changes ?? [{ kind: "SQL", table: "", key: [], before: {}, after: { statement: statement } }];
+  const changes = save.changes ?? [{ kind: "SQL", table: "", key: [], before: {}, after: { statement: statement } }];
   const taken = Object.entries(save.lost ?? {}).map(([table, n]) => `${n} of ${table}`);
-  const more = [
-    all?.length > saved.length && `and ${plural(all.length - saved.length, "other change")}`,
-    taken.length && `deleted with it: ${taken.join(", ")}`,
-  ].filter(Boolean);
-  return saved.map((c, n) =>
-    tableRow([
-      at.replace("T", " ").replace("+00:00", ""),
-      n ? "" : h("span", {}, revertButton(studio, save), more.join("; ")),
-      who,
-      `${c.kind}${state === "saved" ? "" : " (not confirmed)"}`,
-      c.table,
-      c.key.join(", "),
-      visible(JSON.stringify(c.before)),
-      visible(JSON.stringify(c.after)),
-    ]),
-  );
+  const also = taken.length ? `deleted with it: ${taken.join(", ")}` : "";
+  const unsure = state === "saved" ? "" : " (not confirmed)";
+  const head = [at.replace("T", " ").replace("+00:00", ""), h("span", {}, revertButton(studio, save), also), who];
+  if (changes.length === 1) {
+    const [change, ...cells] = changeCells(changes[0]);
+    return tableRow([...head, `${change}${unsure}`, ...cells]);
+  }
+  const row = tableRow([...head, `${summaryOfChanges(changes)}${unsure}`]);
+  row.append(h("td", { colspan: SAVE_HEAD.length - row.children.length }, drawChanges(save, changes)));
+  return row;
+}
+
+const changeCells = (change) => [
+  change.kind,
+  change.table,
+  change.key.join(", "),
+  visible(JSON.stringify(change.before)),
+  visible(JSON.stringify(change.after)),
+];
+
+// Such as "1,200 updates of attempts, 1 deletion of users".
+function summaryOfChanges(changes) {
+  const counts = new Map();
+  for (const { kind, table } of changes) {
+    const name = JSON.stringify([kind, table]);
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return [...counts]
+    .map(([name, n]) => {
+      const [kind, table] = JSON.parse(name);
+      return `${grouped(n)} ${KINDS[kind]}${n === 1 ? "" : "s"} of ${table}`;
+    })
+    .join(", ");
+}
+
+// Drawn when it is opened, and then so many rows at a time.
+function drawChanges(save, changes) {
+  const body = h("div");
+  let shown = 0;
+  const draw = () => {
+    shown = Math.min(changes.length, shown + CHANGES_AT_ONCE);
+    const rows = changes.slice(0, shown).map((change) => tableRow(changeCells(change)));
+    const left = Math.min(CHANGES_AT_ONCE, changes.length - shown);
+    body.replaceChildren(
+      plainTable(`Changes of the save of ${save.at}`, CHANGE_HEAD, rows, { caption: false }),
+      left ? button(`Show ${left} more`, draw) : "",
+    );
+  };
+  const ontoggle = () => {
+    if (!shown) draw();
+  };
+  return h("details", { ontoggle }, h("summary", {}, `Show each of the ${grouped(changes.length)} changes`), body);
 }
 
 function revertButton(studio, save) {
