@@ -82,7 +82,8 @@ def prisma_schema(
 
     A relative `output` starts at the home; in a folder the file is called schema.prisma. A file that holds something
     else is replaced only with `confirm`. The database is not opened: its URL says which kind it is. Raises
-    ParameterError for another version of Prisma, and for a path that can't be written or needs `confirm`.
+    ParameterError for another version of Prisma, for a path that can't be written or needs `confirm`, and for an SQLite
+    file whose path can't be quoted in .env.
     """
     target = targets.target(database_url)
     if prisma_version not in VERSIONS:
@@ -92,7 +93,7 @@ def prisma_schema(
             command=targets.command(target, f"pharmdb prisma --prisma-version {VERSIONS[-1]}"),
         )
     provider = "sqlite" if target.is_sqlite else "postgresql"
-    schema = datamodel.text(provider, prisma_version)
+    schema, environment = datamodel.text(provider, prisma_version), client.environment(target)
     path = _path(output) if output else None
     version = "" if prisma_version == VERSIONS[0] else f" --prisma-version {prisma_version}"
     command = targets.command(target, f"pharmdb prisma{version} --output {shlex.quote(str(path or FILE))}")
@@ -102,7 +103,7 @@ def prisma_schema(
         provider=provider,
         schema=Text(schema),
         client=Text(client.module(provider, prisma_version)),
-        environment=Text(client.environment(target)),
+        environment=Text(environment),
         packages=Text(client.packages(provider, prisma_version)),
         path=path,
         state=state,

@@ -136,3 +136,9 @@ def test_without_output_nothing_is_written(tmp_path: Path, monkeypatch: pytest.M
 def test_the_texts_are_shown_line_by_line() -> None:
     report = pharmdb.prisma_schema(SQLITE)
     assert repr(report.schema) == report.schema.rstrip("\n")
+
+
+def test_a_path_that_no_quotes_hold_in_the_environment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"a path that \.env can hold"):
+        pharmdb.prisma_schema("sqlite:////a'\"`#/pharm.db", output=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
