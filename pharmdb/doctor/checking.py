@@ -46,13 +46,14 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
         surroundings.newest_backup(target, thorough),
         surroundings.versions(),
     ]
-    return CheckReport(str(target), tuple(map(_advised, findings)))
+    return CheckReport(str(target), tuple(_advised(target, finding) for finding in findings))
 
 
-def _advised(finding: Finding) -> Finding:
+def _advised(target: targets.Target, finding: Finding) -> Finding:
     if finding.state != results.FAIL or finding.remedy or finding.note:
         return finding
-    return replace(finding, note="there is no backup to restore: correct it yourself, after a pharmdb backup")
+    backup = targets.command(target, "pharmdb backup")
+    return replace(finding, note=f"there is no backup to restore: correct it yourself, after {backup}")
 
 
 def _answer(connection: Connection) -> Finding:
@@ -77,6 +78,9 @@ def _remedy(target: targets.Target, error: PharmdbError) -> tuple[str, str]:
 
 # PostgreSQL's SQLSTATEs for a missing table and a missing column.
 _MISSING = ("42P01", "42703")
+# And for a damaged page of a table or of an index.
+_DAMAGED = ("XX001", "XX002")
+_UNKNOWN = "pharmdb does not know this error: fix what the database reports, then run the doctor again"
 
 
 def _guarded(
@@ -92,20 +96,21 @@ def _guarded(
             yield from look(context)
     except (sqlite3.DatabaseError, DBAPIError, NodeDownError, NoPermissionError) as error:
         known = error if isinstance(error, PharmdbError) else driver_errors.explain(context.target, error)
-        if isinstance(known, TornSchemaError):
-            # A table is missing; the error's own advice is to run the doctor.
-            known = None
-        drifted = _failed(before, "drift")
-        if drifted and (known is None or getattr(getattr(error, "orig", None), "sqlstate", "") in _MISSING):
+        torn, state = isinstance(known, TornSchemaError), getattr(getattr(error, "orig", None), "sqlstate", "")
+        if _failed(before, "drift") and (known is None or torn or state in _MISSING):
             return
         if isinstance(known, NodeDownError) and _failed(before, "nodes"):
             return
         found = known.found if known else str(getattr(error, "orig", error)).splitlines()[0]
-        remedy, note = _remedy(context.target, known) if known else (context.restore_content, "")
+        if torn or state in _DAMAGED:
+            # The advice of a TornSchemaError is to run the doctor.
+            remedy, note = context.restore_content, ""
+        else:
+            remedy, note = _remedy(context.target, known) if known else ("", _UNKNOWN)
         # Who may read the tables need not see the nodes.
         unseen = isinstance(known, NoPermissionError) and look in _OF_NODES
-        state = results.WARN if unseen else results.FAIL
-        yield Finding(look.__name__.removeprefix("check_").replace("_", " "), state, found, remedy, note)
+        name = look.__name__.removeprefix("check_").replace("_", " ")
+        yield Finding(name, results.WARN if unseen else results.FAIL, found, remedy, note)
 
 
 _CHECKS: tuple[Callable[[Context], Iterator[Finding]], ...] = (

@@ -115,7 +115,8 @@ def _hashes(context: Context, seeded: list[str]) -> Finding:
     first = context.connection.scalars(select(User.email).where(*unverified).order_by(User.email).limit(1)).one()
     name = servers.server_name(context.connection, context.target) if context.environment == "production" else ""
     remedy = targets.command(context.target, accounts.command(first, "set-password", name))
-    note = f"the first is {first}; to list them: pharmdb account" if count > 1 else ""
+    listed = targets.command(context.target, "pharmdb account")
+    note = f"the first is {first}; to list them: {listed}" if count > 1 else ""
     return Finding("password hashes", results.WARN, found, remedy, note)
 
 

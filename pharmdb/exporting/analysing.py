@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -154,15 +155,16 @@ def exported(folder: str | Path = "", *, verify: bool = True) -> Export:
     Raises ExportError if there is none or, with `verify`, if a file is missing or its SHA-256 is another one.
     """
     place = settings.home() / Path(folder).expanduser() if str(folder) else taking.default_folder(targets.target())
+    command = f"pharmdb export --folder {shlex.quote(str(place))}" if str(folder) else "pharmdb export"
     found = contents.find(place)
     if found is None:
-        raise ExportError(expected=f"an export in {place}", found="no manifest", command="pharmdb export")
+        raise ExportError(expected=f"an export in {place}", found="no manifest", command=command)
     faults = [fault for part in found.parts for fault in contents.damaged(place, part)] if verify else []
     if faults:
         raise ExportError(
             expected=f"the files of the export in {place} as they were written",
             found="; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else ""),
-            command="pharmdb export",
+            command=command,
             note="this writes them again",
         )
     return Export(place, found)

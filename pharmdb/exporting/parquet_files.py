@@ -132,7 +132,7 @@ class Writer:
             raise DamagedError(
                 expected=f"{slice_.rows} rows in {slice_.table} from id {slice_.first} to {slice_.last}",
                 found=f"{len(frame)}",
-                command="pharmdb doctor --thorough",
+                command=self._names.check,
             )
         self._copy(frame, ", ".join(f"{column.sql} AS {column.name}" for column in exported), user)
         covered = frame.groupby("bucket")[time_column(slice_.table)].agg(["size", "min", "max"])

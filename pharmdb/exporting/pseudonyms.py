@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from pharmdb import settings
+from pharmdb.database import targets
 from pharmdb.errors import DamagedError, ExportError
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ def pseudonym(secret: bytes, user_id: int) -> int:
 class Names:
     """The number under which each user is exported: a pseudonym, or the id itself if there is no secret."""
 
-    def __init__(self, connection: Connection, secret: bytes) -> None:
+    def __init__(self, connection: Connection, target: targets.Target, secret: bytes) -> None:
         import numpy as np
+
+        # The command that says which rows are damaged.
+        self.check = targets.command(target, "pharmdb doctor --thorough")
 
         found = connection.exec_driver_sql("SELECT id FROM users ORDER BY id").scalars()
         self._ids = np.fromiter(found, dtype=np.int64)
@@ -68,6 +72,6 @@ class Names:
             raise DamagedError(
                 expected="an existing user for every row's user_id",
                 found="rows without their user",
-                command="pharmdb doctor --thorough",
+                command=self.check,
             )
         return self._names[places]

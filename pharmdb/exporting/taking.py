@@ -97,13 +97,13 @@ def export(
     Raises ParameterError, ProtectedError for identities of a production database, RevisionError if the schema isn't at
     head, LockedError if another run writes to the folder, ExportError, NoRoomError, UnavailableError.
     """
+    target = targets.target(database_url)
     if not 1 <= buckets <= MOST_BUCKETS:
         raise ParameterError(
             expected=f"buckets as a whole number from 1 to {MOST_BUCKETS}",
             found=f"buckets={buckets!r}",
-            command=f"pharmdb export --buckets {BUCKETS}",
+            command=targets.command(target, f"pharmdb export --buckets {BUCKETS}"),
         )
-    target = targets.target(database_url)
     place = settings.home() / Path(folder).expanduser() if str(folder) else default_folder(target)
     with slices.snapshot(target) as (connection, history):
         revisions.require_head(connection, target)
@@ -147,7 +147,9 @@ def _taken(
     missing = [slice_ for slice_ in planned if slice_ not in {part.slice for part in kept}]
     parts = kept
     if missing or previous is None or previous.terms != terms or {p.slice for p in previous.parts} != set(planned):
-        writer = Writer(place, place / _WORK, terms["buckets"], not secret, pseudonyms.Names(connection, secret))
+        writer = Writer(
+            place, place / _WORK, terms["buckets"], not secret, pseudonyms.Names(connection, target, secret)
+        )
         with closing(contents.Notes(place, terms, kept)) as notes:
             parts = kept + list(_written(connection, writer, missing, notes))
         order = {slice_: number for number, slice_ in enumerate(planned)}

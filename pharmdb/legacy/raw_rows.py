@@ -28,7 +28,7 @@ class Source:
     """An old database that was recognized. `old` is named in errors; `place` is the file that is read.
 
     `schema` is ATTACHED if the source is attached to the connection, which then reads and writes in one transaction.
-    `constant`: nobody writes to the file, so that another connection reads the same.
+    `constant`: nobody writes to the file, so that another connection reads the same. `options`: as in `told_of`.
     """
 
     connection: Connection
@@ -37,6 +37,7 @@ class Source:
     recognition: Recognition
     schema: str = ""
     constant: bool = False
+    options: str = ""
 
     @property
     def driver(self) -> Any:
@@ -64,7 +65,7 @@ class Source:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """For blocks that only read: an error in them comes from the source."""
-        with sources.told_of(self.old, self.place):
+        with sources.told_of(self.old, self.place, self.options):
             yield
 
     def count(self, table: OldTable) -> int:

@@ -61,8 +61,8 @@ def command(old: targets.Target, *options: str) -> str:
     return " ".join(("pharmdb upgrade", *source, *options))
 
 
-def refuse_same(old: targets.Target, target: targets.Target) -> None:
-    """Raises ParameterError if both are the same database."""
+def refuse_same(old: targets.Target, target: targets.Target, command: str) -> None:
+    """Raises ParameterError if both are the same database; `command` is what runs this upgrade."""
     if old.is_sqlite and target.is_sqlite:
         same = old.path.exists() and target.path.exists() and old.path.samefile(target.path)
     else:
@@ -71,18 +71,21 @@ def refuse_same(old: targets.Target, target: targets.Target) -> None:
         raise ParameterError(
             expected="source and database_url to be different databases",
             found=f"{target} for both",
-            command=f"{command(old)} --database-url sqlite:///data/upgraded.db",
+            command=f"{command} --database-url sqlite:///data/upgraded.db",
         )
 
 
 @contextmanager
-def told_of(old: targets.Target, place: targets.Target | None = None) -> Iterator[None]:
-    """Attributes driver errors in this block to the source, without the advice to restore or reset it."""
+def told_of(old: targets.Target, place: targets.Target | None = None, options: str = "") -> Iterator[None]:
+    """Attributes driver errors in this block to the source, without the advice to restore or reset it.
+
+    `options` are those of this upgrade except --source, as they are typed.
+    """
     try:
         with driver_errors.explaining(place or old):
             yield
     except (BackupError, LockedError, UnavailableError) as error:
-        command, note = _advice(old, error)
+        command, note = _advice(old, error, options)
         raise type(error)(
             expected=error.expected,
             found=error.found,
@@ -92,7 +95,7 @@ def told_of(old: targets.Target, place: targets.Target | None = None) -> Iterato
         ) from error
 
 
-def _advice(old: targets.Target, error: PharmdbError) -> tuple[str, str]:
+def _advice(old: targets.Target, error: PharmdbError, options: str) -> tuple[str, str]:
     """Command and note."""
     if isinstance(error, LockedError):
         return error.command, error.note
@@ -100,7 +103,7 @@ def _advice(old: targets.Target, error: PharmdbError) -> tuple[str, str]:
         path = shlex.quote(str(old.path))
         # Not .recover, which Debian's sqlite3 lacks; what can't be read would end the script with a ROLLBACK.
         read = f"sqlite3 {path} .dump | sed 's/^ROLLBACK.*/COMMIT;/' | sqlite3 recovered.db"
-        return f"{read} && pharmdb upgrade --source recovered.db", ""
+        return f"{read} && pharmdb upgrade --source recovered.db{options}", ""
     if isinstance(error, NoRoomForBackupError):
         return "", f"free space in {manifests.folder()}, then run the same command again; {manifests.NO_BACKUP}"
     if isinstance(error, MissingProgramError):

@@ -47,12 +47,14 @@ def upgrade(
     source and target are then unchanged.
     """
     target, old = targets.target(database_url), sources.source_target(source)
-    sources.refuse_same(old, target)
     wanted = {"--seed": seed, "--decode-json": decode_json}
-    command = sources.command(old, *(option for option, given in wanted.items() if given))
+    given = [option for option, is_given in wanted.items() if is_given]
+    command = sources.command(old, *given)
+    sources.refuse_same(old, target, command)
+    options = targets.command(target, "".join(f" {option}" for option in given))
     accounts = seeding.read() if seed else None
     with ExitStack() as stack:
-        with sources.told_of(old):
+        with sources.told_of(old, options=options):
             place = stack.enter_context(sources.undisturbed(old))
             reader = stack.enter_context(transactions.watching(place))
             recognition = stages.recognize(reader, str(old))
@@ -61,9 +63,9 @@ def upgrade(
             Account, to_postgresql=not target.is_sqlite, limits=storable.of(target), decode_json=decode_json
         )
         if dry_run or known:
-            with sources.told_of(old, place):
+            with sources.told_of(old, place, options):
                 sources.refuse_damaged(place)
-            account = account_of(raw_rows.Source(reader, old, place, recognition))
+            account = account_of(raw_rows.Source(reader, old, place, recognition, options=options))
             account.run()
             done = account.digest in known and receiving.holds(target, account)
             if done:
@@ -74,7 +76,7 @@ def upgrade(
         receiving.look(command, target, confirm)
         # Done before the lock is taken, because hashing is slow by design.
         hashes = seeding.hash_passwords(accounts, {}) if accounts else {}
-        with sources.told_of(old):
+        with sources.told_of(old, options=options):
             if not backup:
                 sources.refuse_damaged(place)
             taken = taking.take(reader, old, place=place) if backup else None
@@ -92,7 +94,7 @@ def upgrade(
             with placing.gathered(writer, emptied=True):
                 receiving.empty(writer)
                 constant = taken is not None and old.is_sqlite
-                source_ = raw_rows.Source(reader, old, place, recognition, constant=constant)
+                source_ = raw_rows.Source(reader, old, place, recognition, constant=constant, options=options)
                 with raw_rows.attached(writer, source_) as attached:
                     account = account_of(attached, writer=writer)
                     account.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -36,6 +37,7 @@ from support.raw import run
 import pharmdb
 from pharmdb.backups import manifests
 from pharmdb.database import targets
+from pharmdb.doctor import content
 from pharmdb.doctor.results import FAIL, OK, WARN, Finding
 from pharmdb.errors import (
     CheckFailedError,
@@ -353,6 +355,32 @@ def test_wrong_rows_are_brought_back_from_a_backup_where_there_is_one(ours: str,
     )
     run(ours, script)
     assert found()[check].remedy == "pharmdb restore"
+
+
+@pytest.mark.parametrize("with_backup", [True, False])
+def test_an_error_of_unknown_cause_is_no_reason_to_destroy_anything(
+    ours: str, with_backup: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overflow = ("SELECT abs(-9223372036854775807 - 1)", "integer overflow")
+    query, words = overflow if ours.startswith("sqlite") else ("SELECT 1 / 0", "division by zero")
+    if with_backup:
+        pharmdb.backup()
+    monkeypatch.setattr(content, "fingerprint", lambda connection, **_: connection.exec_driver_sql(query).scalar())
+    told = wrong()["seed"]
+    assert (told.state, told.found, told.remedy) == (FAIL, words, "")
+    assert "then run the doctor again" in told.note
+    assert not re.search("restore|reset", told.note)
+
+
+def test_a_damaged_page_of_postgresql_is_a_reason_to_restore(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHARMDB_URL", databases.seeded("postgresql"))
+    pharmdb.backup()
+    raised = "DO $$ BEGIN RAISE 'invalid page in block 3' USING ERRCODE = 'XX001'; END $$"
+    monkeypatch.setattr(content, "fingerprint", lambda connection, **_: connection.exec_driver_sql(raised))
+    told = found()["seed"]
+    assert (told.state, told.found, told.remedy) == (FAIL, "invalid page in block 3", "pharmdb restore")
 
 
 def test_who_holds_a_lock_is_told(ours: str) -> None:

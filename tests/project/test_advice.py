@@ -34,6 +34,7 @@ from pharmdb.database import driver_errors, servers, shell_commands, targets, tr
 from pharmdb.doctor import surroundings
 from pharmdb.doctor.results import OK
 from pharmdb.errors import NoPermissionError, PharmdbError, ReadOnlyError
+from pharmdb.exporting import taking
 from pharmdb.learning import charts, joined
 from pharmdb.schema import branches
 from pharmdb.studio_app import catalogue, console, editing, page_server, save_log, serving, sessions
@@ -708,6 +709,15 @@ def no_folder_for_a_schema(bench: Bench) -> tuple[str, Again]:
 # -- the doctor, beside HARM ----------------------------------------------------------------------------------
 
 
+@prints("doctor.checking:_advised: pharmdb backup")
+def a_fault_without_a_backup_in_production(bench: Bench) -> tuple[str, None]:
+    bench.seeded()
+    bench.run("UPDATE pharmdb_environment SET name = 'production'", "DROP INDEX ix_attempts_user_id_created_at")
+    told = found()["query plans"]
+    assert told.remedy == ""
+    return told.note.partition("after ")[2], None
+
+
 @prints("doctor.results:CheckReport.outcome: pharmdb inspect")
 def nothing_is_wrong(bench: Bench) -> tuple[str, None]:
     bench.seeded()
@@ -767,8 +777,9 @@ def source_and_target_are_one(bench: Bench) -> tuple[str, None]:
     return command, None
 
 
-@prints("legacy.sources:_advice: sqlite3 {} .dump", "legacy.sources:_advice: pharmdb upgrade --source recovered.db")
-def a_source_that_is_damaged(bench: Bench) -> tuple[str, None]:
+@prints("legacy.sources:_advice: sqlite3 {} .dump", "legacy.sources:_advice: pharmdb upgrade --source recovered.db{}")
+def a_source_that_is_damaged(bench: Bench) -> tuple[str, Again]:
+    """The target is not the database of PHARMDB_URL."""
     if not shutil.which("sqlite3"):
         pytest.skip("no sqlite3 program")
     old = legacy.sample(bench.folder)
@@ -780,7 +791,15 @@ def a_source_that_is_damaged(bench: Bench) -> tuple[str, None]:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
     bench.use(bench.databases.empty("sqlite"))
-    return command_of(lambda: pharmdb.upgrade(str(old))), None
+    url = bench.databases.empty("sqlite")
+
+    def everything_is_there() -> None:
+        users = [email for (email,) in raw.ask(url, "SELECT email FROM users")]
+        assert len(users) > 2
+        # As --seed adds it.
+        assert ADMIN in users
+
+    return command_of(lambda: pharmdb.upgrade(str(old), url, seed=True)), everything_is_there
 
 
 @prints("legacy.upgrade_report:UpgradeReport.outcome: pharmdb doctor")
@@ -847,7 +866,6 @@ PLACES |= {
     "doctor.shards:_copies: ls sql_command": "tests/cluster/test_moving.py",
     "doctor.shards:_placement: pharmdb distribute --no-dry-run": "needs a Citus cluster",
     "doctor.standbys:look: ls sql_command": "tests/database/test_standby.py",
-    "exporting.parquet_files:Writer.write: pharmdb doctor --thorough": "needs a page that is damaged in an index only",
 }
 HARMS = "test_a_remedy_ends_what_it_is_for"
 PLACES |= dict.fromkeys(
@@ -930,10 +948,19 @@ def no_export(bench: Bench) -> tuple[str, Again]:
     return command_of(pharmdb.exported), lambda: pharmdb.exported().overview()
 
 
-@prints("exporting.taking:export: pharmdb export --buckets {}")
-def no_bucket(bench: Bench) -> tuple[str, None]:
+@prints("exporting.analysing:exported: pharmdb export --folder {}")
+def no_export_in_a_folder(bench: Bench) -> tuple[str, Again]:
     bench.seeded()
-    return command_of(lambda: pharmdb.export(buckets=0)), None
+    place = bench.folder / "an export"
+    return command_of(lambda: pharmdb.exported(place)), lambda: pharmdb.exported(place).overview()
+
+
+@prints("exporting.taking:export: pharmdb export --buckets {}")
+def no_bucket(bench: Bench) -> tuple[str, Again]:
+    url = bench.databases.seeded("sqlite")
+    return command_of(lambda: pharmdb.export(url, buckets=0)), lambda: pharmdb.exported(
+        taking.default_folder(targets.target(url))
+    )
 
 
 @prints("exporting.taking:export: pharmdb export")
@@ -943,12 +970,14 @@ def an_export_of_production_with_identities(bench: Bench) -> tuple[str, None]:
     return command_of(lambda: pharmdb.export(identities=True)), None
 
 
-@prints("exporting.pseudonyms:Names.of: pharmdb doctor --thorough")
+@prints("exporting.pseudonyms:Names.__init__: pharmdb doctor --thorough")
 def an_export_of_orphans(bench: Bench) -> tuple[str, Again]:
     bench.seeded()
     pharmdb.backup()
     bench.run("PRAGMA foreign_keys = OFF; DELETE FROM users WHERE role = 'USER'")
-    return command_of(pharmdb.export), pharmdb.export
+    url = os.environ["PHARMDB_URL"]
+    bench.use(bench.databases.empty("sqlite"))
+    return command_of(lambda: pharmdb.export(url)), lambda: pharmdb.export(url)
 
 
 def healed(check: str) -> Again:
