@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -157,8 +158,10 @@ def _kinds(wanted: Wanted) -> dict[str, Column]:
 def _between(low: float, high: float, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         found = convert(value)
-        if not low <= found <= high:
-            raise RejectedError(f"not from {low} to {high}", f"{value!r:.60}")
+        # Before it is rounded, a decimal number may be out of range.
+        inside = Decimal(repr(low)) <= value <= high if isinstance(value, Decimal) else low <= found <= high
+        if not inside:
+            raise RejectedError(f"not from {low} to {high}", conversion.shown(value))
         return found
 
     return check

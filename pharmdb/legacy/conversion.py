@@ -74,9 +74,9 @@ def text_for_postgresql(value: Any) -> str:
 
 
 def count_of(value: Any) -> int:
-    if not 0 <= integer(value) <= LARGEST:
+    if not 0 <= (found := integer(value)) <= LARGEST:
         raise RejectedError(f"not from 0 to {LARGEST}", f"{value}")
-    return int(value)
+    return found
 
 
 def id_of(value: Any) -> int:
@@ -86,15 +86,29 @@ def id_of(value: Any) -> int:
 
 
 def integer(value: Any) -> int:
+    # The column may have got another type than Prisma's, such as NUMERIC. What is finite as a float is not too long.
+    if isinstance(value, (float, Decimal)) and math.isfinite(value) and value == int(value):
+        return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise RejectedError("not a whole number", f"{value!r:.60}")
+        raise RejectedError("not a whole number", shown(value))
     return value
 
 
 def real(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise RejectedError("not a number", f"{value!r:.60}")
+    """The float that is nearest to the number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) or not math.isfinite(value):
+        raise RejectedError("not a number", shown(value))
     return float(value)
+
+
+def is_inexact(value: Any) -> bool:
+    """Whether an old number has more digits than a float keeps."""
+    return isinstance(value, Decimal) and Decimal(repr(float(value))) != value
+
+
+def shown(value: Any) -> str:
+    """A number as a reason shows it."""
+    return (str(value) if isinstance(value, Decimal) else repr(value))[:60]
 
 
 def boolean(value: Any) -> bool:

@@ -78,12 +78,13 @@ class Judge:
             accept = self._accept_once(table, several)
         owner = table.owner
         times = [place for place, kind in enumerate(table.kinds) if kind == "time"]
+        reals = [(place, table.columns[place]) for place, kind in enumerate(table.kinds) if kind == "real"]
         documents = [(place, table.columns[place]) for place, kind in enumerate(table.kinds) if kind == "document"]
 
         def judge(row: stages.Row) -> list[Any]:
             if owner is not None and row[owner] not in self.users:
                 was = "a user that was rejected" if row[owner] in self.rejected_users else "no user"
-                raise stages.RejectedError(f"{table.columns[owner]} names {was}", f"{row[owner]!r:.60}")
+                raise stages.RejectedError(f"{table.columns[owner]} names {was}", conversion.shown(row[owner]))
             try:
                 found = convert(row)
                 accept(found)
@@ -96,6 +97,9 @@ class Judge:
                     self.changes[change] += 1
             if any(conversion.is_rounded(row[place]) for place in times):
                 self.changes[table.table, "times rounded to milliseconds"] += 1
+            for place, column in reals:
+                if conversion.is_inexact(row[place]):
+                    self.changes[table.table, f"{column} rounded to a float"] += 1
             for place, column in documents:
                 if isinstance(row[place], str) and json_values.decoded_text(row[place]) != row[place]:
                     self.count_strings(table, column, 1)

@@ -132,6 +132,7 @@ WIDE = {
     " NOT NULL DEFAULT": " DEFAULT",
 }
 OTHER = {"JSONB": "JSON", "TIMESTAMP(3)": "TIMESTAMPTZ", "DOUBLE PRECISION": "REAL", " INTEGER": " SMALLINT"}
+NUMERIC = {"DOUBLE PRECISION": "NUMERIC", 'Count" INTEGER': 'Count" NUMERIC', 'Days" INTEGER': 'Days" NUMERIC'}
 TEXT = {"JSONB": "TEXT", "TIMESTAMP(3)": "TEXT", ' "Role"': " CHAR(5)", "DOUBLE PRECISION": "REAL"}
 
 
@@ -193,8 +194,15 @@ def nasty_rows() -> list[legacy.Row]:
 
 @pytest.mark.parametrize(
     ("types", "decode", "least"),
-    [(PRISMA, False, 600), (PRISMA, True, 300), (WIDE, False, 500), (OTHER, False, 0), (TEXT, False, 0)],
-    ids=["prisma", "decoded", "wide", "other", "text"],
+    [
+        (PRISMA, False, 600),
+        (PRISMA, True, 300),
+        (WIDE, False, 500),
+        (OTHER, False, 0),
+        (NUMERIC, False, 200),
+        (TEXT, False, 0),
+    ],
+    ids=["prisma", "decoded", "wide", "other", "numeric", "text"],
 )
 def test_every_odd_value_has_the_same_fate_either_way(
     databases: Databases, types: dict[str, str], decode: bool, least: int
