@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    column,
     false,
     func,
     literal,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    values,
 )
 
 from pharmdb.database import bulk, dialect, driver_errors, placements, triggers
@@ -99,9 +101,24 @@ def _few(
     # Somebody else may have inserted the row in between.
     if lost and (missing := set(lost) - existing(connection, table, key, lost)):
         raise triggers.swallowed(connection, table.name, len(missing))
+    unwritten = [row for k, row in zip(keys, rows, strict=True) if k not in written]
+    if unwritten and update and (differing := _differing(connection, table, unwritten, key, update)):
+        raise triggers.swallowed(connection, table.name, differing)
     actions = ["unchanged" if k not in written else "updated" if k in there else "created" for k in keys]
     counts = tuple(map(actions.count, ACTIONS))
     return Upserted(counts, list(zip(keys, actions, strict=True)))  # type: ignore[arg-type]
+
+
+def _differing(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], key: Sequence[str], update: Sequence[str]
+) -> int:
+    """How many of the rows are not in the table as they are here: the statement has locked those that are."""
+    names = (*key, *update)
+    given = values(*(column(name, table.c[name].type) for name in names), name="wanted")
+    wanted = given.data([tuple(row[name] for name in names) for row in rows]).cte()
+    match = and_(*(wanted.c[name] == table.c[name] for name in key))
+    differs = or_(*(table.c[name].is_distinct_from(wanted.c[name]) for name in update))
+    return connection.execute(select(func.count()).select_from(table.join(wanted, match)).where(differs)).scalar_one()
 
 
 def _many(

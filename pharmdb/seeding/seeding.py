@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Table, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, NotSupportedError
 
 from pharmdb import progress, reports, settings
 from pharmdb.database import environments, locks, storable, targets, transactions, upserts
@@ -246,11 +246,11 @@ def apply(
         try:
             rows = progress.counted(values, f"write {table.name}")
             done = upserts.upsert(connection, table, columns, rows, **options)
-        except IntegrityError as error:
-            # The rows were checked, so the violated constraint is not one of ours.
+        except (IntegrityError, NotSupportedError) as error:
+            # The rows were checked, so the violated constraint is not one of ours, and neither is a rule of PostgreSQL.
             raise RevisionError(
                 expected=f"{table.name} with the constraints of revision {revisions.head()}",
-                found=str(error.orig).splitlines()[0],
+                found=f"{table.name}: {str(error.orig).splitlines()[0]}",
                 unchanged="everything was rolled back",
                 command=targets.command(target, "pharmdb doctor"),
             ) from error

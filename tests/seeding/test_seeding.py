@@ -1025,6 +1025,20 @@ def test_a_rule_that_is_not_ours_is_told_and_nothing_is_written(
     assert raw.everything(migrated) == before
 
 
+@pytest.mark.parametrize("few", [0, upserts.FEW])
+def test_a_rule_in_postgresqls_sense_is_told(databases: Databases, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(upserts, "FEW", few)
+    for verb in ("INSERT", "UPDATE"):
+        url = databases.seeded("postgresql")
+        raw.run(url, f"CREATE RULE own AS ON {verb} TO progress_by_tag DO INSTEAD NOTHING")
+        before = raw.everything(url)
+        with pytest.raises(RevisionError, match="progress_by_tag") as error:
+            pharmdb.seed(url)
+        # In the larger way the server itself says nothing.
+        assert error.value.command.startswith("pharmdb doctor") or "dropped by one of" in error.value.found
+        assert raw.everything(url) == before
+
+
 def test_a_missing_users_progress_is_missing_whoever_has_the_same(seeded: str) -> None:
     raw.run(
         seeded,
