@@ -186,6 +186,15 @@ class CheckFailedError(PharmdbError):
     """At least one of the doctor's checks failed."""
 
 
+# A longer value would hide what is said about it.
+_LONGEST = 120
+
+
+def _shown(value: str) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(value):,} characters)"
+
+
 class FilesError(PharmdbError):
     """CSV files are invalid.
 
@@ -198,7 +207,7 @@ class FilesError(PharmdbError):
         self.problems = problems
         self.more = more
         shown = [
-            f"{file}:{line}: {column + ' = ' if column else ''}{value!r}: {reason}"
+            f"{file}:{line}: {column + ' = ' if column else ''}{_shown(value)}: {reason}"
             for file, line, column, value, reason in problems[:200]
         ]
         held, total = len(problems) - len(shown), len(problems) + more

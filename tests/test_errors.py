@@ -68,6 +68,13 @@ def test_a_password_in_the_environment_is_masked_however_it_is_quoted(value: str
     assert mask(f"export PHARMDB_NEW_PASSWORD={value} CI=1") == "export PHARMDB_NEW_PASSWORD=*** CI=1"
 
 
+def test_a_long_value_hides_nothing_that_is_said_about_it() -> None:
+    value = "x" * 4000
+    error = FilesError([("users.csv", 3, "email", value, "too long")], directory="seed")
+    assert f"users.csv:3: email = '{'x' * 119}… (4,000 characters): too long" in str(error)
+    assert error.problems[0][3] == value
+
+
 def test_there_is_no_field_for_both_command_and_remark() -> None:
     assert not hasattr(PharmdbError(expected="x", found="y"), "next")
     with pytest.raises(TypeError):

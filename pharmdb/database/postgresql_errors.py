@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, exc
 
-from pharmdb.database import engines, lock_holders, servers, shell_commands, targets
+from pharmdb.database import engines, index_limits, lock_holders, servers, shell_commands, targets
 from pharmdb.database.targets import Target
 from pharmdb.errors import (
     LoginRefusedError,
@@ -105,12 +105,20 @@ def _explain_state(target: Target, code: str, first: str, error: BaseException) 
         )
     if code == "25006":
         return _explain_read_only(target, first)
-    if code in ("54000", "22P05", "22021"):
+    if code == index_limits.TOO_LONG:
+        names = [column.name for column in index_limits.columns_of(getattr(diagnosis, "constraint_name", None) or "")]
+        return UnstorableError(
+            expected=index_limits.rule(names) if names else f"values that {target} can store",
+            found=first,
+            unchanged=_ROLLED_BACK,
+            note=f"shorten {' or '.join(names) or 'the value'}, then {_AGAIN}",
+        )
+    if code in ("22P05", "22021"):
         return UnstorableError(
             expected=f"values that {target} can store",
             found=first,
             unchanged=_ROLLED_BACK,
-            note="shorten the text" if code == "54000" else "use other characters, or a database in UTF8",
+            note=f"use other characters, or a database in UTF8, then {_AGAIN}",
         )
     if code == "53100":
         return NoRoomError(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Connection, Table, UniqueConstraint
+from sqlalchemy import JSON, Connection, Table
 
 from pharmdb.database import transactions
+from pharmdb.database.index_limits import MOST_BYTES, bytes_above, text_columns
 from pharmdb.database.targets import Target
 
-# An entry of an index takes up to 2,704 bytes, of which numbers and lengths need fewer than 100. PostgreSQL compresses
-# long values, but how well depends on the value and the server, so the rule counts them as they are.
-MOST_BYTES = 2600
 # Encodings that Python has under another name.
 _NAMES = {"KOI8R": "koi8_r", "KOI8U": "koi8_u", "EUC_CN": "gb2312"}
 # Rows have a value for each column, in the order of the table; a fault is a reason and this row's detail.
@@ -32,7 +30,7 @@ class Limits(NamedTuple):
     def checker(self, table: Table) -> Callable[[Sequence[Any]], Fault | None]:
         """A function that returns why the database can't store a row of this table, or None."""
         columns = list(table.columns)
-        keys = [([columns.index(column) for column in key], key) for key in _keys(table)] if self.keys else []
+        keys = [([columns.index(column) for column in key], key) for key in text_columns(table)] if self.keys else []
         documents = {place for place, column in enumerate(columns) if isinstance(column.type, JSON)}
 
         def check(row: Sequence[Any]) -> Fault | None:
@@ -69,21 +67,6 @@ class Limits(NamedTuple):
 
 
 _ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\u([0-9a-fA-F]{4})")
-
-
-def bytes_above(key: Sequence[str]) -> int:
-    """The number of bytes of these texts in UTF-8 if an index may not hold them together, else 0."""
-    # A character has up to four bytes.
-    size = sum(len(value.encode()) for value in key) if 4 * sum(map(len, key)) > MOST_BYTES else 0
-    return size if size > MOST_BYTES else 0
-
-
-def _keys(table: Table) -> Iterator[list[Any]]:
-    """The text columns of each index and unique constraint that has any."""
-    unique = [constraint.columns for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
-    for key in (*(index.columns for index in table.indexes), *unique):
-        if texts := [column for column in key if column.type.python_type is str]:
-            yield texts
 
 
 def limits(connection: Connection) -> Limits:

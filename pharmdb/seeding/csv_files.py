@@ -8,7 +8,7 @@ from typing import Any
 
 from pharmdb import csv_reading
 from pharmdb.csv_faults import AGAIN, UNKNOWN, Faults
-from pharmdb.database import driver_errors, storable
+from pharmdb.database import driver_errors, index_limits, storable
 from pharmdb.errors import SeedError
 from pharmdb.seeding.csv_values import FILES, PROGRESS, USERS, Row
 from pharmdb.seeding.progress_rows import Progress
@@ -73,8 +73,8 @@ def _progress(path: Path, faults: Faults, limits: storable.Limits, known: set[st
                 faults.add(PROGRESS, row[0], "user_email", row[1], "no such user in users.csv", UNKNOWN)
             if None in row[1:5]:
                 continue
-            if size := storable.bytes_above(row[2:5]):
-                reason = f"module, course_block and tag have {size} bytes; PostgreSQL indexes {storable.MOST_BYTES}"
+            if size := index_limits.bytes_above(row[2:5]):
+                reason = f"module, course_block and tag have {size} bytes; PostgreSQL indexes {index_limits.MOST_BYTES}"
                 faults.add(PROGRESS, row[0], "tag", f"{row[4]:.60}", reason)
             yield row
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pharmdb.csv_reading import text
-from pharmdb.database import storable
+from pharmdb.database import index_limits
 from pharmdb.models import ROLES
 from pharmdb.seeding import passwords
 
@@ -20,8 +20,8 @@ def _email(value: str) -> str:
         raise ValueError("not an e-mail address")
     if value != value.lower():
         raise ValueError("not lower case")
-    if storable.bytes_above([value]):
-        raise ValueError(f"longer than {storable.MOST_BYTES} characters, which PostgreSQL can't index")
+    if index_limits.bytes_above([value]):
+        raise ValueError(f"longer than {index_limits.MOST_BYTES} characters, which PostgreSQL can't index")
     return value
 
 

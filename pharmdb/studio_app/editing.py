@@ -16,7 +16,7 @@ from sqlalchemy import column, delete, exc, insert, update
 from sqlalchemy import table as sql_table
 
 from pharmdb import settings
-from pharmdb.database import environments, servers, targets, transactions
+from pharmdb.database import environments, index_limits, servers, targets, transactions
 from pharmdb.errors import ProtectedError, UnavailableError
 from pharmdb.models import MODELS, User
 from pharmdb.seeding.passwords import SHORTEST, hash_password, unfit
@@ -277,7 +277,7 @@ def _apply(
             keys[change.id] = [values.to_wire(value) for value in written[0]] if key else []
     except (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InternalError, exc.OperationalError) as error:
         # PostgreSQL: a value is too long for an index.
-        if isinstance(error, exc.OperationalError) and getattr(error.orig, "sqlstate", None) != "54000":
+        if isinstance(error, exc.OperationalError) and getattr(error.orig, "sqlstate", None) != index_limits.TOO_LONG:
             raise
         problems.extend(violations.problems_of(session, table, change, new, error))
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Constraint, UniqueConstraint, column, exc,
 from sqlalchemy import Table as SqlTable
 from sqlalchemy import table as sql_table
 
-from pharmdb.database import sqlite_codes
+from pharmdb.database import index_limits, sqlite_codes
 from pharmdb.models import MODELS
 from pharmdb.studio_app.catalogue import Table
 from pharmdb.studio_app.changes import Change, Problem
@@ -72,6 +72,10 @@ def _explained(
     if code == _NOT_JSON and " json" in text:
         documents = [name for name in new if table.columns[name].kind == "json"]
         return documents, f"not JSON: {text.partition(chr(10))[0]}"
+    if code == index_limits.TOO_LONG and (texts := index_limits.columns_of(rule)):
+        names = [column.name for column in texts]
+        longest = max(names, key=lambda name: len(str(change.values.get(name) or "")))
+        return [longest], f"too long for PostgreSQL: {index_limits.rule(names)}"
     return list(new)[:1], f"the database refuses this: {text.partition(chr(10))[0]}"
 
 

@@ -21,7 +21,7 @@ from support.legacy import Cell
 from support.postgres import Server
 
 import pharmdb
-from pharmdb.database import storable, targets, transactions
+from pharmdb.database import index_limits, storable, targets, transactions
 from pharmdb.errors import SeedError, UnstorableError
 from pharmdb.learning import attempts
 from pharmdb.models import MODELS, ProgressByTag
@@ -30,7 +30,7 @@ from pharmdb.studio_app.catalogue import catalogue
 from pharmdb.studio_app.changes import Change
 from pharmdb.studio_app.statement_log import StatementLog
 
-MOST = storable.MOST_BYTES
+MOST = index_limits.MOST_BYTES
 # The same length, at random and repeated: PostgreSQL compresses the one only.
 RANDOM = "".join(random.Random(4711).choices(string.ascii_letters + string.digits, k=4000))
 LONG = [pytest.param(RANDOM[:3000], id="random"), pytest.param("ab" * 1500, id="repeated")]
@@ -111,13 +111,30 @@ def test_a_long_key_in_a_seed_file_is_a_fault_of_its_line(migrated: str, tmp_pat
 def test_a_long_key_elsewhere_is_a_typed_error(databases: Databases, tmp_path: Path) -> None:
     with databases.dropped(databases.seeded("postgresql")) as url:
         target = targets.target(url)
-        with pytest.raises(UnstorableError), transactions.writing(target) as connection:
+        with pytest.raises(UnstorableError) as error, transactions.writing(target) as connection:
             attempts.record_attempt(connection, 1, "question", RANDOM, answers={}, score=1)
+        allowed = "at most 2,600 bytes of text in entity_type and entity_id together: an index holds no more"
+        assert error.value.expected == allowed
+        assert "ix_attempts_user_id_entity_type_entity_id" in error.value.found
+        assert error.value.unchanged == "what was under way was rolled back"
+        assert error.value.note == "shorten entity_type or entity_id, then run the same command again"
         change = Change(1, "insert", "bookmarks", values={"user_id": "1", "entity_type": "x", "entity_id": RANDOM})
         with sessions.reading(target, StatementLog()) as session:
             tables = catalogue(session)
         saved = editing.save(target, tables, [change], StatementLog(), log=tmp_path / "log")
-        assert [problem.kind for problem in saved.problems] == ["violation"]
+        (problem,) = saved.problems
+        assert (problem.kind, problem.column) == ("violation", "entity_id")
+        assert problem.sentence == f"too long for PostgreSQL: {allowed}"
+        assert raw.ask(url, "SELECT count(*) FROM bookmarks") == [(0,)]
+
+
+def test_a_long_key_in_an_index_of_another_program_is_a_typed_error(databases: Databases) -> None:
+    with databases.dropped(databases.seeded("postgresql")) as url:
+        raw.run(url, "CREATE INDEX own ON users (password_hash)")
+        with pytest.raises(UnstorableError) as error, transactions.writing(targets.target(url)) as connection:
+            connection.exec_driver_sql(f"UPDATE users SET password_hash = '{RANDOM}'")
+        assert "can store" in error.value.expected
+        assert 'index "own"' in error.value.found
 
 
 # -- encodings --------------------------------------------------------------------------------------
