@@ -26,6 +26,7 @@ def _counted(tally: Tally, name: str, least: int) -> pd.DataFrame:
 
 
 def period(attempts: Attempts, population: Population, terms: Terms, hidden: bool) -> pd.DataFrame:
+    """The table `period`: what the report is restricted to; learners have pseudonyms if they are `hidden`."""
     import pandas as pd
 
     words = [population.words]
@@ -38,6 +39,7 @@ def period(attempts: Attempts, population: Population, terms: Terms, hidden: boo
 
 
 def overview(attempts: Attempts, counts: Counts, learners: int, least: int) -> pd.DataFrame:
+    """The table `overview`: `learners` are in the class."""
     import pandas as pd
 
     of = counts.learners
@@ -54,6 +56,7 @@ def overview(attempts: Attempts, counts: Counts, learners: int, least: int) -> p
 
 
 def weeks(counts: Counts, least: int) -> pd.DataFrame:
+    """The table `weeks`: weeks with attempts, in order."""
     data = _counted(counts.weeks, "week", least)
     _, medians = counting.medians(counts.gaps)
     median = [medians.get(week, float("nan")) for week in data["week"].tolist()]
@@ -62,23 +65,27 @@ def weeks(counts: Counts, least: int) -> pd.DataFrame:
 
 
 def curve(counts: Counts, least: int) -> pd.DataFrame:
+    """The table `curve`: by tens of a learner's attempts."""
     data = _counted(counts.curve, "attempt", least)
     return definitions.table("curve", data.assign(attempt=data["attempt"] * GROUP + 1))
 
 
 def retention(counts: Counts, least: int) -> pd.DataFrame:
+    """The table `retention`: by days since the previous answer."""
     data = _counted(counts.retention, "days", least)
     names = list(counting.spans())
     return definitions.table("retention", data.assign(days=[names[span] for span in data["days"].tolist()]))
 
 
 def hours(counts: Counts) -> pd.DataFrame:
+    """The table `hours`: by weekday and hour."""
     data = _counted(counts.hours, "weekday", 1)
     weekday = data["weekday"]
     return definitions.table("hours", data.assign(weekday=weekday // 24 + 1, hour=weekday % 24))
 
 
 def scores(attempts: Attempts, counts: Counts) -> pd.DataFrame:
+    """The table `scores`: by ten points."""
     import pandas as pd
 
     of = counts.learners.attempts

@@ -39,7 +39,7 @@ def tables(attempts: Attempts, asked: Asked) -> dict[str, pd.DataFrame]:
     counts = counting.count(attempts, terms, len(asked.population), labels, asked.own, firsts)
     whole = int(counts.learners.correct.sum()) / max(attempts.count, 1)
     items, logits, numbers = item_tables.items(attempts, counts, stuff, firsts, least)
-    ability = rasch.abilities(firsts.of(numbers), logits, len(asked.population), least)
+    ability = rasch.abilities(firsts.of(numbers, "learners"), logits, len(asked.population), least)
     at_risk = learner_tables.at_risk(counts, asked.names, least)
     learners = learner_tables.learners(counts, asked.names, attempts.score_sum, ability, at_risk, least)
     own = learners if asked.own is None else learner_tables.one(learners, asked.names[asked.own])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pharmdb import progress
 from pharmdb.classes.first_answers import FirstAnswers
 from pharmdb.classes.intervals import Array
 from pharmdb.classes.population import Terms
@@ -139,8 +140,10 @@ def count(
 ) -> Counts:
     """Counts all parts. `own` is the position of one learner, or None; `firsts` gets each part's first answers."""
     found = _empty(learners, len(attempts.items), len(attempts.answers), last_day(attempts, terms))
-    for part in attempts.parts():
-        _count_part(found, part, terms, labels, own, firsts)
+    with progress.counting("count", attempts.count, " attempts") as advance:
+        for part in attempts.parts():
+            _count_part(found, part, terms, labels, own, firsts)
+            advance(len(part))
     return found
 
 

@@ -134,7 +134,11 @@ TABLES: dict[str, dict[str, Column]] = {
     "answers": {
         "entity_type": _KIND,
         "entity_id": _ITEM,
-        "answer": Column("str", "", "an answer; those of fewer than five learners are together in 'other answers'"),
+        "answer": Column(
+            "str",
+            "",
+            "an answer; those of fewer than five learners are together in 'other answers', from five learners on",
+        ),
         "correct": Column("boolean", "", "whether it scores 50 or more; missing if it does for some"),
         "learners": Column(_WHOLE, "learners", "learners whose first answer it was"),
         "share": Column(_REAL, "%", "of the learners who attempted the item"),

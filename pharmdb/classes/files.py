@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from pharmdb import settings
+from pharmdb import progress, settings
 from pharmdb.classes import definitions
 from pharmdb.csv_cells import cell
 from pharmdb.errors import ExportError, NoRoomError, ParameterError
@@ -58,6 +59,15 @@ def places(page: str | Path, folder: str | Path) -> Places:
     return found
 
 
+def require_writable(places: Places) -> None:
+    """Raises OSError if the files can't be written, before there is anything to write. Nothing is left behind."""
+    for folder in filter(None, (places.page and places.page.parent, places.folder)):
+        # The next folder above that exists: those below it are made when there are files for them.
+        there = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
+        with TemporaryFile(dir=there):
+            pass
+
+
 def _is_page(path: Path) -> bool:
     if not path.is_file():
         return False
@@ -75,7 +85,8 @@ def write(tables: dict[str, pd.DataFrame], columns: pd.DataFrame, page: Callable
     """Writes the files; each replaces an earlier report's in one step, and only its owner can read it."""
     if places.folder:
         settings.make_private(places.folder)
-        for name, data in {DEFINITIONS: columns, **tables}.items():
+        all_ = {DEFINITIONS: columns, **tables}
+        for name, data in progress.counted(all_.items(), "tables", len(all_), " tables"):
             _replace(places.folder / f"{name}.csv", csv(data).encode())
             _replace(places.folder / f"{name}.parquet", _parquet(data))
     if places.page:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pharmdb import progress
 from pharmdb.classes.intervals import Array
 from pharmdb.classes.rasch import Firsts
 
@@ -19,6 +20,7 @@ class FirstAnswers:
         self._parts: list[Firsts | Path] = []
 
     def add(self, user: Array, item: Array, right: Array) -> None:
+        """Keeps the first answers of a part: positions in the class, numbers of items, and 1 where it was right."""
         if self._folder is None:
             self._parts.append((user, item, right))
             return
@@ -26,9 +28,9 @@ class FirstAnswers:
         np.savez(path, user=user, item=item, right=right)
         self._parts.append(path)
 
-    def of(self, numbers: Array) -> Iterator[Firsts]:
-        """The parts with items as they are numbered here; -1 leaves an item out."""
-        for part in self._parts:
+    def of(self, numbers: Array, what: str = "class") -> Iterator[Firsts]:
+        """The parts with items as they are numbered here; -1 leaves an item out. `what` they are read for."""
+        for part in progress.counted(self._parts, what, len(self._parts), " parts"):
             if isinstance(part, Path):
                 with np.load(part) as stored:
                     user, item, right = (stored[name] for name in ("user", "item", "right"))

@@ -57,6 +57,7 @@ def blocks(counts: Counts, names: list[str], material: Material, whole: float, l
 
 
 def tags(counts: Counts, names: list[tuple[str, str]], whole: float, least: int) -> pd.DataFrame:
+    """The table `tags`; `whole` is the accuracy of all attempts."""
     import pandas as pd
 
     keys, attempts, correct, learners = counts.tags.sums()
@@ -116,7 +117,7 @@ def items(
 
     numbers = scaled(counts, least)
     size = int(numbers.max(initial=-1)) + 1
-    logits, errors = rasch.difficulties(lambda: firsts.of(numbers), size)
+    logits, errors = rasch.difficulties(lambda: firsts.of(numbers, "items"), size)
     sums = counts.items
     enough = sums.learners >= max(least, 1)
     total = np.where(enough, sums.learners, 0)
@@ -197,23 +198,29 @@ def _reason(
 
 
 def answers(attempts: Attempts, counts: Counts, hidden: bool) -> pd.DataFrame:
-    """The table `answers`: by item, the most frequent ones first. With `hidden`, no e-mail address is shown in one."""
+    """The table `answers`: by item, the most frequent ones first. With `hidden`, no e-mail address is shown in one.
+
+    Answers of fewer than FEWEST learners are in one row; it is left out if they are fewer even together.
+    """
     import pandas as pd
 
     learners, right = counts.answer_learners, counts.answer_right
     rows: dict[tuple[int, str], list[int]] = {}
+    others = "other answers"
     for (item, text), given, correct in zip(attempts.answers, learners.tolist(), right.tolist(), strict=True):
         if given:
-            shown = "other answers" if text is OTHER or given < FEWEST else _shown(text, hidden)
+            shown = others if text is OTHER or given < FEWEST else _shown(text, hidden)
             held = rows.setdefault((item, shown), [0, 0])
             held[0], held[1] = held[0] + given, held[1] + correct
     table: list[Any] = []
     for (item, shown), (given, correct) in rows.items():
+        if shown == others and given < FEWEST:
+            continue
         key, all_ = attempts.items[item], int(counts.items.learners[item])
         is_right = True if correct == given else False if correct == 0 else None
         table.append((*key, shown, is_right, given, round(100 * given / all_, 1)))
     columns = list(definitions.TABLES["answers"])
-    table.sort(key=lambda row: (row[0], row[1], row[2] == "other answers", -row[4], row[2]))
+    table.sort(key=lambda row: (row[0], row[1], row[2] == others, -row[4], row[2]))
     return definitions.table("answers", pd.DataFrame(table, columns=columns))
 
 

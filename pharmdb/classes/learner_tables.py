@@ -18,6 +18,7 @@ MEASURES = ("attempts", "active_days", "accuracy", "mean_score", "ability", "day
 
 
 def at_risk(counts: Counts, names: list[str], least: int) -> pd.DataFrame:
+    """The table `at_risk`; `names` are those of all learners in the class."""
     import pandas as pd
 
     rows = risk.found(counts.learners, names, counts.last_day, least)

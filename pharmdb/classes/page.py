@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Protocol
 
+from pharmdb import progress
 from pharmdb.classes import definitions
 from pharmdb.classes.files import MARK
 from pharmdb.learning.charts import Picture
@@ -61,10 +62,12 @@ class Report(Protocol):
     """What is shown; see reporting.ClassReport."""
 
     @property
-    def tables(self) -> dict[str, pd.DataFrame]: ...
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables by name."""
 
     @property
-    def notes(self) -> tuple[str, ...]: ...
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know besides."""
 
 
 def html(report: Report) -> str:
@@ -87,7 +90,7 @@ def html(report: Report) -> str:
         *(f'<a href="#{name}">{escape(definitions.TITLES[name])}</a>' for name in tables),
         "</nav><main>",
     ]
-    for name, data in tables.items():
+    for name, data in progress.counted(tables.items(), "page", len(tables), " tables"):
         parts += _section(name, data, [getattr(report, picture) for picture in PICTURES.get(name, ())])
     return "\n".join([*parts, "</main></body></html>", ""])
 

@@ -214,6 +214,8 @@ def class_report(
     terms = Terms(since, until, module, block, str(users), min_attempts, time_zone)
     _check(target, terms, pseudonyms and emails)
     places = files.places(output, tables)
+    with files.failing(places):
+        files.require_writable(places)
     with transactions.reading(target) as connection:
         revisions.require_head(connection, target)
         production = environments.environment(connection) == "production"
