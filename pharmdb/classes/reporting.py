@@ -246,7 +246,9 @@ def class_report(
     if attempts.count:
         next_ = "pharmdb doctor" if places.written else "pharmdb class --output class.html"
     else:
-        next_ = "pharmdb class" if total else "pharmdb doctor" if production else "pharmdb cohort --learners 100"
+        restricted = any((since, until, module, block, users))
+        next_ = "pharmdb doctor" if production else "pharmdb cohort --learners 100"
+        next_ = "pharmdb class" if total and restricted else next_
     notes = tuple(computing.notes(found))
     report = ClassReport(
         str(target), **found, notes=notes, written=places.written, _next=targets.command(target, next_)

@@ -108,7 +108,9 @@ class CohortReport:
     def outcome(self) -> pd.DataFrame:
         """One row: ok, changed, fingerprint, next (to inspect the first learner with attempts)."""
         ((active,),) = self._ask(_FIRST_ACTIVE)
-        changed = f"{self.created['users']} learners with {sum(self.created.values())} rows created"
+        # Each tutor has one override.
+        tutors = f" ({n} of them tutors)" if (n := self.created["dataset_overrides"]) else ""
+        changed = f"{self.created['users']} learners{tutors} with {sum(self.created.values())} rows created"
         return reports.outcome(
             ok=True,
             changed=changed,
@@ -148,7 +150,8 @@ def cohort(
     `catalogue` is the folder of what they practise (default data/catalogue; relative to settings.home()).
 
     The same parameters give the same rows on every machine and database; see `simulation.simulate`. A larger cohort
-    contains the smaller one, and the attempts of more days contain those of fewer. Existing learners, recognized by
+    contains the smaller one, and the attempts of more days contain those of fewer. The first of each 500 learners is
+    also their tutor, with the role ADMIN and a dataset override. Existing learners, recognized by
     their e-mails (learner000001@cohort.invalid), are not changed, even if they were created with other `days`. Nobody
     can log in as a synthetic learner. Each transaction adds 500 learners; after an interruption, running the same
     command again completes the cohort.

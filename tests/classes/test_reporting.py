@@ -409,6 +409,14 @@ def test_a_period_without_attempts_leads_back_to_the_whole(urls: dict[str, str],
     assert "no attempts" in (tmp_path / "x.html").read_text("utf-8")
 
 
+def test_attempts_of_administrators_alone_lead_on(migrated: str) -> None:
+    """Not to the same report again."""
+    fill(migrated, [Row(0, 0, "case", "x", "a", 100, AT)], 1, role="ADMIN")
+    outcome = pharmdb.class_report(migrated).outcome.iloc[0]
+    assert not outcome["ok"]
+    assert str(outcome["next"]).startswith("pharmdb cohort --learners 100")
+
+
 def test_a_database_without_any_learner(migrated: str) -> None:
     report = pharmdb.class_report(migrated)
     assert report.overview["learners"].item() == 0

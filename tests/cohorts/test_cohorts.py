@@ -398,6 +398,16 @@ def test_bookmarks_and_overrides_are_few_but_there(filled: str) -> None:
     assert ask(filled, "SELECT role FROM dataset_overrides JOIN users ON users.id = created_by_id") == [("ADMIN",)]
 
 
+def test_the_first_of_each_500_learners_is_a_tutor_and_the_outcome_says_so(migrated: str) -> None:
+    tutors = "SELECT email FROM users WHERE role = 'ADMIN' ORDER BY email"
+    told = [pharmdb.cohort(migrated, learners=number, days=1).outcome["changed"].item() for number in (1, 500, 501)]
+    assert [words.partition(" with")[0] for words in told] == [
+        *("1 learners (1 of them tutors)", "499 learners", "1 learners (1 of them tutors)"),
+    ]
+    assert ask(migrated, tutors) == [(batches.email(1),), (batches.email(501),)]
+    assert pharmdb.class_report(migrated).overview["learners"].item() == 499
+
+
 # -- what a teacher sees ----------------------------------------------------------------------------
 
 
