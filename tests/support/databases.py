@@ -10,12 +10,15 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
 import pharmdb
 from pharmdb.cluster import placing, planning
 from pharmdb.database import transactions
+from pharmdb.seeding import passwords
+from support.hashing import hash_once
 from support.postgres import Server
 
 DIALECTS = ("sqlite", "postgresql")
@@ -67,7 +70,10 @@ class Databases:
     def _copy(self, dialect: str, state: str, make: Callable[[str], object]) -> str:
         if (dialect, state) not in self._templates:
             url = self.empty(dialect)
-            make(url)
+            with pytest.MonkeyPatch.context() as patch:
+                # All tests share it, whatever the first of them makes of passwords.
+                patch.setattr(passwords, "hash_password", hash_once)
+                make(url)
             if SHARD_KEYS and dialect == "postgresql":
                 swap_keys(url)
             self._templates[dialect, state] = url
