@@ -21,7 +21,7 @@ import pytest
 from psycopg import conninfo
 from support import legacy, raw
 from support.backups import backed_up
-from support.commands import printed
+from support.commands import printed, unaddressed
 from support.databases import Databases
 from support.faults import HARM, truncated
 from support.findings import found
@@ -1061,6 +1061,30 @@ def test_every_command_has_a_situation() -> None:
             or (ROOT / where).is_file()
             or f"def {where}(" in tests
         )
+
+
+# Where a command gets its --database-url from the caller, or has none.
+ADDRESSED_LATER = {
+    "accounts.lookup:command",
+    "accounts.managing:_deleted",
+    "accounts.managing:_shown",
+    "backups.guarding:Guard._check",
+    "backups.manifests:way_back",
+    "backups.restoring:_unusable",
+    "classes.reporting:class_report",
+    "distribution.distributing:",
+    "exporting.analysing:exported",
+    "learning.inspecting:_advice",
+    "legacy.sources:_advice",
+    "legacy.sources:command",
+    "legacy.upgrade_report:UpgradeReport.outcome",
+}
+NO_COMMAND = {place.partition(": ")[0] for place, why in PLACES.items() if why.startswith("no command")}
+
+
+def test_every_command_names_its_database() -> None:
+    """A new one goes through targets.command; or name its function here, and see that its caller does it."""
+    assert unaddressed() - NO_COMMAND == ADDRESSED_LATER - NO_COMMAND
 
 
 def test_no_text_is_a_command_to_be_completed() -> None:
