@@ -40,6 +40,8 @@ def check(database_url: str = "", *, thorough: bool = False) -> CheckReport:
     except PharmdbError as error:
         found = f"{type(error).__name__}: {error.found}"
         findings = [Finding("answers", results.FAIL, found, *_remedy(target, error))]
+    except (sqlite3.DatabaseError, DBAPIError) as error:
+        findings = [Finding("answers", results.FAIL, _words(error), "", _UNKNOWN)]
     findings += [
         surroundings.locks(target),
         surroundings.room(target),
@@ -76,6 +78,11 @@ def _remedy(target: targets.Target, error: PharmdbError) -> tuple[str, str]:
     return error.command, error.note
 
 
+def _words(error: Exception) -> str:
+    """What the database says, without the statement."""
+    return (str(getattr(error, "orig", error)) or type(error).__name__).splitlines()[0]
+
+
 # PostgreSQL's SQLSTATEs for a missing table and a missing column.
 _MISSING = ("42P01", "42703")
 # And for a damaged page of a table or of an index.
@@ -101,7 +108,7 @@ def _guarded(
             return
         if isinstance(known, NodeDownError) and _failed(before, "nodes"):
             return
-        found = known.found if known else str(getattr(error, "orig", error)).splitlines()[0]
+        found = known.found if known else _words(error)
         if torn or state in _DAMAGED:
             # The advice of a TornSchemaError is to run the doctor.
             remedy, note = context.restore_content, ""

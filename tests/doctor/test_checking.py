@@ -36,7 +36,7 @@ from support.raw import run
 
 import pharmdb
 from pharmdb.backups import manifests
-from pharmdb.database import targets
+from pharmdb.database import servers, targets
 from pharmdb.doctor import content
 from pharmdb.doctor.results import FAIL, OK, WARN, Finding
 from pharmdb.errors import (
@@ -370,6 +370,17 @@ def test_an_error_of_unknown_cause_is_no_reason_to_destroy_anything(
     assert (told.state, told.found, told.remedy) == (FAIL, words, "")
     assert "then run the doctor again" in told.note
     assert not re.search("restore|reset", told.note)
+
+
+def test_an_error_of_unknown_cause_before_all_checks_is_a_finding(ours: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = "SELECT abs(-9223372036854775807 - 1)" if ours.startswith("sqlite") else "SELECT 1 / 0"
+    monkeypatch.setattr(servers, "size", lambda connection: connection.exec_driver_sql(query).scalar())
+    report = pharmdb.check()
+    assert [finding.check for finding in report.findings] == ["answers", *BESIDE]
+    told = report.findings[0]
+    assert (told.state, told.remedy) == (FAIL, "")
+    assert re.search("integer overflow|division by zero", told.found)
+    assert "then run the doctor again" in told.note
 
 
 def test_a_damaged_page_of_postgresql_is_a_reason_to_restore(
