@@ -156,7 +156,9 @@ def copy_alone(source: Path | str, url: str) -> None:
         limits = storable.limits(writer)
         old = raw_rows.Source(reader, place, place, recognition, constant=place.is_sqlite)
         with raw_rows.attached(writer, old) as attached:
-            account = Account(attached, to_postgresql=not target.is_sqlite, limits=limits, writer=writer)
+            account = Account(
+                attached, to_postgresql=not target.is_sqlite, limits=limits, writer=writer, exclusive=True
+            )
             account.run()
         account.verify(writer, {count.table.table: count.largest_id for count in account.counts}, {})
 

@@ -61,7 +61,8 @@ class Count:
 class Account:
     """Reads an old database once: with a writer it copies the rows, without one it only counts them.
 
-    Memory holds one batch of rows and the users' ids, so it does not grow with the number of attempts.
+    Memory holds one batch of rows and the users' ids, so it does not grow with the number of attempts. If `exclusive`,
+    the target may be locked against readers.
     """
 
     def __init__(
@@ -72,13 +73,14 @@ class Account:
         limits: storable.Limits,
         decode_json: bool = False,
         writer: Connection | None = None,
+        exclusive: bool = False,
     ) -> None:
         self._source = source
         has_role = "role" in source.recognition.columns["User"]
         self._wanted = Wanted(to_postgresql=to_postgresql, has_role=has_role, decode_json=decode_json)
         self._limits = limits
         self._judge = Judge(source, self._wanted, limits)
-        self._writer = writer
+        self._writer, self._exclusive = writer, exclusive
         # A table that does not exist at this stage has no rows on either side.
         empty = None if writer is None else checksums.NONE
         self.counts = tuple(Count(table, target_sum=empty) for table in stages.TABLES)
@@ -127,7 +129,7 @@ class Account:
             yield None
             return
         with (
-            indexes.rebuilt(self._writer, table.table, rows),
+            indexes.rebuilt(self._writer, table.table, rows, exclusive=self._exclusive),
             bulk.streaming(self._writer, table.table, table.columns) as stream,
         ):
             yield stream

@@ -33,8 +33,8 @@ class Wanted:
 
 # Parts of a line for the checksum: NUL, and escapes of characters, some of which can't be stored. For PostgreSQL also
 # what COPY would have to escape, and an escape that JSONB does not keep.
-UNCLEAN = ("\0", "\\u")
-UNCLEAN_FOR_POSTGRESQL = (*UNCLEAN, "\\/", "\t", "\r", "\n")
+UNCLEAN = (b"\0", b"\\u")
+UNCLEAN_FOR_POSTGRESQL = (*UNCLEAN, b"\\/", b"\t", b"\r", b"\n")
 # SQL that is never true: Python converts all rows of the table.
 NEVER = "0"
 
@@ -121,8 +121,8 @@ def _document(wanted: Wanted) -> Column:
     string, written = _HOLDS_JSON, "{x}"
     if wanted.to_postgresql:
         convert = partial(conversion.for_postgresql, convert)
-        # What JSONB makes of anything but a string only Python can compare.
-        clean = NEVER if wanted.decode_json else f"{IS_STRING} AND substr({{x}}, -1) = '\"' AND {_HOLDS_JSON}"
+        # What JSONB makes of anything but a string only Python can compare. GLOB stops at a NUL, which is never clean.
+        clean = NEVER if wanted.decode_json else f"{{x}} GLOB '\"*\"' AND {_HOLDS_JSON}"
         return Column(
             convert, check, NEVER if clean == NEVER else _typed("text", f"{_FLAT} AND {clean}"), copied=_ESCAPED
         )
@@ -176,11 +176,9 @@ _ANY = checksums.TEXT
 # Columns with rules of their own, beyond those of their kind. Overrides are few, and Python converts them all.
 _OWN: dict[tuple[str, str], Column] = {
     ("users", "email"): Column(conversion.email, checksums.EMAIL, _EMAIL, copied=_ESCAPED),
-    ("users", "role"): Column(conversion.one_of(*ROLES), checksums.ROLE, _one_of(*ROLES), copied=_ESCAPED),
-    ("user_settings", "language"): Column(conversion.language, _ANY, _LANGUAGE, copied=_ESCAPED),
-    ("attempts", "entity_type"): Column(
-        conversion.one_of(*ATTEMPT_ENTITY_TYPES), _ANY, _one_of(*ATTEMPT_ENTITY_TYPES), copied=_ESCAPED
-    ),
+    ("users", "role"): Column(conversion.one_of(*ROLES), checksums.ROLE, _one_of(*ROLES)),
+    ("user_settings", "language"): Column(conversion.language, _ANY, _LANGUAGE),
+    ("attempts", "entity_type"): Column(conversion.one_of(*ATTEMPT_ENTITY_TYPES), _ANY, _one_of(*ATTEMPT_ENTITY_TYPES)),
     ("attempts", "score"): Column(
         _between(0, 100, conversion.real), checksums.REAL, _real_between(0, 100), copied=_DIGITS
     ),

@@ -86,10 +86,13 @@ class Source:
                 while batch := cursor.fetchmany(BATCH):
                     yield batch
 
-    def read(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
-        """The rows that a query of an SQLite source gives; text that is not UTF-8 as bytes."""
-        second_reader.prepare(self.driver)
-        found: list[Any] = self.driver.execute(sql, parameters).fetchall()
+    def read(self, sql: str, parameters: Sequence[Any], *, decoding: bool = True) -> list[Any]:
+        """The rows of a query of an SQLite source; text is bytes if it is not UTF-8, or always without `decoding`."""
+        second_reader.prepare(self.driver, decoding=decoding)
+        try:
+            found: list[Any] = self.driver.execute(sql, parameters).fetchall()
+        finally:
+            second_reader.prepare(self.driver)
         return found
 
     def these(self, table: OldTable, ids: Iterable[int]) -> list[Row]:

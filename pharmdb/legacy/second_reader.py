@@ -1,36 +1,73 @@
-"""A second process that reads an SQLite file ahead, so that two processors work.
+"""Other processes that read an SQLite file ahead, so that all processors work.
 
-Two threads would wait for each other: SQLite's allocator has one lock for all of a process. The process runs this file
+Threads would wait for each other: SQLite's allocator has one lock for all of a process. A process runs this file
 alone, imports nothing but the standard library, and ends with its pipe.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 T = TypeVar("T")
-# Less than any id.
-BEFORE_ALL = -1e19
+# Less and more than any id.
+BEFORE_ALL, _AFTER_ALL = -1e19, 1e19
+
+
+# More would wait for the database that is written.
+PROCESSES = min(4, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query of a file that gives one row for each of many ids.
+
+    `sql` takes `parameters` and an id: first BEFORE_ALL, then column `last` of the row before, until the first column
+    is 0. `skip` takes such an id and a number, and gives the id that comes so many rows later, or no row at the end.
+    """
+
+    path: Path
+    sql: str
+    parameters: tuple[Any, ...]
+    last: int
+    skip: str
 
 
 @contextmanager
-def answers(path: Path, sql: str, parameters: Sequence[Any], last: int) -> Iterator[Iterator[tuple[Any, ...]]]:
-    """Yields the rows that a query of the file gives for one id after the other.
+def answers(query: Query, processes: int = 0) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """Yields the rows of the query in their order, read in turn by so many processes (default: PROCESSES).
 
-    The query gives one row and takes the parameters and an id: first BEFORE_ALL, then column `last` of the row before,
-    until the first column is 0. Text that is not UTF-8 is bytes. Raises OSError if no process can be started;
-    the rows raise sqlite3.OperationalError.
+    Text is bytes. Raises OSError if no process can be started; the rows raise sqlite3.OperationalError.
     """
+    number = processes or PROCESSES
+    with ExitStack() as stack:
+        lines = [stack.enter_context(_answers(query, place, number)) for place in range(number)]
+        yield _in_turn(lines)
+
+
+def _in_turn(lines: list[Iterator[tuple[Any, ...]]]) -> Iterator[tuple[Any, ...]]:
+    for line in cycle(lines):
+        found = next(line)
+        yield found
+        if not found[0]:
+            return
+
+
+@contextmanager
+def _answers(query: Query, place: int, of: int) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """The rows that one of the processes reads."""
     command = [sys.executable or "python3", "-I", __file__]
     # A thread takes each answer from the pipe while the caller works on the one before.
     with (
@@ -41,8 +78,8 @@ def answers(path: Path, sql: str, parameters: Sequence[Any], last: int) -> Itera
         assert process.stdout is not None
         try:
             with process.stdin as pipe:
-                pickle.dump((str(path), sql, tuple(parameters), last), pipe)
-            yield ahead(thread, _answers(process.stdout))
+                pickle.dump((str(query.path), query.sql, query.parameters, query.last, query.skip, place, of), pipe)
+            yield ahead(thread, _read(process.stdout))
         finally:
             process.kill()
 
@@ -55,7 +92,7 @@ def ahead(thread: ThreadPoolExecutor, items: Iterator[T]) -> Iterator[T]:
         yield item
 
 
-def _answers(pipe: IO[bytes]) -> Iterator[tuple[Any, ...]]:
+def _read(pipe: IO[bytes]) -> Iterator[tuple[Any, ...]]:
     while True:
         try:
             found, message, code = pickle.load(pipe)
@@ -78,23 +115,28 @@ def decode(value: bytes) -> str | bytes:
         return value
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """Gives a connection what the queries need: text as `decode` gives it, and real_text(), a float's exact digits."""
-    connection.text_factory = decode
+def prepare(connection: sqlite3.Connection, *, decoding: bool = True) -> None:
+    """Gives a connection what the queries need: real_text(), a float's exact digits, and text as `decode` gives it.
+
+    Without `decoding`, text is bytes.
+    """
+    connection.text_factory = decode if decoding else bytes
     connection.create_function("real_text", 1, repr, deterministic=True)
 
 
 def _main() -> None:
     # An interrupt is for the process that reads the answers; it ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    path, sql, parameters, last = pickle.load(sys.stdin.buffer)
+    path, sql, parameters, last, skip, place, of = pickle.load(sys.stdin.buffer)
     with suppress(BrokenPipeError):
         try:
             with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as connection:
-                prepare(connection)
-                id_, rows = BEFORE_ALL, 1
+                prepare(connection, decoding=False)
+                id_, rows, others = BEFORE_ALL, 1, place
                 while rows:
-                    found = connection.execute(sql, (*parameters, id_)).fetchone()
+                    if others:
+                        (id_,) = connection.execute(skip, (id_, others)).fetchone() or (_AFTER_ALL,)
+                    found, others = connection.execute(sql, (*parameters, id_)).fetchone(), of - 1
                     pickle.dump((found, "", 0), sys.stdout.buffer)
                     sys.stdout.buffer.flush()
                     rows, id_ = found[0], found[last]

@@ -192,13 +192,14 @@ class ServerLane:
             some = self._rows(f"{after} ORDER BY id LIMIT {BATCH}")
             judged = f"(SELECT *, ({self._clean}) IS TRUE AS ok FROM ({some}) AS old_row OFFSET 0) AS judged"
             with self._source.reading():
-                rows, clean, first, last, found, *counts = self._source.driver.execute(
+                rows, clean, first, last, joined, *counts = self._source.driver.execute(
                     f"SELECT {made} FROM {judged}"
                 ).fetchone()
             if not rows:
                 return
+            found = (joined or "").encode()
             if clean == rows and is_clean(found, rows, UNCLEAN_FOR_POSTGRESQL):
-                batch = Batch((), clean, last, lines=found.encode())
+                batch = Batch((), clean, last, lines=found)
                 batch.strings = dict(zip(self._documents, counts, strict=True))
             else:
                 batch = self._mixed(judged)
@@ -214,12 +215,13 @@ class ServerLane:
         made = ", ".join(("id", f"CASE WHEN ok THEN {self._line} END", *strings))
         with self._source.reading():
             rows = self._source.driver.execute(f"SELECT {made} FROM {judged}").fetchall()
-        found = {row[0]: row[1:] for row in rows if row[1] is not None and is_clean(row[1], 1, UNCLEAN_FOR_POSTGRESQL)}
+        made_lines = ((id_, line.encode(), strings) for id_, line, *strings in rows if line is not None)
+        found = {id_: made for id_, *made in made_lines if is_clean(made[0], 1, UNCLEAN_FOR_POSTGRESQL)}
         others = self._source.these(self._table, [row[0] for row in rows if row[0] not in found])
         batch = Batch(others, len(found), max(found, default=0))
-        batch.single = {id_: made[0].encode() for id_, made in found.items()}
-        for place, name in enumerate(self._documents, 1):
-            batch.strings[name] = sum(made[place] for made in found.values())
+        batch.single = {id_: line for id_, (line, _) in found.items()}
+        for place, name in enumerate(self._documents):
+            batch.strings[name] = sum(strings[place] for _, strings in found.values())
         return batch
 
     def _copied(self, batch: Batch) -> bytes:

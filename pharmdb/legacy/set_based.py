@@ -45,11 +45,14 @@ class Batch:
     strings: dict[str, int] = field(default_factory=dict)
 
 
-def is_clean(lines: str | bytes, rows: int, unclean: Sequence[str]) -> bool:
-    """Whether the lines of so many rows have nothing that only Python can judge; bytes are not UTF-8."""
-    if isinstance(lines, bytes):
+def is_clean(lines: bytes, rows: int, unclean: Sequence[bytes]) -> bool:
+    """Whether the lines of so many rows have nothing that only Python can judge, such as text that is not UTF-8."""
+    if not lines.isascii() and isinstance(second_reader.decode(lines), bytes):
         return False
-    return not any(lines.count(part) >= (rows if part == "\n" else 1) for part in unclean)
+    if b"\n" in unclean and lines.count(b"\n") >= rows:
+        return False
+    # One byte is found much faster than two.
+    return not any(part[-1:] in lines and part in lines for part in unclean if part != b"\n")
 
 
 def lane(source: Source, table: OldTable, wanted: Wanted, rows: Collection[int], users: Collection[int]) -> Lane | None:
@@ -80,7 +83,7 @@ class Lane:
         owner = table.columns[table.owner or 0]
         conditions, self._exceptions = [columns.clean(table, wanted)], []
         if table.owner is not None:
-            conditions.append(f"EXISTS (SELECT 1 FROM {{users}} AS u WHERE u.id = old_row.{owner})")
+            conditions.append(f"{owner} IN (SELECT id FROM {{users}})")
         for name, ids in (("id", rows), (owner, users)):
             if ids:
                 conditions.append(f"NOT {name} {IN_LIST}")
@@ -91,15 +94,18 @@ class Lane:
         )
         self._made = [line, self._copied()] if wanted.to_postgresql else [line]
         self._unclean = columns.UNCLEAN_FOR_POSTGRESQL if wanted.to_postgresql else columns.UNCLEAN
-        self._strings = [checksums.IS_STRING.replace("{x}", name) for name in self._documents]
+        # A clean document for PostgreSQL is a string.
+        is_string = "{x} IS NOT NULL" if wanted.to_postgresql else checksums.IS_STRING
+        self._strings = [is_string.replace("{x}", name) for name in self._documents]
 
     def _copied(self) -> str:
         """SQL for a row as a line of COPY."""
-        forms = (
-            f"coalesce({column.copied.replace('{x}', column.written).replace('{x}', name)}, '\\N')"
-            for name, column in self._columns.items()
-        )
-        return " || char(9) || ".join(forms)
+        forms = []
+        for column in self._table.model.__table__.columns:
+            made = self._columns[column.name]
+            form = made.copied.replace("{x}", made.written).replace("{x}", column.name)
+            forms.append(f"coalesce({form}, '\\N')" if column.nullable else form)
+        return " || '\t' || ".join(forms)
 
     def _rows(self, source: Source) -> str:
         """SQL for all rows, with the new names of the columns."""
@@ -118,9 +124,14 @@ class Lane:
             if self._source.constant and rows >= _MANY:
                 # A machine that gives no other process reads with one.
                 with suppress(OSError):
-                    path, (sql, parameters) = self._source.place.path, self._judging(alone=True)
-                    found = stack.enter_context(second_reader.answers(path, sql, parameters, _LAST))
+                    found = stack.enter_context(second_reader.answers(self._query()))
             yield self._batches(found)
+
+    def _query(self) -> second_reader.Query:
+        """What other processes read; they skip the batches that are not theirs."""
+        alone = replace(self._source, schema="")
+        skip = f"SELECT id FROM {alone.name(self._table)} WHERE id > ? ORDER BY id LIMIT 1 OFFSET ? * {BATCH} - 1"
+        return second_reader.Query(alone.place.path, *self._judging(alone=True), _LAST, skip)
 
     def _judging(self, *, alone: bool = False) -> tuple[str, tuple[Any, ...]]:
         """The query that tells of the rows after an id whether all are clean, with its parameters before the id."""
@@ -143,7 +154,7 @@ class Lane:
         found: tuple[Any, ...] = (1, 0, 0, BEFORE_ALL)
         while found[0]:
             with self._source.reading():
-                (found,) = self._source.read(sql, (*parameters, found[_LAST]))
+                (found,) = self._source.read(sql, (*parameters, found[_LAST]), decoding=False)
             yield found
 
     def _batches(self, answers: Iterator[tuple[Any, ...]]) -> Iterator[Batch]:
@@ -154,7 +165,7 @@ class Lane:
             if not rows:
                 return
             if clean == rows and is_clean(made[0], rows, self._unclean):
-                batch = Batch((), clean, last, (first, last), *(text.encode() for text in made[:texts]))
+                batch = Batch((), clean, last, (first, last), *made[:texts])
                 batch.strings = dict(zip(self._documents, made[texts:], strict=True))
             else:
                 batch = self._mixed(after)
@@ -169,12 +180,13 @@ class Lane:
             parts = ", ".join(
                 ["id", "ok", *(f"CASE WHEN ok THEN {made} END" for made in (*self._made, *self._strings))]
             )
-            rows = self._source.read(f"SELECT {parts} FROM {self._judged(self._source)}", (*self._exceptions, after))
+            sql, parameters = f"SELECT {parts} FROM {self._judged(self._source)}", (*self._exceptions, after)
+            rows = self._source.read(sql, parameters, decoding=False)
         found = {id_: made for id_, ok, *made in rows if ok and is_clean(made[0], 1, self._unclean)}
         others = self._source.these(self._table, [row[0] for row in rows if row[0] not in found])
         batch = Batch(others, len(found), max(found, default=0))
-        batch.single = {id_: made[0].encode() for id_, made in found.items()}
-        batch.copied = "\n".join(text for made in found.values() for text in made[1:texts]).encode()
+        batch.single = {id_: made[0] for id_, made in found.items()}
+        batch.copied = b"\n".join(text for made in found.values() for text in made[1:texts])
         for place, name in enumerate(self._documents, texts):
             batch.strings[name] = sum(bool(made[place]) for made in found.values())
         return batch

@@ -96,7 +96,7 @@ def upgrade(
                 constant = taken is not None and old.is_sqlite
                 source_ = raw_rows.Source(reader, old, place, recognition, constant=constant, options=options)
                 with raw_rows.attached(writer, source_) as attached:
-                    account = account_of(attached, writer=writer)
+                    account = account_of(attached, writer=writer, exclusive=content.kind is not Kind.LEARNERS)
                     account.run()
                 marks = _keep_ids(writer, account, recognition.reached)
                 seeded = None

@@ -294,11 +294,26 @@ def test_a_second_process_that_ends_too_early_is_noticed(
     assert raw.everything(url) == before
 
 
+def reading(path: Path, rows: int = 10) -> second_reader.Query:
+    """A query of so many attempts at a time."""
+    some = f'SELECT id FROM "Attempt" WHERE id > ? ORDER BY id LIMIT {rows}'
+    skip = f'SELECT id FROM "Attempt" WHERE id > ? ORDER BY id LIMIT 1 OFFSET ? * {rows} - 1'
+    return second_reader.Query(path, f"SELECT count(*), 0, 0, max(id) FROM ({some})", (), 3, skip)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("rows", [10, 7, 100, 1000])
+def test_processes_read_in_turn_and_each_row_once(old_file: Path, processes: int, rows: int) -> None:
+    whole, rest = divmod(100, rows)
+    expected = [(rows, rows * n) for n in range(1, whole + 1)] + [(rest, 100)] * bool(rest) + [(0, None)]
+    with second_reader.answers(reading(old_file, rows), processes) as found:
+        assert [(count, last) for count, _, _, last in found] == expected
+
+
 def test_no_second_process_is_left_behind(old_file: Path) -> None:
-    sql = 'SELECT count(*), 0, 0, max(id) FROM (SELECT id FROM "Attempt" WHERE id > ? ORDER BY id LIMIT 10)'
-    with second_reader.answers(old_file, sql, (), 3) as rows:
-        assert [found for found, _, _, _ in rows] == [10] * 10 + [0]
-    with second_reader.answers(old_file, sql, (), 3) as rows:
+    with second_reader.answers(reading(old_file), 2) as rows:
+        assert len(list(rows)) == 11
+    with second_reader.answers(reading(old_file), 2) as rows:
         assert next(rows)[3] == 10
     commands = [child.cmdline() for child in psutil.Process().children()]
     assert [command for command in commands if second_reader.__file__ in command] == []
@@ -306,7 +321,7 @@ def test_no_second_process_is_left_behind(old_file: Path) -> None:
 
 def test_an_error_of_the_second_process_has_its_code(tmp_path: Path) -> None:
     with (
-        second_reader.answers(tmp_path / "missing.db", "SELECT 1", (), 0) as rows,
+        second_reader.answers(reading(tmp_path / "missing.db")) as rows,
         pytest.raises(sqlite3.OperationalError) as error,
     ):
         next(rows)

@@ -15,7 +15,15 @@ from pharmdb.legacy.accounting import Account
 from support import legacy, raw
 
 
-def copied(source: Path | str, url: str, *, decode: bool = False, dry: bool = False, constant: bool = True) -> Any:
+def copied(
+    source: Path | str,
+    url: str,
+    *,
+    decode: bool = False,
+    dry: bool = False,
+    constant: bool = True,
+    exclusive: bool = False,
+) -> Any:
     """All that a copy leaves: the rows of the target, the rejects, and the account."""
     place = targets.of_file(source) if isinstance(source, Path) else targets.target(source)
     target = targets.target(url)
@@ -29,7 +37,8 @@ def copied(source: Path | str, url: str, *, decode: bool = False, dry: bool = Fa
             with transactions.changing_schema(target) as writer:
                 receiving.empty(writer)
                 with raw_rows.attached(writer, old) as attached:
-                    account = Account(attached, limits=storable.limits(writer), writer=writer, **options)
+                    options |= {"limits": storable.limits(writer), "writer": writer, "exclusive": exclusive}
+                    account = Account(attached, **options)
                     account.run()
                 account.verify(writer, {count.table.table: count.largest_id for count in account.counts}, {})
     return [
@@ -67,7 +76,7 @@ def both_ways(source: Path | str, url: str, **options: Any) -> int:
             return take(account, count, rows, *others)
 
         patch.setattr(Account, "_judged", judged)
-        report = copied(source, url, **options)
+        report = copied(source, url, exclusive=True, **options)
         rows, dry = everything(url), copied(source, url, dry=True, **options)
         by_sql: int = sum(source_rows for source_rows, *_ in report[5:]) - sum(seen) // 2
     with pytest.MonkeyPatch.context() as patch:
