@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +111,10 @@ class Scene:
                 found = session.execute("SELECT source_table, source_id, reason FROM upgrade_rejects").fetchall()
                 rejects = sorted(found)
             rows = [session.execute(f"SELECT id, {owner} FROM {table} ORDER BY 1").fetchall() for table, owner in OWNED]
+            schema = raw.schema(session)
         with pharmdb.reading(pharmdb.target(self.url)) as connection:
             mark = pharmdb.fingerprint(connection, seed=True)
-            return names, revisions.current_revision(connection), mark, rejects, rows
+            return names, revisions.current_revision(connection), mark, rejects, rows, schema
 
     def assert_sound(self, message: str) -> None:
         with raw.session(self.url) as session:
@@ -167,3 +170,40 @@ def test_a_kill_leaves_the_target_as_before_or_complete_and_the_next_run_complet
         scene.assert_sound(where)
     assert inside, f"no kill fell inside the work of {duration:.4f} s; {message}"
     print(f"{len(inside)} of {len(seen)} kills inside {duration:.3f} s, {sum(seen)} saw the new state; {message}")
+
+
+# An attempt is not inserted before somebody gives this lock back.
+_HELD = 4711
+_WAIT = f"""
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN PERFORM pg_advisory_xact_lock_shared({_HELD}); RETURN NEW; END';
+CREATE TRIGGER wait BEFORE INSERT ON attempts FOR EACH ROW WHEN (NEW.id = 100500) EXECUTE FUNCTION wait()
+"""
+_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+_LOCKED = """
+SELECT count(*) FROM pg_locks WHERE relation = 'attempts'::regclass AND mode = 'AccessExclusiveLock' AND granted
+"""
+
+
+@pytest.mark.parametrize("scene", CASES[1:2], ids=["sqlite to postgresql"], indirect=True)
+def test_a_kill_after_the_keys_were_dropped_leaves_them(scene: Scene, stable: killing.Stable) -> None:
+    scene.put_up()
+    raw.run(scene.url, _WAIT)
+    old, tick = scene.state(), threading.Event()
+    with raw.session(scene.url) as session:
+        session.execute(f"SELECT pg_advisory_lock({_HELD})")
+        child, _ = stable.start("upgrade", scene.source, scene.options)
+        while session.execute(_WAITING).fetchone() == (0,):
+            assert child.is_alive()
+            tick.wait(0.01)
+        assert session.execute(_LOCKED).fetchone() == (1,)
+        os.kill(child.pid, signal.SIGKILL)
+        child.join(killing.PATIENCE)
+    killing.wait(scene.url)
+    assert scene.state() == old
+    scene.assert_sound("killed in the midst of the load")
+    pharmdb.upgrade(scene.source, **scene.options)
+    new = scene.state()
+    assert new[4] != old[4]
+    # Nothing of the schema is missing; the upgrade has made tables of its own.
+    assert set(old[-1]) < set(new[-1])
