@@ -232,18 +232,20 @@ def document(*, to_postgresql: bool, decode_json: bool) -> Check:
 
 def of_target(connection: Connection, table: str, checks: dict[str, Check], largest_id: int) -> str:
     """The checksum of the table's rows in the target, up to this id, read by its own SQL."""
-    found = Sum()
-    # Without statistics of what was just written, PostgreSQL would sort the whole table for each block.
-    own = dialect.of(connection)
-    with (
-        own.planning_without(connection, "enable_seqscan", "enable_bitmapscan", "enable_sort"),
-        ThreadPoolExecutor(1) as thread,
-    ):
+    found, own = Sum(), dialect.of(connection)
+    with own.planning_without(connection, *_SLOW), ThreadPoolExecutor(1) as thread:
+        # So that the server uses several processes, if it has any to spare; what follows only reads.
+        own.set_local(connection, parallel_setup_cost="0")
         blocks = _blocks(connection, table, checks, largest_id)
-        # A server makes the next block meanwhile; a connection to SQLite stays in its thread.
+        # A server makes the next blocks meanwhile; a connection to SQLite stays in its thread.
         for block in blocks if own.name == "sqlite" else second_reader.ahead(thread, blocks):
             found.add(block)
     return found.value
+
+
+# Without statistics of what was just written, PostgreSQL would sort the whole table for each block. A leader that makes
+# blocks itself would let its workers wait meanwhile.
+_SLOW = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "parallel_leader_participation")
 
 
 def in_sql(forms: Iterable[str]) -> str:
@@ -252,6 +254,8 @@ def in_sql(forms: Iterable[str]) -> str:
 
 
 _JOINED = {"sqlite": "group_concat(line, char(10))", "postgresql": "string_agg(line, E'\\n' ORDER BY id)"}
+# How many blocks are made at once, by the processes of a server.
+_AT_ONCE = {"sqlite": 1, "postgresql": 16}
 
 
 def _blocks(connection: Connection, table: str, checks: dict[str, Check], largest_id: int) -> Iterator[bytes]:
@@ -263,17 +267,28 @@ def _blocks(connection: Connection, table: str, checks: dict[str, Check], larges
         made_line = "CAST(NULL AS text)"
     selected = ", ".join(check.selected.get(own.name, "{x}").replace("{x}", name) for name, check in checks.items())
     makers = [check.new for check in checks.values()]
-    some = f"FROM {table} WHERE {{}} id <= {int(largest_id)} ORDER BY id LIMIT {BATCH}"
-    joined = f"SELECT {_JOINED[own.name]}, count(line), count(*), max(id)"
-    after = ""
-    while True:
-        lines = f"SELECT id, {made_line} AS line {some.format(after)}"
-        block, made, rows, last = driver.execute(f"{joined} FROM ({lines}) AS some_lines").fetchone()
-        if not rows:
-            return
-        if made == rows:
-            yield block.encode("utf-8", "surrogatepass")
-        else:
-            found = driver.execute(f"SELECT {selected} {some.format(after)}").fetchall()
-            yield b"\n".join(line(make(v) for make, v in zip(makers, row, strict=True)) for row in found)
-        after = f"id > {last} AND"
+    for ranges in _ranges(driver, table, int(largest_id), _AT_ONCE[own.name]):
+        blocks = (
+            f"SELECT {place} AS place, {_JOINED[own.name]}, count(line), count(*) "
+            f"FROM (SELECT id, {made_line} AS line FROM {table} WHERE {some} ORDER BY id) AS some_lines"
+            for place, some in enumerate(ranges)
+        )
+        for place, block, made, rows in sorted(driver.execute(" UNION ALL ".join(blocks)).fetchall()):
+            if rows and made == rows:
+                yield block.encode("utf-8", "surrogatepass")
+            elif rows:
+                found = driver.execute(f"SELECT {selected} FROM {table} WHERE {ranges[place]} ORDER BY id").fetchall()
+                yield b"\n".join(line(make(v) for make, v in zip(makers, row, strict=True)) for row in found)
+
+
+def _ranges(driver: Any, table: str, largest_id: int, at_once: int) -> Iterator[list[str]]:
+    """Conditions for BATCH rows each in the order of their ids, some at once."""
+    above, found = "", list[str]()
+    next_ = f"ORDER BY id LIMIT 1 OFFSET {BATCH - 1}"
+    while row := driver.execute(f"SELECT id FROM {table} WHERE {above} id <= {largest_id} {next_}").fetchone():
+        found.append(f"{above} id <= {row[0]}")
+        above = f"id > {row[0]} AND"
+        if len(found) == at_once:
+            yield found
+            found = []
+    yield [*found, f"{above} id <= {largest_id}"]

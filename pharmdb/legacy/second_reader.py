@@ -26,7 +26,7 @@ T = TypeVar("T")
 BEFORE_ALL, _AFTER_ALL = -1e19, 1e19
 
 
-# More would wait for the database that is written.
+# As many as keep a server busy that is written to.
 PROCESSES = min(4, os.cpu_count() or 1)
 
 
@@ -46,14 +46,13 @@ class Query:
 
 
 @contextmanager
-def answers(query: Query, processes: int = 0) -> Iterator[Iterator[tuple[Any, ...]]]:
-    """Yields the rows of the query in their order, read in turn by so many processes (default: PROCESSES).
+def answers(query: Query, processes: int) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """Yields the rows of the query in their order, read in turn by so many processes.
 
     Text is bytes. Raises OSError if no process can be started; the rows raise sqlite3.OperationalError.
     """
-    number = processes or PROCESSES
     with ExitStack() as stack:
-        lines = [stack.enter_context(_answers(query, place, number)) for place in range(number)]
+        lines = [stack.enter_context(_answers(query, place, processes)) for place in range(processes)]
         yield _in_turn(lines)
 
 

@@ -93,6 +93,8 @@ class Lane:
             column.check.source["sqlite"].replace("{x}", name) for name, column in self._columns.items()
         )
         self._made = [line, self._copied()] if wanted.to_postgresql else [line]
+        # SQLite is written by this process, and one other reads as fast.
+        self._readers = second_reader.PROCESSES if wanted.to_postgresql else 1
         self._unclean = columns.UNCLEAN_FOR_POSTGRESQL if wanted.to_postgresql else columns.UNCLEAN
         # A clean document for PostgreSQL is a string.
         is_string = "{x} IS NOT NULL" if wanted.to_postgresql else checksums.IS_STRING
@@ -117,14 +119,14 @@ class Lane:
     def batches(self, rows: int) -> Iterator[Iterator[Batch]]:
         """Yields all rows of the table, of which there are about so many, up to BATCH at a time.
 
-        The rows of a large table of a constant source are read by another process meanwhile.
+        The rows of a large table of a constant source are read by other processes meanwhile.
         """
         with ExitStack() as stack:
             found = self._found()
             if self._source.constant and rows >= _MANY:
                 # A machine that gives no other process reads with one.
                 with suppress(OSError):
-                    found = stack.enter_context(second_reader.answers(self._query()))
+                    found = stack.enter_context(second_reader.answers(self._query(), self._readers))
             yield self._batches(found)
 
     def _query(self) -> second_reader.Query:

@@ -321,7 +321,7 @@ def test_no_second_process_is_left_behind(old_file: Path) -> None:
 
 def test_an_error_of_the_second_process_has_its_code(tmp_path: Path) -> None:
     with (
-        second_reader.answers(reading(tmp_path / "missing.db")) as rows,
+        second_reader.answers(reading(tmp_path / "missing.db"), 1) as rows,
         pytest.raises(sqlite3.OperationalError) as error,
     ):
         next(rows)
