@@ -144,7 +144,7 @@ def prepare(url: str) -> None:
 
 
 def copy_alone(source: Path | str, url: str) -> None:
-    """The upgrade without backups, fingerprint and doctor: read, convert, write, account, compare."""
+    """Fills an empty target without backups, fingerprint and doctor: read, convert, write, account, compare."""
     from pharmdb.legacy import raw_rows, receiving
     from pharmdb.legacy.accounting import Account
 
@@ -189,7 +189,9 @@ def _compared(ground: Ground, source: Path | str, dialect: str) -> str:
     for _ in range(min(ground.rounds, _MOST_ROUNDS)):
         for work, found in zip((copy_alone, *works), seconds, strict=True):
             url = ground.empty(dialect)
-            if work is not pgloader:
+            if work is copy_alone:
+                pharmdb.migrate(url)
+            elif work is not pgloader:
                 prepare(url)
             begin = time.perf_counter()
             work(source, url)
