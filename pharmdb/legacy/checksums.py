@@ -254,8 +254,10 @@ def in_sql(forms: Iterable[str]) -> str:
 
 
 _JOINED = {"sqlite": "group_concat(line, char(10))", "postgresql": "string_agg(line, E'\\n' ORDER BY id)"}
-# How many blocks are made at once, by the processes of a server.
+# How many blocks the processes of a server make at once, and how many characters these may have: large documents come
+# one block after the other.
 _AT_ONCE = {"sqlite": 1, "postgresql": 16}
+_ROOM = 2**24
 
 
 def _blocks(connection: Connection, table: str, checks: dict[str, Check], largest_id: int) -> Iterator[bytes]:
@@ -267,28 +269,35 @@ def _blocks(connection: Connection, table: str, checks: dict[str, Check], larges
         made_line = "CAST(NULL AS text)"
     selected = ", ".join(check.selected.get(own.name, "{x}").replace("{x}", name) for name, check in checks.items())
     makers = [check.new for check in checks.values()]
-    for ranges in _ranges(driver, table, int(largest_id), _AT_ONCE[own.name]):
+    above, at_once = "", 1
+    while above != _END:
+        ranges, longest = list[str](), 1
+        while above != _END and len(ranges) < at_once:
+            some, above = _range(driver, table, above, int(largest_id))
+            ranges.append(some)
         blocks = (
             f"SELECT {place} AS place, {_JOINED[own.name]}, count(line), count(*) "
             f"FROM (SELECT id, {made_line} AS line FROM {table} WHERE {some} ORDER BY id) AS some_lines"
             for place, some in enumerate(ranges)
         )
         for place, block, made, rows in sorted(driver.execute(" UNION ALL ".join(blocks)).fetchall()):
+            longest = max(longest, len(block or ""))
             if rows and made == rows:
                 yield block.encode("utf-8", "surrogatepass")
             elif rows:
+                longest = _ROOM
                 found = driver.execute(f"SELECT {selected} FROM {table} WHERE {ranges[place]} ORDER BY id").fetchall()
                 yield b"\n".join(line(make(v) for make, v in zip(makers, row, strict=True)) for row in found)
+        at_once = max(1, min(_AT_ONCE[own.name], _ROOM // longest))
 
 
-def _ranges(driver: Any, table: str, largest_id: int, at_once: int) -> Iterator[list[str]]:
-    """Conditions for BATCH rows each in the order of their ids, some at once."""
-    above, found = "", list[str]()
-    next_ = f"ORDER BY id LIMIT 1 OFFSET {BATCH - 1}"
-    while row := driver.execute(f"SELECT id FROM {table} WHERE {above} id <= {largest_id} {next_}").fetchone():
-        found.append(f"{above} id <= {row[0]}")
-        above = f"id > {row[0]} AND"
-        if len(found) == at_once:
-            yield found
-            found = []
-    yield [*found, f"{above} id <= {largest_id}"]
+_END = "no more"
+
+
+def _range(driver: Any, table: str, above: str, largest_id: int) -> tuple[str, str]:
+    """A condition for the next BATCH rows in the order of their ids, and one for those above them, or _END."""
+    sql = f"SELECT id FROM {table} WHERE {above} id <= {largest_id} ORDER BY id LIMIT 1 OFFSET {BATCH - 1}"
+    row = driver.execute(sql).fetchone()
+    if row is None:
+        return f"{above} id <= {largest_id}", _END
+    return f"{above} id <= {row[0]}", f"id > {row[0]} AND"
