@@ -211,7 +211,27 @@ def _copied(connection: Connection) -> Iterator[tuple[str, Iterator[Any]]]:
     driver: Any = connection.connection.dbapi_connection
     for quoted in list(tables.scalars()):
         with driver.cursor() as cursor, cursor.copy(f"COPY {quoted} TO STDOUT") as rows:
-            yield quoted, iter(rows)
+            yield quoted, _lines(driver, rows)
+
+
+def _lines(driver: Any, rows: Any) -> Iterator[memoryview]:
+    """The lines of a COPY. Those that have arrived are taken from libpq itself, in half the time of `iter(rows)`.
+
+    `rows` waits for the others, where a signal can interrupt. Raises the driver's error if the COPY fails.
+    """
+    from psycopg import errors, pq
+
+    arrived = driver.pgconn.get_copy_data
+    while True:
+        size, line = arrived(1)
+        if size < 0:
+            break
+        if not (line := line or rows.read()):
+            return
+        yield line
+    for result in list(iter(driver.pgconn.get_result, None)):
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            raise errors.error_from_result(result, driver.info.encoding)
 
 
 def _copied_table(statement: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +137,40 @@ def test_the_rows_of_a_script_end_where_they_end(rows: list[bytes], sizes: list[
     assert script.line() == b"COPY t FROM stdin;\n"
     assert b"".join(script.rows()) == data
     assert [script.line() for _ in range(5)] == [b"\n", b"SELECT 1;\n", b"-- end", b"", b""]
+
+
+# -- the rows of the source --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3000])
+def test_the_lines_of_a_copy_are_those_that_the_driver_reads(databases: Databases, rows: int) -> None:
+    statement = rf"COPY (SELECT n, E'a\\b\n\u00fc', NULL FROM generate_series(1, {rows}) n) TO STDOUT"
+    with raw.session(databases.empty("postgresql")) as session, session.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            expected = [bytes(line) for line in copy]
+        for _ in range(2):
+            with cursor.copy(statement) as copy:
+                assert [bytes(line) for line in postgresql_dumps._lines(session, copy)] == expected
+    assert len(expected) == rows
+
+
+@pytest.mark.parametrize(
+    ("expression", "error"),
+    [
+        ("1 / (2900 - n)", psycopg.errors.DivisionByZero),
+        ("pg_cancel_backend(pg_backend_pid()) FROM (SELECT 1) WHERE 2900 < n", psycopg.errors.QueryCanceled),
+        ("pg_terminate_backend(pg_backend_pid()) FROM (SELECT 1) WHERE 2900 < n", psycopg.OperationalError),
+    ],
+)
+def test_a_copy_that_ends_too_early_is_an_error(databases: Databases, expression: str, error: type[Exception]) -> None:
+    statement = f"COPY (SELECT n, (SELECT {expression}) FROM generate_series(1, 3000) n) TO STDOUT"
+    read: list[memoryview] = []
+    with raw.session(databases.empty("postgresql")) as session, session.cursor() as cursor:
+        with pytest.raises(error), cursor.copy(statement) as copy:
+            read.extend(postgresql_dumps._lines(session, copy))
+        assert 1000 < len(read) < 3000
+        if error is not psycopg.OperationalError:
+            assert cursor.execute("SELECT 1").fetchone() == (1,)
 
 
 # -- manifests of older code ------------------------------------------------------------------------
