@@ -1,4 +1,4 @@
-"""Dumps of a PostgreSQL database: dump a snapshot, compute a digest, load a dump."""
+"""Dumps of a PostgreSQL database: dump a snapshot, read what a dump holds, load a dump."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from pharmdb import progress, settings
 from pharmdb.backups import ownership
+from pharmdb.backups.postgresql_rows import Content, Rows
 from pharmdb.database import postgresql_engines, servers, targets
 from pharmdb.errors import BackupError, MissingProgramError, ParameterError, is_secret_name
 from pharmdb.schema import bookkeeping
@@ -62,43 +63,33 @@ def server_version(connection: Connection) -> int:
     return int(driver.info.server_version) // 10_000
 
 
-@dataclass
-class Rows:
-    """The rows of a table, as lines of COPY: how many, and the sum of their hashes; equal for a dump and its source.
-
-    The sum does not depend on the order of the rows: those of a distributed table come as the nodes respond. A hash is
-    Python's own of the bytes: a SipHash of 64 bits with a key of this process, to be compared only within the process.
-    """
-
-    count: int = 0
-    hashes: int = 0
-
-    def add(self, lines: Iterable[bytes | memoryview]) -> int:
-        """Adds whole lines, each with its line break; returns how many."""
-        hashes = list(map(hash, lines))
-        self.count += len(hashes)
-        self.hashes += sum(hashes)
-        return len(hashes)
-
-
-# The qualified and quoted name of each table, and its rows.
-Content = dict[str, Rows]
-
-# Lines that are hashed, and bytes that are read, at a time.
-_LINES, _BYTES = 5_000, 2**20
-
 # From 1 (fast) to 9 (small). The default of pg_dump, 6, takes twice as long and saves a sixth.
 _COMPRESSION = 1
 
+# Bytes that are read at a time.
+_BYTES = 2**20
+
+
+@dataclass
+class Dump:
+    """The rows in a dump and the SHA-256 of its file; both are there when `dumping` has ended."""
+
+    rows: Content = field(default_factory=dict)
+    sha256: str = ""
+
 
 @contextmanager
-def dumping(connection: Connection, target: targets.Target, copy: Path) -> Iterator[None]:
+def dumping(connection: Connection, target: targets.Target, copy: Path) -> Iterator[Dump]:
     """Dumps the schema from the connection's snapshot (`pg_dump -Fc`) in parallel with the body of the `with`.
 
-    Raises BackupError behind a connection pooler, and at the end if pg_dump has failed.
+    What pg_dump writes goes to the file and, at the same time, to pg_restore, which reads it completely.
+
+    Raises BackupError behind a connection pooler, and at the end if pg_dump or pg_restore has failed; OSError if the
+    file can't be written.
     """
     postgresql_engines.refuse_pooler(connection, target)
-    program = client("pg_dump", server_version(connection))
+    server = server_version(connection)
+    program, _ = client("pg_dump", server), client("pg_restore", server)
     snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
     arguments, environment = connect_arguments(connection, target)
@@ -109,20 +100,65 @@ def dumping(connection: Connection, target: targets.Target, copy: Path) -> Itera
     command = [
         *(program, "--format=custom", f"--schema={quoted}", f"--snapshot={snapshot}"),
         *(f"--lock-wait-timeout={int(settings.lock_timeout() * 1000)}", "--no-password"),
-        *(f"--encoding={encoding}", f"--compress={_COMPRESSION}"),
-        *(f"--file={copy}", f"--dbname={arguments}"),
+        *(f"--encoding={encoding}", f"--compress={_COMPRESSION}", f"--dbname={arguments}"),
     ]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
+    dump = Dump()
+    with (
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        ) as process,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
         try:
-            yield
+            fed, feed = os.pipe()
+            rows = pool.submit(_dumped_rows, fed, server)
+            kept = pool.submit(_keep, process.stdout, copy, feed)
+            errors = pool.submit(process.stderr.read)
+            yield dump
+            dump.sha256 = kept.result()
         except BaseException:
+            # All threads wait for it.
             process.kill()
             raise
-        _, errors = process.communicate()
     if process.returncode:
-        raise _client_failed(program, errors)
+        raise _client_failed(program, errors.result().decode(errors="replace"))
+    dump.rows = rows.result()
+
+
+def _keep(source: IO[bytes], copy: Path, pipe: int) -> str:
+    """Writes the source to the file, and to the pipe as long as somebody reads from it; returns the SHA-256."""
+    sha256, read = hashlib.sha256(), True
+    with os.fdopen(pipe, "wb", buffering=0) as feed, copy.open("wb") as file:
+        while part := source.read(_BYTES):
+            file.write(part)
+            sha256.update(part)
+            left = memoryview(part)
+            while read and left:
+                try:
+                    left = left[feed.write(left) :]
+                except BrokenPipeError:
+                    # Whoever waits for the reader gets its error.
+                    read = False
+    return sha256.hexdigest()
+
+
+def _dumped_rows(pipe: int, server: int) -> Content:
+    """The rows of each table in a dump, which is read completely. Raises BackupError if it can't be read."""
+    found: Content = {}
+    with os.fdopen(pipe, "rb") as stream, closing(read_dump(stream, server)) as parts:
+        for kind, text, rows in parts:
+            if kind == "copy":
+                found[_copied_table(text)] = table = Rows()
+                for chunk in rows:
+                    table.add(chunk.splitlines(keepends=True))
+    return found
 
 
 def connect_arguments(connection: Connection, target: targets.Target) -> tuple[str, dict[str, str]]:
@@ -152,88 +188,6 @@ def _client_failed(program: str, stderr: str) -> BackupError:
     )
 
 
-def stored_rows(connection: Connection) -> Content:
-    """The rows of each table as COPY writes them with pg_dump's settings."""
-    found: Content = {}
-    for quoted, rows in _copied(connection):
-        found[quoted] = Rows()
-        with progress.counting(f"read {_unquote(quoted)}") as advance:
-            while read := found[quoted].add(islice(rows, _LINES)):
-                advance(read)
-    return found
-
-
-def dumped_rows(copy: Path, server: int) -> Content:
-    """The same from a dump, which is decompressed and read completely. Raises BackupError if it can't be read."""
-    found: Content = {}
-    for kind, text, rows in read_dump(copy, server):
-        if kind == "copy":
-            found[_copied_table(text)] = table = Rows()
-            with progress.counting(f"verify {_unquote(_copied_table(text))}") as advance:
-                for chunk in rows:
-                    advance(table.add(chunk.splitlines(keepends=True)))
-    return found
-
-
-def counts(content: Content) -> dict[str, int]:
-    """The number of rows in each table."""
-    return {_unquote(quoted): rows.count for quoted, rows in sorted(content.items())}
-
-
-def holds(connection: Connection, loaded: Content, digest: str) -> bool:
-    """Whether the database holds the rows that were loaded; with the digest of an old manifest, those that it is of."""
-    return old_digest(connection) == digest if digest else stored_rows(connection) == loaded
-
-
-def old_digest(connection: Connection) -> str:
-    """The digest in manifests up to form 2: a SHA-256 of the rows of all tables in physical order."""
-    found = []
-    for quoted, rows in _copied(connection):
-        sha256, count = hashlib.sha256(), 0
-        for line in rows:
-            sha256.update(line)
-            count += 1
-        found.append((quoted, count, sha256.hexdigest()))
-    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
-
-
-def _copied(connection: Connection) -> Iterator[tuple[str, Iterator[Any]]]:
-    """The qualified and quoted name of each table, and its rows as libpq returns them: one line at a time."""
-    settings = ("datestyle = 'ISO'", "intervalstyle = 'postgres'", "extra_float_digits = 3", "timezone = 'UTC'")
-    for setting in (*settings, "synchronize_seqscans = off"):
-        connection.exec_driver_sql(f"SET LOCAL {setting}")
-    tables = connection.exec_driver_sql(
-        "SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class "
-        "JOIN pg_namespace ON pg_namespace.oid = relnamespace "
-        "WHERE nspname = current_schema() AND relkind = 'r' AND NOT EXISTS (SELECT FROM pg_depend "
-        "WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e') ORDER BY 1"
-    )
-    driver: Any = connection.connection.dbapi_connection
-    for quoted in list(tables.scalars()):
-        with driver.cursor() as cursor, cursor.copy(f"COPY {quoted} TO STDOUT") as rows:
-            yield quoted, _lines(driver, rows)
-
-
-def _lines(driver: Any, rows: Any) -> Iterator[memoryview]:
-    """The lines of a COPY. Those that have arrived are taken from libpq itself, in half the time of `iter(rows)`.
-
-    `rows` waits for the others, where a signal can interrupt. Raises the driver's error if the COPY fails.
-    """
-    from psycopg import errors, pq
-
-    arrived = driver.pgconn.get_copy_data
-    while True:
-        size, line = arrived(1)
-        if size < 0:
-            break
-        if not (line := line or rows.read()):
-            return
-        yield line
-    for result in list(iter(driver.pgconn.get_result, None)):
-        if result.status != pq.ExecStatus.COMMAND_OK:
-            raise errors.error_from_result(result, driver.info.encoding)
-
-
 def _copied_table(statement: str) -> str:
     """`COPY public.users (id, …) FROM stdin;` -> `public.users`."""
     found = re.match(r'COPY ((?:"(?:[^"]|"")*"|[^".\s]+)\.(?:"(?:[^"]|"")*"|[^".\s]+))', statement)
@@ -241,13 +195,7 @@ def _copied_table(statement: str) -> str:
     return found.group(1)
 
 
-def _unquote(qualified: str) -> str:
-    found = re.search(r'(?:"((?:[^"]|"")*)"|([^".]+))$', qualified)
-    assert found is not None, qualified
-    return (found.group(1) or found.group(2)).replace('""', '"')
-
-
-def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[bytes]]]:
+def read_dump(copy: Path | IO[bytes], server: int) -> Generator[tuple[str, str, Iterator[bytes]]]:
     """The dump as ("sql", statements, no rows) and ("copy", COPY statement, its rows), in order.
 
     Raises BackupError if pg_restore can't read it.
@@ -265,8 +213,8 @@ def read_dump(copy: Path, server: int) -> Iterator[tuple[str, str, Iterator[byte
     }
     kind = ""
     with subprocess.Popen(
-        [program, "--file=-", str(copy)],
-        stdin=subprocess.DEVNULL,
+        [program, "--file=-", *([str(copy)] if isinstance(copy, Path) else [])],
+        stdin=subprocess.DEVNULL if isinstance(copy, Path) else copy,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,

@@ -24,6 +24,7 @@ from pharmdb.backups import (
     manifests,
     ownership,
     postgresql_dumps,
+    postgresql_rows,
     sqlite_copies,
     sqlite_integrity,
     taking,
@@ -371,7 +372,7 @@ def _restore_postgresql(guard: Guard, keep: bool) -> Done:
             loaded, owning = postgresql_dumps.load_postgresql(connection, chosen.path)
             _refuse_replaced(guard)
             time_zone.use_utc(connection)
-            if not postgresql_dumps.holds(connection, loaded, chosen.digest):
+            if not postgresql_rows.holds(connection, loaded, chosen.digest):
                 raise _unusable(chosen, target, "other rows after loading it", "everything was rolled back")
             if environments.read_stamp(connection).environment:
                 environments.put_stamp(connection, stamp)

@@ -15,7 +15,15 @@ from sqlalchemy import Connection, inspect
 
 from pharmdb import reports
 from pharmdb.arguments import checked
-from pharmdb.backups import files, keeping, manifests, postgresql_dumps, sqlite_copies, sqlite_integrity
+from pharmdb.backups import (
+    files,
+    keeping,
+    manifests,
+    postgresql_dumps,
+    postgresql_rows,
+    sqlite_copies,
+    sqlite_integrity,
+)
 from pharmdb.backups.manifests import Backup
 from pharmdb.database import (
     driver_errors,
@@ -187,20 +195,22 @@ def _dump(
     connection: Connection, target: targets.Target, place: targets.Target, copy: Path
 ) -> tuple[dict[str, int], str]:
     """Dumps one snapshot and compares the rows in the dump with it. Returns their numbers and the dump's SHA-256."""
-    with driver_errors.explaining(target), _snapshot(target, connection) as reader:
-        server = postgresql_dumps.server_version(reader)
-        with postgresql_dumps.dumping(reader, target, copy):
-            source = postgresql_dumps.stored_rows(reader)
-    with ThreadPoolExecutor(2) as pool:
-        flushed, hashed = pool.submit(files.sync, copy), pool.submit(files.sha256, copy)
-        if postgresql_dumps.dumped_rows(copy, server) != source:
+    with (
+        driver_errors.explaining(target),
+        _snapshot(target, connection) as reader,
+        postgresql_dumps.dumping(reader, target, copy) as dump,
+    ):
+        source = postgresql_rows.stored_rows(reader)
+    with ThreadPoolExecutor(1) as pool:
+        flushed, sha256 = pool.submit(files.sync, copy), files.sha256(copy)
+        if dump.rows != source or dump.sha256 != sha256:
             raise BackupError(
                 expected="a dump with the same rows as the database",
-                found="a dump with other rows",
+                found="a dump with other rows" if dump.rows != source else "a file that differs from what was dumped",
                 note="run the same command again",
             )
         flushed.result()
-        return postgresql_dumps.counts(source), hashed.result()
+    return postgresql_rows.counts(source), sha256
 
 
 def _snapshot(target: targets.Target, connection: Connection) -> AbstractContextManager[Connection]:

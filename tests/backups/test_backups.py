@@ -440,12 +440,13 @@ def test_a_copy_that_differs_is_no_backup_and_nothing_is_destroyed(
         dumping = postgresql_dumps.dumping
 
         @contextmanager
-        def lossy_dump(connection: Any, target: targets.Target, file: Path) -> Iterator[None]:
-            with dumping(connection, target, file):
-                yield
+        def lossy_dump(connection: Any, target: targets.Target, file: Path) -> Iterator[postgresql_dumps.Dump]:
+            with dumping(connection, target, file) as dump:
+                yield dump
             run(filled, "CREATE TABLE later (n int)")
-            with pharmdb.reading(target) as other, dumping(other, target, file):
+            with pharmdb.reading(target) as other, dumping(other, target, file) as another:
                 pass
+            vars(dump).update(vars(another))
             run(filled, "DROP TABLE later")
 
         monkeypatch.setattr(postgresql_dumps, "dumping", lossy_dump)
@@ -472,20 +473,27 @@ def test_a_copy_that_is_not_sound_is_no_backup(databases: Databases, monkeypatch
     assert files() == []
 
 
-def test_a_dump_that_is_cut_is_no_backup(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["cut", "first", "middle", "last"])
+def test_a_dump_that_is_cut_or_changed_on_disk_is_no_backup(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     url = databases.seeded("postgresql")
     dumping = postgresql_dumps.dumping
 
     @contextmanager
-    def cutting(connection: Any, target: targets.Target, file: Path) -> Iterator[None]:
-        with dumping(connection, target, file):
-            yield
-        with file.open("r+b") as opened:
-            opened.truncate(file.stat().st_size - 2000)
+    def harming(connection: Any, target: targets.Target, file: Path) -> Iterator[postgresql_dumps.Dump]:
+        with dumping(connection, target, file) as dump:
+            yield dump
+        content = bytearray(file.read_bytes())
+        if place == "cut":
+            del content[-2000:]
+        else:
+            content[{"first": 0, "middle": len(content) // 2, "last": -1}[place]] ^= 1
+        file.write_bytes(content)
 
-    monkeypatch.setattr(postgresql_dumps, "dumping", cutting)
+    monkeypatch.setattr(postgresql_dumps, "dumping", harming)
     for verb in (pharmdb.backup, pharmdb.reset):
-        refuses(partial(verb, url), url, BackupError, ".")
+        refuses(partial(verb, url), url, BackupError, "differs from what was dumped")
     assert files() == []
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 from support import raw
 from support.backups import backed_up
 from support.contents import everything
@@ -22,9 +25,10 @@ from support.databases import Databases
 from support.raw import run
 
 import pharmdb
-from pharmdb.backups import manifests, postgresql_dumps
+from pharmdb.backups import manifests, postgresql_dumps, postgresql_rows
 from pharmdb.backups.manifests import Backup
-from pharmdb.backups.postgresql_dumps import Rows
+from pharmdb.backups.postgresql_dumps import Dump
+from pharmdb.backups.postgresql_rows import Content, Rows
 from pharmdb.database import targets
 from pharmdb.errors import BackupError
 
@@ -56,12 +60,13 @@ def test_a_dump_of_another_snapshot_is_no_backup(
     dumping = postgresql_dumps.dumping
 
     @contextmanager
-    def of_another(connection: Any, target: targets.Target, file: Path) -> Iterator[None]:
-        with dumping(connection, target, file):
-            yield
+    def of_another(connection: Any, target: targets.Target, file: Path) -> Iterator[Dump]:
+        with dumping(connection, target, file) as dump:
+            yield dump
         run(filled, harm)
-        with pharmdb.reading(target) as other, dumping(other, target, file):
+        with pharmdb.reading(target) as other, dumping(other, target, file) as another:
             pass
+        vars(dump).update(vars(another))
         run(filled, repair)
         run(filled, "DROP TABLE IF EXISTS kept")
 
@@ -82,16 +87,17 @@ def in_another_order(url: str) -> Any:
     dumping = postgresql_dumps.dumping
 
     @contextmanager
-    def reordered(connection: Any, target: targets.Target, file: Path) -> Iterator[None]:
-        with dumping(connection, target, file):
-            yield
+    def reordered(connection: Any, target: targets.Target, file: Path) -> Iterator[Dump]:
+        with dumping(connection, target, file) as dump:
+            yield dump
         run(
             url,
             "CREATE TABLE kept AS SELECT * FROM attempts ORDER BY id DESC; DELETE FROM attempts; "
             "INSERT INTO attempts TABLE kept; DROP TABLE kept",
         )
-        with pharmdb.reading(target) as other, dumping(other, target, file):
+        with pharmdb.reading(target) as other, dumping(other, target, file) as another:
             pass
+        vars(dump).update(vars(another))
 
     return reordered
 
@@ -150,7 +156,7 @@ def test_the_lines_of_a_copy_are_those_that_the_driver_reads(databases: Database
             expected = [bytes(line) for line in copy]
         for _ in range(2):
             with cursor.copy(statement) as copy:
-                assert [bytes(line) for line in postgresql_dumps._lines(session, copy)] == expected
+                assert [bytes(line) for line in postgresql_rows._lines(session, copy)] == expected
     assert len(expected) == rows
 
 
@@ -167,10 +173,107 @@ def test_a_copy_that_ends_too_early_is_an_error(databases: Databases, expression
     read: list[memoryview] = []
     with raw.session(databases.empty("postgresql")) as session, session.cursor() as cursor:
         with pytest.raises(error), cursor.copy(statement) as copy:
-            read.extend(postgresql_dumps._lines(session, copy))
+            read.extend(postgresql_rows._lines(session, copy))
         assert 1000 < len(read) < 3000
         if error is not psycopg.OperationalError:
             assert cursor.execute("SELECT 1").fetchone() == (1,)
+
+
+# -- pg_dump, pg_restore and the file side by side --------------------------------------------------
+
+
+@pytest.fixture
+def wide(filled: str) -> str:
+    """A database whose dump is larger than the pipes between the programs."""
+    text = "SELECT string_agg(md5(n || ' ' || m), '') FROM generate_series(1, 60) m"
+    columns = "user_id, entity_type, entity_id, answers, score"
+    run(
+        filled,
+        f"INSERT INTO attempts ({columns}) SELECT (SELECT min(id) FROM users), 'question', 'q', "
+        f"to_jsonb(({text})), 1 FROM generate_series(1, 400) n",
+    )
+    return filled
+
+
+@pytest.fixture
+def stand_in(wide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts a script in the place of a client of PostgreSQL; in it, `"$real" "$@"` is the client."""
+    with pharmdb.reading(pharmdb.target(wide)) as connection:
+        version = postgresql_dumps.server_version(connection)
+
+    def put(name: str, script: str) -> None:
+        real, path = postgresql_dumps.client(name, version), tmp_path / name
+        path.write_text(f'#!/bin/sh\nreal=\'{real}\'\n[ "$1" = --version ] && exec "$real" "$@"\n{script}\n')
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("program", "script", "expected", "found"),
+    [
+        ("pg_dump", "echo 'it broke' >&2; exit 1", "pg_dump", "it broke"),
+        ("pg_dump", '"$real" "$@" | head -c 200000; echo "it broke" >&2; exit 1', "pg_dump", "it broke"),
+        ("pg_dump", '"$real" "$@" | head -c 200000; kill -9 $$', "pg_dump", ""),
+        ("pg_dump", 'yes "it broke" | head -c 200000 >&2; exec "$real" "$@" --no-such-option', "pg_dump", "no-such"),
+        ("pg_dump", '"$real" "$@" | head -c 200000', "pg_restore", "end of file"),
+        ("pg_restore", "exit 1", "pg_restore", "no error output"),
+        ("pg_restore", "head -c 100000 > /dev/null; echo 'it broke' >&2; exit 1", "pg_restore", "it broke"),
+        ("pg_restore", "head -c 100000 > /dev/null; kill -9 $$", "pg_restore", "no error output"),
+        ("pg_restore", "exit 0", "the same rows", "with other rows"),
+        ("pg_restore", '"$real" "$@" | head -c 100000', "the same rows", "with other rows"),
+    ],
+)
+def test_a_client_that_ends_too_early_leaves_no_backup(
+    wide: str, stand_in: Callable[[str, str], None], program: str, script: str, expected: str, found: str
+) -> None:
+    stand_in(program, script)
+    before = everything(wide)
+    with pytest.raises(BackupError) as error:
+        pharmdb.backup(wide)
+    assert expected in error.value.expected
+    assert found in error.value.found
+    assert everything(wide) == before
+    assert not list(manifests.folder().iterdir())
+    assert psutil.Process().children() == []
+
+
+def test_a_reader_that_falls_behind_is_waited_for(
+    wide: str, stand_in: Callable[[str, str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, stored_rows = tmp_path / "gate", postgresql_rows.stored_rows
+    os.mkfifo(gate)
+    stand_in("pg_restore", f'read go < \'{gate}\'; exec "$real" "$@"')
+
+    def then_open(connection: Connection) -> Content:
+        source = stored_rows(connection)
+        gate.write_text("go\n")
+        return source
+
+    monkeypatch.setattr(postgresql_rows, "stored_rows", then_open)
+    taken = backed_up(wide)
+    assert taken.size > 2 * 2**16
+    assert taken.tables["attempts"] > 400
+
+
+@pytest.mark.parametrize("harm", ["file", "body"])
+def test_nothing_keeps_running_if_the_file_or_the_reading_of_the_source_fails(
+    wide: str, stand_in: Callable[[str, str], None], tmp_path: Path, harm: str
+) -> None:
+    target = pharmdb.target(wide)
+    if harm == "body":
+        stand_in("pg_dump", "exec tail -f /dev/null")
+
+    def dump() -> None:
+        copy = tmp_path if harm == "file" else tmp_path / "copy"
+        with pharmdb.reading(target) as connection, postgresql_dumps.dumping(connection, target, copy):
+            if harm == "body":
+                raise KeyboardInterrupt
+
+    with pytest.raises(IsADirectoryError if harm == "file" else KeyboardInterrupt):
+        dump()
+    assert psutil.Process().children() == []
 
 
 # -- manifests of older code ------------------------------------------------------------------------
@@ -183,7 +286,7 @@ def rewrite(taken: Backup, **changes: Any) -> None:
 
 def test_the_digest_of_an_old_manifest_is_still_checked(filled: str) -> None:
     with pharmdb.reading(pharmdb.target(filled)) as connection:
-        digest = postgresql_dumps.old_digest(connection)
+        digest = postgresql_rows.old_digest(connection)
     before, taken = everything(filled), backed_up(filled)
     rewrite(taken, format=2, fingerprint="f" * 64, digest=digest)
     run(filled, "DELETE FROM attempts")
@@ -201,7 +304,7 @@ def test_the_old_digest_is_what_older_code_computed(databases: Databases) -> Non
     url = databases.empty("postgresql")
     run(url, "CREATE TABLE t (id int)", "INSERT INTO t VALUES (1), (2)")
     with pharmdb.reading(pharmdb.target(url)) as connection:
-        found = postgresql_dumps.old_digest(connection)
+        found = postgresql_rows.old_digest(connection)
     assert found == "a399e1313909d8373f1315d07916c495e8cf25406e83d50d001a3fbe2ab5ca52"
 
 

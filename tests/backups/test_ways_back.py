@@ -650,13 +650,13 @@ def test_a_reset_waits_for_a_backup_and_not_for_a_time_out(
     threads = [threading.Thread(target=work, args=(verb,)) for verb in verbs]
 
     @contextmanager
-    def meanwhile(*arguments: Any) -> Iterator[None]:
+    def meanwhile(*arguments: Any) -> Iterator[postgresql_dumps.Dump]:
         monkeypatch.setattr(postgresql_dumps, "dumping", dumping)
         for thread in threads:
             thread.start()
         wait_until_blocked(url, len(threads))
-        with dumping(*arguments):
-            yield
+        with dumping(*arguments) as dump:
+            yield dump
 
     monkeypatch.setattr(postgresql_dumps, "dumping", meanwhile)
     pharmdb.backup(url)

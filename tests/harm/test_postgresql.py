@@ -18,7 +18,7 @@ from support.databases import dsn
 from support.postgres import Server
 
 import pharmdb
-from pharmdb.backups import manifests, postgresql_dumps, restoring
+from pharmdb.backups import manifests, postgresql_rows, restoring
 from pharmdb.database import targets, transactions
 from pharmdb.errors import (
     BackupError,
@@ -175,7 +175,7 @@ def in_the_middle(monkeypatch: pytest.MonkeyPatch, verb: str, harm: Callable[[],
         "reset": (dropping, "drop_everything"),
         "seed": (seeding, "apply"),
         "restore": (dropping, "drop_everything"),
-        "backup": (postgresql_dumps, "stored_rows"),
+        "backup": (postgresql_rows, "stored_rows"),
     }[verb]
     step = getattr(*place)
 

@@ -846,7 +846,7 @@ def a_password_in_a_statement(bench: Bench) -> tuple[str, None]:
 
 PLACES |= {
     "database.environments:configured_environment: export PHARMDB_ENV with one of {}": "a note, which names all three",
-    "backups.postgresql_dumps:stored_rows: read {}": "no command: what a progress bar shows",
+    "backups.postgresql_rows:stored_rows: read {}": "no command: what a progress bar shows",
     "application.datamodel:: pharmdb prisma": "no command: the first line of a file",
     "command.listing:notebooks: pharmdb {}": "no command: the list of them",
     "command.program:_Version.__call__: pharmdb {}": "no command: the version",
