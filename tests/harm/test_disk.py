@@ -22,7 +22,7 @@ from support.large_seeds import large
 import pharmdb
 from pharmdb.backups import manifests, restoring
 from pharmdb.database import bulk
-from pharmdb.errors import BackupError, NoRoomError, PharmdbError
+from pharmdb.errors import BackupError, NoRoomError, NoRoomForBackupError, PharmdbError
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_full_disk_below_the_backups(seeded: str, disk: Path, monkeypatch: pyt
             (lambda: pharmdb.restore(seeded), True),
             (lambda: pharmdb.migrate(seeded, revision="base"), True),
         ):
-            error = fails(verb, seeded, BackupError)
+            error = fails(verb, seeded, NoRoomForBackupError)
             assert (manifests.NO_BACKUP in error.note) is optional
             assert sorted(os.listdir(manifests.folder())) == files
         ballast.unlink()
