@@ -141,7 +141,10 @@ def restore(database_url: str = "", *, backup: str = "", confirm: str = "", no_b
                 seen = files.state(chosen.path)
             verify(chosen, target)
             load = {"sqlite": _restore_sqlite, "postgresql": _restore_postgresql}
-            done = load[target.dialect.name](Guard(target, chosen, str(confirm), seen), not no_backup)
+            try:
+                done = load[target.dialect.name](Guard(target, chosen, str(confirm), seen), not no_backup)
+            except _OtherFileError as error:
+                raise _unusable(chosen, target, *error.args) from error
     return RestoreReport(str(target), chosen, done, chosen.revision != revisions.head(), manifests.of(target))
 
 
@@ -229,11 +232,18 @@ def _unusable(
     )
 
 
+class _OtherFileError(Exception):
+    """What was found, and what is unchanged; to be told when nothing is locked: the help asks the database."""
+
+
 def _refuse_replaced(guard: Guard) -> None:
-    """Raises BackupError if the file is no longer the one that was verified: somebody writes to the folder."""
-    with _readable(guard.chosen, guard.target):
+    """Raises _OtherFileError if the file is no longer the one that was verified: somebody writes to the folder."""
+    try:
         same = files.state(guard.chosen.path) == guard.seen
-    _refuse_changed(guard.chosen, guard.target, "" if same else "a file that was replaced while it was restored")
+    except OSError as error:
+        raise _OtherFileError(str(error)) from error
+    if not same:
+        raise _OtherFileError("a file that was replaced while it was restored")
 
 
 def _restore_sqlite(guard: Guard, keep: bool) -> Done:
@@ -338,7 +348,7 @@ def _replace_damaged(guard: Guard, copy: Path) -> str:
         os.close(settings.open_private(fresh, os.O_EXCL))
         shutil.copyfile(copy, fresh)
         _refuse_replaced(guard)
-        _give_mode(path, fresh)
+        files.give_mode(path, fresh)
         files.sync(fresh)
         for end in ("-wal", "-shm", ""):
             part = Path(f"{path}{end}")
@@ -349,15 +359,6 @@ def _replace_damaged(guard: Guard, copy: Path) -> str:
     finally:
         fresh.unlink(missing_ok=True)
     return aside
-
-
-def _give_mode(path: Path, fresh: Path) -> None:
-    """Gives a new file the mode and, as far as we may, the owner of the file that it replaces."""
-    old = path.stat()
-    if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-        with suppress(PermissionError):
-            os.chown(fresh, old.st_uid, old.st_gid)
-    shutil.copymode(path, fresh)
 
 
 def _restore_postgresql(guard: Guard, keep: bool) -> Done:
@@ -373,7 +374,7 @@ def _restore_postgresql(guard: Guard, keep: bool) -> Done:
             _refuse_replaced(guard)
             time_zone.use_utc(connection)
             if not postgresql_rows.holds(connection, loaded, chosen.digest):
-                raise _unusable(chosen, target, "other rows after loading it", "everything was rolled back")
+                raise _OtherFileError("other rows after loading it", "everything was rolled back")
             if environments.read_stamp(connection).environment:
                 environments.put_stamp(connection, stamp)
         # Last, because afterwards our role may not even be allowed to read.
