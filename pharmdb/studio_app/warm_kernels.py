@@ -25,7 +25,7 @@ from pathlib import Path
 IMPORTED = ("pharmdb.studio_app.widget", "pandas")
 # What Jupyter starts: it says where the kernel works and writes, and passes interrupts on. Without the warm process it
 # becomes a usual kernel itself.
-_STARTER = """
+STARTER = """
 import array, json, os, signal, socket, sys
 kernel = socket.socket(socket.AF_UNIX)
 try:
@@ -36,8 +36,13 @@ work = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode()
 outputs = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [1, 2]))]
 kernel.sendmsg([len(work).to_bytes(4, "big")], outputs)
 kernel.sendall(work)
-signal.signal(signal.SIGINT, lambda *_: kernel.send(b"i"))
-kernel.recv(1)
+def while_it_runs(talk, *data):
+    try:
+        talk(*data)
+    except ConnectionError:
+        pass  # The kernel has just ended, which ends this program, too.
+signal.signal(signal.SIGINT, lambda *_: while_it_runs(kernel.send, b"i"))
+while_it_runs(kernel.recv, 1)
 """
 
 
@@ -64,7 +69,7 @@ def warm_kernels(folder: Path, imported: Sequence[str] = IMPORTED) -> Iterator[W
     specification = folder / "kernels" / "python3" / "kernel.json"
     specification.parent.mkdir(parents=True)
     # -I and -S: nothing is looked for that the few lines don't need.
-    argv = [sys.executable, "-I", "-S", "-c", _STARTER, str(address), "-f", "{connection_file}"]
+    argv = [sys.executable, "-I", "-S", "-c", STARTER, str(address), "-f", "{connection_file}"]
     specification.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
     path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(

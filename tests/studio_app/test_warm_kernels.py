@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from pharmdb.studio_app.warm_kernels import warm_kernels
+from pharmdb.studio_app.warm_kernels import STARTER, warm_kernels
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere kernels are started anew")
 # Nothing else imports it.
@@ -54,3 +57,24 @@ def test_a_kernel_is_warm_can_be_interrupted_and_ends_with_its_owner(
         assert result(client, ask) == "False True"
         manager.shutdown_kernel(now=True)
         client.stop_channels()
+
+
+def test_an_interrupt_of_a_kernel_that_has_just_ended_is_nothing(tmp_path: Path) -> None:
+    waiting = STARTER.replace("while_it_runs(kernel.recv", "print('waiting', flush=True); while_it_runs(kernel.recv")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        with subprocess.Popen(
+            [sys.executable, "-I", "-c", waiting, str(tmp_path / "socket")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as starter:
+            kernel, _ = listener.accept()
+            assert starter.stdout is not None
+            assert starter.stdout.readline() == "waiting\n"
+            kernel.shutdown(socket.SHUT_RD)
+            starter.send_signal(signal.SIGINT)
+            kernel.close()
+            assert starter.communicate(timeout=60)[1] == ""
+        assert starter.returncode == 0
