@@ -18,8 +18,10 @@ _CUT, _NULL = CUT.encode(), NULL.encode()
 # The bytes of text that is JSON as it is, between quotes.
 _PLAIN = bytes(set(range(ord(" "), ord("~") + 1)) - set(b'"\\')) + _CUT + _NULL[:1]
 _DIGITS = b"0123456789" + _CUT
-# Characters of the documents that are kept with their canonical form.
-_KEPT = 20_000_000
+# Characters of a document that is worth keeping: thousands of longer ones would fill the memory.
+_SHORT = 2_000
+# Bytes of the values that are kept, and about what each takes besides its text.
+_KEPT, _EACH = 50_000_000, 200
 
 
 def text(value: Any) -> str:
@@ -37,15 +39,22 @@ def real(value: Any) -> str:
     return str(int(value)) if abs(value) < 2**63 and value == int(value) else repr(float(value))
 
 
-@lru_cache(maxsize=4096)
 def document(value: Any) -> str:
     """Canonical JSON, or what isn't JSON or nested too deep, as a JSON string."""
+    short = not isinstance(value, (str, bytes)) or len(value) <= _SHORT
+    return _short_document(value) if short else _document(value)
+
+
+def _document(value: Any) -> str:
     try:
         # A draft may be any text, nested to any depth.
         plain = isinstance(value, str) and canonical.is_too_deep(value)
         return text(value if plain else canonical.canonical_json(value))
     except (ValueError, TypeError, RecursionError):
         return text(value)
+
+
+_short_document = lru_cache(maxsize=4096)(_document)
 
 
 class AlikeError(Exception):
@@ -100,7 +109,7 @@ class _Kept(Values):
 
     def __init__(self) -> None:
         self.kept = {_NULL: b"null"}
-        self.characters = 0
+        self.bytes = 0
 
     def written(self, joined: bytes) -> bytes:
         values = joined.split(_CUT)
@@ -120,9 +129,9 @@ class _Kept(Values):
         if len(found) > rows // 2:
             # They are hardly ever repeated.
             return
-        self.characters += sum(map(len, found))
-        if self.characters > _KEPT:
-            self.kept, self.characters = {_NULL: b"null"}, 0
+        self.bytes += sum(len(value) + len(line) + _EACH for value, line in found.items())
+        if self.bytes > _KEPT:
+            self.kept, self.bytes = {_NULL: b"null"}, 0
         self.kept.update(found)
 
 
