@@ -11,6 +11,7 @@ import pytest
 from support.chrome import browser, large, tabs  # noqa: F401 - fixtures
 from support.databases import DIALECTS, Databases
 from support.durations import LONGEST
+from support.fingerprinting import row_by_row  # noqa: F401 - a fixture
 from support.folders import memory_folder
 from support.hashing import _hashed_once  # noqa: F401 - a fixture
 from support.postgres import Server

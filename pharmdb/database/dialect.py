@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, Connection, SQLColumnExpression, Table, Text, cast, exc, func, inspect
+from sqlalchemy import ColumnElement, Connection, SQLColumnExpression, Table, Text, cast, collate, exc, func, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pharmdb.database.placements import IN_CLUSTER
@@ -22,8 +22,6 @@ class Dialect(ABC):
 
     # SQLAlchemy's name: the key of dictionaries such as {"sqlite": …, "postgresql": …}.
     name: ClassVar[str]
-    # The collation that sorts text by its bytes.
-    byte_order: ClassVar[str]
 
     @abstractmethod
     def insert(self, table: Table) -> Any:
@@ -32,6 +30,14 @@ class Dialect(ABC):
     @abstractmethod
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
         """SQL that formats a time as ISO 8601 in UTC, with milliseconds: 2026-01-31T23:59:00.000+00:00."""
+
+    @abstractmethod
+    def keeps_utf8(self, connection: Connection) -> bool:
+        """Whether the database stores text as bytes of UTF-8, or as the bytes it was given."""
+
+    @abstractmethod
+    def by_bytes(self, connection: Connection, column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
+        """What sorts text by the bytes that it has in UTF-8, whatever the database's encoding and collation."""
 
     @abstractmethod
     def as_text(self, expression: str) -> str:
@@ -106,13 +112,23 @@ class SQLite(Dialect):
     """A file. A write transaction excludes all other writers from beginning to end."""
 
     name = "sqlite"
-    byte_order = "BINARY"
 
     def insert(self, table: Table) -> Any:
         return sqlite.insert(table)
 
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
         return cast(column, Text)
+
+    def keeps_utf8(self, connection: Connection) -> bool:
+        return bool(connection.exec_driver_sql("PRAGMA encoding").scalar_one() == "UTF-8")
+
+    def by_bytes(self, connection: Connection, column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
+        if self.keeps_utf8(connection):
+            return collate(column, "BINARY")
+        # BINARY compares the bytes of UTF-16.
+        driver: Any = connection.connection.driver_connection
+        driver.create_collation(_BY_BYTES, _compared)
+        return collate(column, _BY_BYTES)
 
     def as_text(self, expression: str) -> str:
         return expression
@@ -174,13 +190,19 @@ class PostgreSQL(Dialect):
     """A server with concurrent sessions."""
 
     name = "postgresql"
-    byte_order = "C"
 
     def insert(self, table: Table) -> Any:
         return postgresql.insert(table)
 
     def time_text(self, column: SQLColumnExpression[Any]) -> ColumnElement[str]:
         return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"', type_=Text)
+
+    def keeps_utf8(self, connection: Connection) -> bool:
+        driver: Any = connection.connection.dbapi_connection
+        return driver.info.parameter_status("server_encoding") in ("UTF8", "SQL_ASCII")
+
+    def by_bytes(self, connection: Connection, column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
+        return collate(column, "C") if self.keeps_utf8(connection) else func.convert_to(column, "UTF8")
 
     def as_text(self, expression: str) -> str:
         return f"{expression}::text"
@@ -294,6 +316,14 @@ class PostgreSQL(Dialect):
 
     def broken_keys(self, connection: Connection) -> Sequence[tuple[str, Any]]:
         return []
+
+
+_BY_BYTES = "pharmdb_by_bytes"
+
+
+def _compared(left: str, right: str) -> int:
+    """Code points are in the order of their bytes in UTF-8."""
+    return (left > right) - (left < right)
 
 
 _PROPAGATION = "citus.enable_ddl_propagation"

@@ -56,7 +56,7 @@ class Source:
     @property
     def is_utf8(self) -> bool:
         """Whether this is an SQLite file with text in UTF-8, as all but a few are."""
-        return self.connection.dialect.name == "sqlite" and _is_utf8(self.connection)
+        return self.connection.dialect.name == "sqlite" and dialect.of(self.connection).keeps_utf8(self.connection)
 
     @property
     def is_postgresql(self) -> bool:
@@ -155,7 +155,12 @@ def attached(writer: Connection, source: Source) -> Iterator[Source]:
     that can't be written, where SQLite opens a file only by itself.
     """
     both = writer.dialect.name == source.connection.dialect.name == "sqlite"
-    if not (both and source.is_utf8 and _is_utf8(writer) and sqlite_reading.may(source.place.path.parent, os.W_OK)):
+    if not (
+        both
+        and source.is_utf8
+        and dialect.of(writer).keeps_utf8(writer)
+        and sqlite_reading.may(source.place.path.parent, os.W_OK)
+    ):
         yield source
         return
     driver: Any = writer.connection.driver_connection
@@ -166,7 +171,3 @@ def attached(writer: Connection, source: Source) -> Iterator[Source]:
         yield replace(source, connection=writer, schema=ATTACHED)
     finally:
         driver.text_factory = usual
-
-
-def _is_utf8(connection: Connection) -> bool:
-    return bool(connection.exec_driver_sql("PRAGMA encoding").scalar_one() == "UTF-8")

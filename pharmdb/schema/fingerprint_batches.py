@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from pharmdb import progress
-from pharmdb.schema import fingerprint_values
+from pharmdb.schema import fingerprint_tables, fingerprint_values
 from pharmdb.schema.fingerprint_readers import READERS, Batch, Columns, Reader, kind
 from pharmdb.schema.fingerprint_values import CUT, AlikeError, Values
 
@@ -35,9 +35,12 @@ _TIME = 30
 
 
 def worthwhile(connection: Connection, model: Any) -> bool:
-    """Whether a table has enough rows for batches."""
-    few = select(model.id).limit(FEW + 1).subquery()
-    return (connection.scalar(select(func.count()).select_from(few)) or 0) > FEW
+    """Whether a table has enough rows for batches, and enough of a user; and can hold only what they can tell apart."""
+    first = select(model.user_id).order_by(model.user_id).limit(FEW + 1).subquery()
+    counts = select(func.count(), func.count(first.c.user_id.distinct()))
+    rows, users = connection.execute(counts.select_from(first)).one()
+    # To read one row each of many users takes half as long again as row by row.
+    return rows > FEW and users <= (rows + 1) // 2 and fingerprint_tables.usual(connection, model)
 
 
 def read(

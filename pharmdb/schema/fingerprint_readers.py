@@ -17,20 +17,21 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from pharmdb.database import dialect
 from pharmdb.models import User
+from pharmdb.schema import fingerprint_tables
 from pharmdb.schema.fingerprint_values import CUT, NULL, AlikeError
 from pharmdb.types import DOCUMENT, DOUBLE, UTCDateTime
 
 Columns = Sequence[InstrumentedAttribute[Any]]
 # Of each user, by id, the number of rows and each column's values.
 Joined = dict[int, Sequence[Any]]
-# Bytes of a document; a batch of longer ones would take too much memory.
+# Bytes of a document or a text; a batch of longer ones would take too much memory.
 LONGEST = 2_000
 # The separator between users.
 _NEXT = "\x1d"
 # Where the conditions of a part go in a statement.
 _BOUNDS = "/* bounds */"
-# Where PostgreSQL is told how many rows a part has.
-_FIRST = "/* first */"
+# Where PostgreSQL is told how many rows a part has, with all of equal keys, and how many at most.
+_PART, _FIRST = "/* part */", "/* first */"
 
 
 @dataclass
@@ -66,6 +67,8 @@ class Reader(ABC):
         # With the user, an index has these in order.
         self.leading = [column for column in key if isinstance(column.type, UTCDateTime)] or list(key)
         self.order = [self.ordered(column) for column in self.leading]
+        wanted = ["user_id", *(column.key for column in self.leading)]
+        self.index = fingerprint_tables.index_of(connection, model.__tablename__, wanted)
         self.sql = self.statement()
 
     @abstractmethod
@@ -94,13 +97,13 @@ class Reader(ABC):
 
     @property
     def divisible(self) -> bool:
-        """Whether an index finds a part of a user's rows by their order."""
-        return True
+        """Whether an index finds a part of a user's rows by their order: otherwise each part would read all of them."""
+        return self.index is not None
 
     def batches(self, users: Any) -> Iterator[Batch]:
         """All users with rows, in the order of their e-mail addresses; the rows of a busy one in parts."""
         counted = select(self.model.user_id, func.count().label("rows")).group_by(self.model.user_id).subquery()
-        email = collate(User.email, dialect.of(self.connection).byte_order)
+        email = dialect.of(self.connection).by_bytes(self.connection, User.email)
         statement = select(User.id, User.email, counted.c.rows).join(counted, counted.c.user_id == User.id)
         if users is not None:
             statement = statement.where(users)
@@ -173,8 +176,11 @@ class _SQLiteReader(Reader):
     def statement(self) -> str:
         # As bytes: text would be decoded, and encoded again.
         joined = ", ".join(f"CAST(group_concat({self._value(column)}, '{CUT}') AS BLOB)" for column in self.columns)
+        # The planner might take another index, which has the rows in another order.
+        quote = self.connection.dialect.identifier_preparer.quote_identifier
+        indexed = f"INDEXED BY {quote(self.index)}" if self.index else ""
         return (
-            f"SELECT user_id, count(*), {joined} FROM {self.model.__tablename__} {self._index()} "
+            f"SELECT user_id, count(*), {joined} FROM {self.model.__tablename__} {indexed} "
             f"WHERE user_id IN (SELECT value FROM json_each(?)){_BOUNDS}"
         )
 
@@ -191,15 +197,6 @@ class _SQLiteReader(Reader):
         if kind(column) == "real":
             return exact_decimal(name)
         return f"ifnull({name}, '{NULL}')" if column.expression.nullable else name
-
-    def _index(self) -> str:
-        """The index that has the rows in order; the planner might take another one."""
-        wanted = ["user_id", *(column.key for column in self.leading)]
-        sql = "SELECT i.name, c.name FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c ORDER BY c.seqno"
-        found: dict[str, list[str]] = {}
-        for index, column in self.connection.exec_driver_sql(sql, (self.model.__tablename__,)):
-            found.setdefault(index, []).append(column)
-        return next((f"INDEXED BY {index}" for index, columns in found.items() if columns == wanted), "")
 
     def read(self, batch: Batch) -> Any:
         sql, values = self.bounded(batch, "?")
@@ -253,7 +250,7 @@ class _PostgreSQLReader(Reader):
     @property
     def divisible(self) -> bool:
         # An index has text in the order of the database's collation, not of its bytes.
-        return not any(isinstance(column.type, String) for column in self.leading)
+        return super().divisible and not any(isinstance(column.type, String) for column in self.leading)
 
     def ordered(self, column: Any) -> ColumnElement[Any]:
         return collate(column, "C") if isinstance(column.type, String) else column
@@ -266,7 +263,7 @@ class _PostgreSQLReader(Reader):
         joined = ", ".join(map(self._joined, self.columns))
         order = ", ".join(f'{c.key} COLLATE "C"' if isinstance(c.type, String) else c.key for c in self.leading)
         return (
-            f"SELECT user_id, count(*), {joined} FROM (SELECT user_id, {read} FROM {self.model.__tablename__} "
+            f"SELECT user_id, count(*), {joined} FROM ({_PART}SELECT user_id, {read} FROM {self.model.__tablename__} "
             f"WHERE user_id = ANY(%s){_BOUNDS} ORDER BY user_id, {order}{_FIRST}) AS batch GROUP BY user_id"
         )
 
@@ -280,7 +277,7 @@ class _PostgreSQLReader(Reader):
         value = name if kind(column) in ("text", "document") else f"{name}::text"
         if column.expression.nullable:
             value = f"coalesce({value}, '{NULL}')"
-        if kind(column) == "document":
+        if isinstance(column.type, String) or kind(column) == "document":
             value = f"CASE WHEN octet_length({name}) > {LONGEST} THEN NULL ELSE {value} END"
         return f"string_agg({value}, '{CUT}')"
 
@@ -289,21 +286,26 @@ class _PostgreSQLReader(Reader):
 
     def read(self, batch: Batch) -> Any:
         sql, values = self.bounded(batch, "%s")
+        # There can be any number of rows of one moment.
+        most = 2 * self.size
         if batch.part:
-            sql = sql.replace(_FIRST, f" FETCH FIRST {batch.rows} ROWS WITH TIES")
+            sql = sql.replace(_PART, "SELECT * FROM (")
+            sql = sql.replace(_FIRST, f" FETCH FIRST {batch.rows} ROWS WITH TIES) AS part LIMIT {most + 1}")
         driver: Any = self.connection.connection.driver_connection
         with driver.cursor(binary=True) as cursor:
             result = cursor.execute(sql, ([*batch.users], *values)).pgresult
-        if batch.part and result.ntuples and int.from_bytes(result.get_value(0, 1)) >= batch.rows:
+        rows = int.from_bytes(result.get_value(0, 1)) if batch.part and result.ntuples else 0
+        if batch.part and rows >= batch.rows:
             (place,) = (self.columns.index(column) for column in self.leading)
             sent = result.get_value(0, 2 + place)[-8:]
             batch.last = (_ZERO + timedelta(microseconds=int.from_bytes(sent, signed=True)),)
-        return result
+        return result if rows <= most else None
 
     def joined(self, batch: Batch, found: Any) -> Joined:
         # The bytes as they came: what has megabytes is not decoded.
         rows = [[found.get_value(row, place) for place in range(found.nfields)] for row in range(found.ntuples)]
-        return {int.from_bytes(id_): (int.from_bytes(count), *columns) for id_, count, *columns in rows}
+        # Nothing forbids an id below 0.
+        return {int.from_bytes(id_, signed=True): (int.from_bytes(count), *columns) for id_, count, *columns in rows}
 
 
 def _times(sent: bytes) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, Text, TextClause, cast, collate, select
+from sqlalchemy import ColumnElement, Connection, Select, String, Text, TextClause, cast, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from pharmdb.arguments import checked
@@ -140,8 +140,8 @@ def _statement(connection: Connection, model: type, key: _Columns, columns: _Col
     if model is not User:
         owner = DatasetOverride.created_by_id if model is DatasetOverride else model.user_id  # type: ignore[attr-defined]
         statement = statement.join(User, User.id == owner)
-    byte_order = dialect.of(connection).byte_order
-    return statement.order_by(*(collate(c, byte_order) if isinstance(c.type, String) else c for c in key))
+    by_bytes = partial(dialect.of(connection).by_bytes, connection)
+    return statement.order_by(*(by_bytes(c) if isinstance(c.type, String) else c for c in key))
 
 
 def _as_text(connection: Connection, column: InstrumentedAttribute[Any]) -> Any:

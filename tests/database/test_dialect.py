@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import exc, select, text, update
+from sqlalchemy import exc, literal, select, text, union_all, update
 from support.databases import Databases
 
 from pharmdb.database import dialect, targets, transactions
@@ -46,10 +46,9 @@ def test_text_is_ordered_by_its_bytes(seeded: str) -> None:
     words = ["Zebra", "apple", "Äpfel"]
     target = targets.target(seeded)
     with transactions.reading(target) as connection:
-        values = ", ".join(f"('{word}')" for word in words)
-        collated = f'column1 COLLATE "{target.dialect.byte_order}"'
-        found = connection.exec_driver_sql(f"SELECT column1 FROM (VALUES {values}) AS words ORDER BY {collated}")
-        assert list(found.scalars()) == sorted(words, key=lambda word: word.encode())
+        table = union_all(*(select(literal(word).label("word")) for word in words)).subquery()
+        found = connection.scalars(select(table.c.word).order_by(target.dialect.by_bytes(connection, table.c.word)))
+        assert list(found) == sorted(words, key=lambda word: word.encode())
 
 
 def test_an_insert_knows_conflicts(seeded: str) -> None:

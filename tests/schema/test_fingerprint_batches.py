@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import closing
 from random import Random
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 from support.contents import undone
 from support.databases import DIALECTS, Databases
+from support.fingerprinting import FIRST, attempts, batches, prints, time
 from support.json_trees import RANDOMS, TEXT, TREES, Tree, number, render
 
 import pharmdb
@@ -23,9 +23,7 @@ from pharmdb.database import bulk, targets, transactions
 from pharmdb.models import Attempt, ProgressByTag, SpacedRepetitionItem, User
 from pharmdb.schema import fingerprint_batches, fingerprint_readers, fingerprint_values
 from pharmdb.schema.canonical import canonical_json, canonical_texts
-from pharmdb.schema.fingerprint_batches import Block
 
-NOON = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 USERS = ["bob", "ann", "ab", "zoe"]
 LARGE = (Attempt, ProgressByTag, SpacedRepetitionItem)
 
@@ -34,68 +32,9 @@ LARGE = (Attempt, ProgressByTag, SpacedRepetitionItem)
 def connection(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Connection]:
     """A transaction on a database with some users, whose ids have another order than their names."""
     with transactions.writing(targets.target(databases.migrated(request.param))) as connection:
-        users = [(id_, f"{name}@example.org", "!") for id_, name in enumerate(USERS, start=9)]
+        users = [(id_, f"{name}@example.org", "!") for id_, name in enumerate(USERS, start=FIRST)]
         bulk.insert(connection, "users", ("id", "email", "password_hash"), users)
         yield connection
-
-
-@contextmanager
-def batches(rows: int) -> Iterator[None]:
-    """Every table with rows is read in batches of so many."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fingerprint_batches, "BATCH", rows)
-        patch.setattr(fingerprint_batches, "FEW", 0)
-        yield
-
-
-def prints(connection: Connection, users: Any = None) -> list[str]:
-    """The fingerprints of all and of the seed, which must be the same row by row and in batches of two sizes."""
-    found = set()
-
-    def note() -> None:
-        found.add(tuple(pharmdb.fingerprint(connection, seed=seed, users=users) for seed in (False, True)))
-
-    # None of the tables has so many rows that batches would be used.
-    note()
-    for rows in (10**4, 2):
-        with batches(rows):
-            note()
-    assert len(found) == 1
-    return list(found.pop())
-
-
-def attempts(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    """Adds attempts: user, entity_id, answers, score, feedback, seconds after noon."""
-    columns = ("user_id", "entity_type", "entity_id", "answers", "score", "feedback", "created_at")
-    ready = [
-        (9 + user, "case", entity, answers, score, feedback, time(seconds))
-        for user, entity, answers, score, feedback, seconds in rows
-    ]
-    bulk.insert(connection, "attempts", columns, ready)
-
-
-def time(seconds: int) -> str:
-    return (NOON + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
-
-
-@pytest.fixture
-def row_by_row(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tables of which some rows were read row by row after all."""
-    found: list[str] = []
-    read: Callable[..., None] = fingerprint_batches.read
-
-    def watched(connection: Connection, model: Any, *rest: Any) -> None:
-        *others, one_by_one, add = rest
-
-        def noting(condition: Any) -> Iterator[Block]:
-            found.append(model.__tablename__)
-            blocks: Iterator[Block] = one_by_one(condition)
-            return blocks
-
-        read(connection, model, *others, noting, add)
-
-    monkeypatch.setattr(fingerprint_batches, "read", watched)
-    return found
 
 
 # What SQLite and PostgreSQL both store: no NUL, and for PostgreSQL no number beyond its limits.
@@ -130,11 +69,11 @@ def test_any_rows_have_one_fingerprint_however_they_are_read(
     with undone(connection):
         attempts(connection, done)
         columns = ("user_id", "module", "course_block", "tag", "correct_count", "wrong_count", "last_attempt_at")
-        rows = [(9 + user, module, "c", tag, count, 0, time(count)) for user, module, tag, count in tags]
+        rows = [(FIRST + user, module, "c", tag, count, 0, time(count)) for user, module, tag, count in tags]
         bulk.insert(connection, "progress_by_tag", columns, rows)
         names = ("user_id", "entity_type", "entity_id", "ease_factor", "interval_days", "next_review_at")
         due = [
-            (9 + user, "drug", entity, ease, 1, time(0), None if last is None else time(last))
+            (FIRST + user, "drug", entity, ease, 1, time(0), None if last is None else time(last))
             for user, entity, ease, last in items
         ]
         bulk.insert(connection, "spaced_repetition_items", (*names, "last_reviewed_at"), due)
@@ -162,7 +101,7 @@ def test_a_busy_user_whose_rows_have_no_index_in_byte_order_is_read_row_by_row(
 ) -> None:
     with undone(connection):
         columns = ("user_id", "module", "course_block", "tag", "last_attempt_at")
-        bulk.insert(connection, "progress_by_tag", columns, [(10, "m", "c", f"t{n}", time(n)) for n in range(41)])
+        bulk.insert(connection, "progress_by_tag", columns, [(FIRST, "m", "c", f"t{n}", time(n)) for n in range(41)])
         prints(connection)
     assert set(row_by_row) == ({"progress_by_tag"} if connection.dialect.name == "postgresql" else set())
 
@@ -173,8 +112,9 @@ def test_a_busy_user_whose_rows_have_no_index_in_byte_order_is_read_row_by_row(
         [(0, "a\x1eb", "{}", 1.0, None, 0), (0, "c", "{}", 1.0, None, 1)],
         [(0, "a", f'"{"x" * 5000}"', 1.0, None, 0), (0, "c", "{}", 1.0, None, 1)],
         [(0, "a", f'"{"x" * 5000}"', 1.0, f"[{'1,' * 3000}1]", 0)],
+        [(0, "x" * 30_000, "{}", 1.0, None, 0), (0, "c", "{}", 1.0, None, 1)],
     ],
-    ids=["separator", "long", "only long"],
+    ids=["separator", "long", "only long", "long text"],
 )
 def test_what_batches_cannot_tell_apart_or_hold_is_read_row_by_row(
     connection: Connection, row_by_row: list[str], rows: list[tuple[Any, ...]]
@@ -183,6 +123,16 @@ def test_what_batches_cannot_tell_apart_or_hold_is_read_row_by_row(
         attempts(connection, [*rows, (1, "other", "{}", 1.0, None, 1)])
         prints(connection)
     assert set(row_by_row) == {"attempts"}
+
+
+def test_rows_of_one_moment_are_read_row_by_row_where_their_size_is_not_limited(
+    connection: Connection, row_by_row: list[str]
+) -> None:
+    with undone(connection):
+        attempts(connection, [(1, f"q{n % 20}", "{}", 1.0, None, n // 20) for n in range(25)])
+        prints(connection)
+    # SQLite limits the bytes of a result.
+    assert set(row_by_row) == ({"attempts"} if connection.dialect.name == "postgresql" else set())
 
 
 def test_what_parts_the_users_of_a_batch_may_be_text(connection: Connection, row_by_row: list[str]) -> None:
@@ -215,7 +165,7 @@ def test_rows_with_one_key_that_exchange_a_value_are_other_rows(connection: Conn
 def test_a_server_that_shortens_doubles_changes_nothing(databases: Databases, option: str) -> None:
     with databases.dropped(databases.migrated("postgresql")) as url:
         with transactions.writing(targets.target(url)) as connection:
-            bulk.insert(connection, "users", ("id", "email", "password_hash"), [(9, "bob@example.org", "!")])
+            bulk.insert(connection, "users", ("id", "email", "password_hash"), [(FIRST, "bob@example.org", "!")])
             attempts(connection, [(0, "q", "{}", 100 / 3, None, 0)])
             before = prints(connection)
             name = targets.target(url).name
@@ -268,14 +218,14 @@ def test_a_damaged_file_has_one_fingerprint_however_it_is_read(
 ) -> None:
     with transactions.writing(targets.target(databases.migrated("sqlite"))) as connection:
         connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
-        bulk.insert(connection, "users", ("id", "email", "password_hash"), [(9, "bob@example.org", "!")])
+        bulk.insert(connection, "users", ("id", "email", "password_hash"), [(FIRST, "bob@example.org", "!")])
         damage(connection)
         prints(connection)
 
 
 def test_text_that_is_no_utf8_is_the_same_error_however_it_is_read(databases: Databases) -> None:
     with transactions.writing(targets.target(databases.migrated("sqlite"))) as connection:
-        bulk.insert(connection, "users", ("id", "email", "password_hash"), [(9, "bob@example.org", "!")])
+        bulk.insert(connection, "users", ("id", "email", "password_hash"), [(FIRST, "bob@example.org", "!")])
         attempts(connection, [(0, f"q{n}", "{}", 1.0, None, n) for n in range(9)])
         # 0x96 alone is no UTF-8.
         connection.exec_driver_sql("UPDATE attempts SET entity_id = CAST(x'6196' AS TEXT) WHERE entity_id = 'q1'")
@@ -299,3 +249,37 @@ def test_many_documents_are_canonical_as_each_is(trees: list[Tree], random: Rand
 @pytest.mark.parametrize("documents", [["[1", "2]"], ["1", "2,3"], ["NaN"], [""], [], ["[" * 899], ["1", "[" * 899]])
 def test_many_documents_with_one_that_is_no_json_are_left_out(documents: list[str]) -> None:
     assert canonical_texts(documents) == {}
+
+
+def test_many_users_with_a_row_each_are_not_worth_batches(connection: Connection) -> None:
+    def worthwhile() -> bool:
+        with batches(2), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fingerprint_batches, "FEW", 4)
+            return fingerprint_batches.worthwhile(connection, Attempt)
+
+    with undone(connection):
+        users = [(id_, f"{id_}@example.org", "!") for id_ in range(100, 110)]
+        bulk.insert(connection, "users", ("id", "email", "password_hash"), users)
+        attempts(connection, [(user - FIRST, "q", "{}", 1.0, None, 0) for user, *_ in users])
+        assert not worthwhile()
+        attempts(connection, [(user - FIRST, "r", "{}", 1.0, None, 0) for user, *_ in users])
+        assert worthwhile()
+
+
+def test_long_documents_are_not_kept() -> None:
+    def kept() -> int:
+        return fingerprint_values._short_document.cache_info().currsize
+
+    fingerprint_values._short_document.cache_clear()
+    assert fingerprint_values.document(" 1.0") == '"1"'
+    assert fingerprint_values.document(f'["{"x" * 2000}" ]') == fingerprint_values.text(f'["{"x" * 2000}"]')
+    assert kept() == 1
+
+
+def test_what_is_kept_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprint_values, "_KEPT", 10_000)
+    values = fingerprint_values.Reals()
+    for n in range(200):
+        joined = fingerprint_values.CUT.join([f"{n}.5", f"{n}.25"] * 3).encode()
+        assert values.lines(joined, 6) == f"{n}.5\n{n}.25\n".encode() * 3
+        assert len(values.kept) < 60

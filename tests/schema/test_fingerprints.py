@@ -243,7 +243,7 @@ def test_postgresql_sorts_by_bytes_whatever_the_databases_collation(both: list[C
     event.listen(both[1], "before_cursor_execute", note)
     pharmdb.fingerprint(both[1])
     event.remove(both[1], "before_cursor_execute", note)
-    keys = [statement.partition("ORDER BY")[2].split(",") for statement in seen if "ORDER BY" in statement]
+    keys = [s.partition("ORDER BY")[2].split(",") for s in seen if "ORDER BY" in s and "LIMIT" not in s]
     assert len(keys) == len(MODELS)
     for key in (part for parts in keys for part in parts):
         assert key.strip().endswith(('COLLATE "C"', ".created_at"))

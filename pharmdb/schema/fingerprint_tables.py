@@ -1,0 +1,75 @@
+"""Whether tables are as a fingerprint's batches need them, and their indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, inspect
+
+from pharmdb.database import dialect
+from pharmdb.models import User
+
+
+class _Index(NamedTuple):
+    columns: list[str | None]
+    unique: bool
+
+
+def usual(connection: Connection, model: Any) -> bool:
+    """Whether a table and its users can hold only what the models allow, with one user for each e-mail address.
+
+    If a tool rebuilt a table of SQLite without STRICT, or somebody took a NOT NULL away, joined values would not tell
+    bytes from text, or leave rows out. Text of a file in UTF-16 would not be joined as UTF-8.
+    """
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite and not dialect.of(connection).keeps_utf8(connection):
+        return False
+    inspector = inspect(connection)
+    tables: list[Any] = [User.__table__, model.__table__]
+    for table in tables:
+        if sqlite and not inspector.get_table_options(table.name).get("sqlite_strict"):
+            return False
+        there = {column["name"]: column for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            found = there.get(column.name)
+            if found is None or (found["nullable"] and not column.nullable):
+                return False
+            if sqlite and str(found["type"]) != column.type.compile(dialect=connection.dialect):
+                return False
+    return any(
+        index.unique and index.columns == ["email"] for index in _indexes(connection, User.__tablename__).values()
+    )
+
+
+def index_of(connection: Connection, table: str, columns: Sequence[str]) -> str | None:
+    """The name of an index that has all rows of a table by these columns in ascending order; None if there is none."""
+    found = _indexes(connection, table)
+    return next((name for name, index in found.items() if index.columns == [*columns]), None)
+
+
+def _indexes(connection: Connection, table: str) -> dict[str, _Index]:
+    """The indexes of all rows of a table; None stands for an expression, or a column in another order."""
+    found: dict[str, _Index] = {}
+    for name, unique, column in connection.exec_driver_sql(_INDEXES[connection.dialect.name], (table,)):
+        found.setdefault(name, _Index([], bool(unique))).columns.append(column)
+    return found
+
+
+_INDEXES = {
+    "sqlite": """
+        SELECT i.name, i."unique", CASE WHEN NOT c."desc" AND c.coll = 'BINARY' THEN c.name END
+          FROM pragma_index_list(?) AS i, pragma_index_xinfo(i.name) AS c
+         WHERE NOT i.partial AND c."key" ORDER BY i.name, c.seqno
+    """,
+    "postgresql": """
+        SELECT c.relname, i.indisunique, CASE WHEN i.indoption[k.place - 1] = 0 THEN a.attname END
+          FROM pg_index AS i
+          JOIN pg_class AS c ON c.oid = i.indexrelid
+          JOIN pg_am AS m ON m.oid = c.relam AND m.amname = 'btree'
+         CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (number, place)
+          LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
+         WHERE i.indrelid = CAST(%s AS regclass) AND i.indisvalid AND i.indpred IS NULL AND k.place <= i.indnkeyatts
+         ORDER BY c.relname, k.place
+    """,
+}
