@@ -36,8 +36,9 @@ class _Kind(NamedTuple):
 # As far as it is known, from the first connection of this process.
 _kinds: dict[URL, _Kind] = {}
 _PROPAGATE = "citus.propagate_set_commands"
-# Days are UTC days, and a double's text represents it exactly.
-ALWAYS = {"timezone": "UTC", "extra_float_digits": "1"}
+# Days are UTC days, a double's text represents it exactly, and all text is sent and read as UTF-8, whatever
+# PGCLIENTENCODING, the URL's options or the database say.
+ALWAYS = {"timezone": "UTC", "extra_float_digits": "1", "client_encoding": "UTF8"}
 
 
 def make(url: URL, lock_timeout: float, *, write: bool) -> Engine:
@@ -62,8 +63,7 @@ def make(url: URL, lock_timeout: float, *, write: bool) -> Engine:
             "options": f"{options} {given} {' '.join(f'-c {name}={value}' for name, value in ALWAYS.items())}",
             "connect_timeout": 10,
             "application_name": "pharmdb",
-            # Whatever PGCLIENTENCODING or the database says: all text is sent and read as UTF-8.
-            "client_encoding": "utf8",
+            "client_encoding": ALWAYS["client_encoding"],
         },
     )
     of_transaction = "; ".join(_set_local(*each) for each in (settings | _parsed(given) | ALWAYS).items())

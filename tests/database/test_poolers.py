@@ -74,7 +74,9 @@ def _timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHARMDB_LOCK_TIMEOUT", "7")
 
 
-OPTIONS = "&options=" + quote(r'-csearch_path="A\ ",public -c work_mem=3MB --enable-sort=off -ctimezone=Asia/Tokyo')
+OPTIONS = "&options=" + quote(
+    r'-csearch_path="A\ ",public -c work_mem=3MB --enable-sort=off -ctimezone=Asia/Tokyo -c client_encoding=LATIN1'
+)
 
 
 def test_each_transaction_has_its_settings_and_leaves_none_behind(pooled: str) -> None:
@@ -83,11 +85,12 @@ def test_each_transaction_has_its_settings_and_leaves_none_behind(pooled: str) -
         "statement_timeout",
         "timezone",
         "extra_float_digits",
+        "client_encoding",
         "search_path",
         "work_mem",
         "enable_sort",
     )
-    wanted = ("7s", "30min", "UTC", "1", '"A ", public', "3MB", "off")
+    wanted = ("7s", "30min", "UTC", "1", "UTF8", '"A ", public', "3MB", "off")
     target = targets.target(pooled + OPTIONS)
     for transaction in (transactions.reading, transactions.writing):
         with transaction(target) as connection:
