@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 
 from pharmdb.database import dialect
 from pharmdb.models import User
@@ -25,17 +25,15 @@ def usual(connection: Connection, model: Any) -> bool:
     sqlite = connection.dialect.name == "sqlite"
     if sqlite and not dialect.of(connection).keeps_utf8(connection):
         return False
-    inspector = inspect(connection)
     tables: list[Any] = [User.__table__, model.__table__]
     for table in tables:
-        if sqlite and not inspector.get_table_options(table.name).get("sqlite_strict"):
-            return False
-        there = {column["name"]: column for column in inspector.get_columns(table.name)}
+        found = connection.exec_driver_sql(_COLUMNS[connection.dialect.name], (table.name,))
+        there = {name: (required, type_) for name, required, type_ in found}
         for column in table.columns:
-            found = there.get(column.name)
-            if found is None or (found["nullable"] and not column.nullable):
+            required, type_ = there.get(column.name, (False, ""))
+            if not (required or column.nullable):
                 return False
-            if sqlite and str(found["type"]) != column.type.compile(dialect=connection.dialect):
+            if sqlite and type_ != column.type.compile(dialect=connection.dialect):
                 return False
     return any(
         index.unique and index.columns == ["email"] for index in _indexes(connection, User.__tablename__).values()
@@ -56,6 +54,17 @@ def _indexes(connection: Connection, table: str) -> dict[str, _Index]:
     return found
 
 
+# Of a table of SQLite, only if it is STRICT.
+_COLUMNS = {
+    "sqlite": """
+        SELECT c.name, c."notnull", c.type FROM pragma_table_list(?) AS t, pragma_table_info(t.name) AS c
+         WHERE t.schema = 'main' AND t.strict
+    """,
+    "postgresql": """
+        SELECT attname, attnotnull, '' FROM pg_attribute
+         WHERE attrelid = CAST(%s AS regclass) AND attnum > 0 AND NOT attisdropped
+    """,
+}
 _INDEXES = {
     "sqlite": """
         SELECT i.name, i."unique", CASE WHEN NOT c."desc" AND c.coll = 'BINARY' THEN c.name END
