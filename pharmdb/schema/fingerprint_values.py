@@ -20,8 +20,8 @@ _PLAIN = bytes(set(range(ord(" "), ord("~") + 1)) - set(b'"\\')) + _CUT + _NULL[
 _DIGITS = b"0123456789" + _CUT
 # Characters of a document that is worth keeping: thousands of longer ones would fill the memory.
 _SHORT = 2_000
-# Bytes of the values that are kept, and about what each takes besides its text.
-_KEPT, _EACH = 50_000_000, 200
+# Bytes of a column's values that are kept, and about what each takes besides its text.
+_KEPT, _EACH = 64_000_000, 150
 
 
 def text(value: Any) -> str:
@@ -129,7 +129,7 @@ class _Kept(Values):
         if len(found) > rows // 2:
             # They are hardly ever repeated.
             return
-        self.bytes += sum(len(value) + len(line) + _EACH for value, line in found.items())
+        self.bytes += sum(map(len, found)) + sum(map(len, found.values())) + _EACH * len(found)
         if self.bytes > _KEPT:
             self.kept, self.bytes = {_NULL: b"null"}, 0
         self.kept.update(found)

@@ -70,8 +70,8 @@ _RENEWED = {"created_at", "updated_at", "last_attempt_at"}
 # The tables that can be large. Their key begins with their user's e-mail address.
 _LARGE = (Attempt, ProgressByTag, SpacedRepetitionItem)
 _Condition = ColumnElement[bool] | TextClause
-# Rows at a time, where each is written by itself.
-_FETCHED = 1000
+# Rows at a time, where each is written by itself: they may have long documents.
+_FETCHED = 200
 
 
 @checked
