@@ -39,6 +39,11 @@ def real(value: Any) -> str:
     return str(int(value)) if abs(value) < 2**63 and value == int(value) else repr(float(value))
 
 
+def integer(value: Any) -> str:
+    """An integer, or true or false."""
+    return canonical.encode(value) if isinstance(value, int) else real(value)
+
+
 def document(value: Any) -> str:
     """Canonical JSON, or what isn't JSON or nested too deep, as a JSON string."""
     short = not isinstance(value, (str, bytes)) or len(value) <= _SHORT

@@ -22,7 +22,7 @@ from pharmdb.models import (
     User,
     UserSettings,
 )
-from pharmdb.schema import canonical, fingerprint_batches, fingerprint_values
+from pharmdb.schema import fingerprint_batches, fingerprint_values
 from pharmdb.schema.fingerprint_batches import Block
 from pharmdb.types import DOCUMENT, DOUBLE, UTCDateTime
 
@@ -79,10 +79,11 @@ def fingerprint(connection: Connection, *, seed: bool = False, users: _Condition
     """The SHA-256 of the content as 64 hex digits.
 
     It is computed of lines `table.column digest`, with the tables in the order of the models. A column's digest is the
-    SHA-256 of its values, each as one line of JSON, with the rows by natural key in byte order, and times as
-    YYYY-MM-DDTHH:MM:SS.mmm+00:00. With `seed`, created_at, updated_at and last_attempt_at are left out: two databases
-    seeded from the same files then have the same fingerprint. `users`, a condition on users, limits the content to
-    these users. Rows are streamed, so memory use is constant.
+    SHA-256 of its values, each as one line of JSON, with the rows by natural key in the order of its bytes in UTF-8,
+    and times as YYYY-MM-DDTHH:MM:SS.mmm+00:00. With `seed`, created_at, updated_at and last_attempt_at are left out:
+    two databases seeded from the same files then have the same fingerprint. `users`, a condition on users, limits the
+    content to these users. Rows are streamed: memory use depends on the longest documents and on how many rows have
+    one key, not on how many rows there are.
     """
     digest = hashlib.sha256()
     for model, (key, rest) in zip(MODELS, _CONTENT, strict=True):
@@ -161,4 +162,4 @@ def _writer(column: InstrumentedAttribute[Any]) -> Callable[[Any], str]:
         return fingerprint_values.real
     if isinstance(column.type, (String, UTCDateTime)):
         return fingerprint_values.text
-    return canonical.encode
+    return fingerprint_values.integer

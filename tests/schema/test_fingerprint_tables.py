@@ -101,12 +101,12 @@ def test_one_content_has_one_fingerprint_in_every_encoding(
     assert {name: len(each) for name, each in found.items()} == {"some": 1, "all": 1}
 
 
-NO_BYTES = ("users", " STRICT", "", "UPDATE users SET email = CAST(email AS BLOB) WHERE id = 0")
 DAMAGES = [
-    NO_BYTES,
+    ("users", " STRICT", "", "UPDATE users SET email = CAST(email AS BLOB) WHERE id = 0"),
     ("attempts", " STRICT", "", "UPDATE attempts SET entity_id = x'6162' WHERE entity_id = 'q5'"),
     ("attempts", " STRICT", "", "UPDATE attempts SET created_at = CAST(created_at AS BLOB) WHERE entity_id = 'q5'"),
     ("progress_by_tag", " STRICT", "", "UPDATE progress_by_tag SET correct_count = 'x' WHERE tag = 'a'"),
+    ("progress_by_tag", " STRICT", "", "UPDATE progress_by_tag SET correct_count = x'78' WHERE tag = 'a'"),
     ("attempts", "entity_id TEXT", "entity_id ANY", "UPDATE attempts SET entity_id = x'6162' WHERE entity_id = 'q5'"),
     ("attempts", "entity_id TEXT NOT NULL", "entity_id TEXT", "UPDATE attempts SET entity_id = NULL WHERE score > 3"),
     ("users", "email TEXT NOT NULL", "email TEXT", "UPDATE users SET email = NULL WHERE id = 0"),
