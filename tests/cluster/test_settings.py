@@ -25,6 +25,7 @@ SET = (
     "SET LOCAL idle_in_transaction_session_timeout TO '1800s'",
     "SET LOCAL timezone TO 'UTC'",
     "SET LOCAL extra_float_digits TO '1'",
+    "SET LOCAL client_encoding TO 'UTF8'",
     "SET LOCAL citus.propagate_set_commands TO 'none'",
 )
 IN_READING = "; ".join(SET)
