@@ -95,7 +95,7 @@ def _lines(driver: Any, rows: Any) -> Iterator[memoryview]:
 
     `rows` waits for the others, where a signal can interrupt. Raises the driver's error if the COPY fails.
     """
-    from psycopg import errors, pq
+    from psycopg import errors, generators, pq
 
     arrived = driver.pgconn.get_copy_data
     while True:
@@ -105,7 +105,8 @@ def _lines(driver: Any, rows: Any) -> Iterator[memoryview]:
         if not (line := line or rows.read()):
             return
         yield line
-    for result in list(iter(driver.pgconn.get_result, None)):
+    # Not get_result of libpq, which would wait with all other threads stopped.
+    for result in driver.wait(generators.fetch_many(driver.pgconn)):
         if result.status != pq.ExecStatus.COMMAND_OK:
             raise errors.error_from_result(result, driver.info.encoding)
 

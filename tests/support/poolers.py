@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import socket
 import struct
@@ -16,6 +17,8 @@ from support.folders import new_folder, remove_later
 from support.postgres import SUPERUSER, Server
 
 SOCKET = ".s.PGSQL.5432"
+# The number of the system call in which a thread waits for another one.
+_FUTEX = {"x86_64": "202", "aarch64": "98"}.get(platform.machine(), "")
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 
@@ -94,7 +97,16 @@ def _serve(client: socket.socket, place: str) -> None:
                 if started:
                     _discard(server)
                 started = True
+            if kind == b"C":
+                _wait_until_waited_for()
             client.sendall(kind + struct.pack("!i", len(content) + 4) + content)
+
+
+def _wait_until_waited_for() -> None:
+    """Until the main thread waits in the kernel, and not for this thread: with it stopped, this would never end."""
+    place = Path(f"/proc/self/task/{threading.main_thread().native_id}/syscall")
+    while place.exists() and place.read_text().split()[0] in ("running", _FUTEX):
+        pass
 
 
 def _discard(server: socket.socket) -> None:
