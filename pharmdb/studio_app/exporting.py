@@ -72,11 +72,12 @@ def export_result(columns: Sequence[str], rows: Sequence[list[str | None]], form
 def _rows(session: Session, table: Table, view: View, shown: list[Column], cancel: Cancel) -> Rows:
     statement = browsing.whole(table, view, shown)
     # Otherwise PostgreSQL's driver would load the whole result before the first row is available.
-    result = session.connection.execution_options(yield_per=ROWS_AT_ONCE).execute(statement)
-    for batch in result.partitions():
-        cancel.check()
-        for row in batch:
-            yield [_text(c, value) for c, value in zip(shown, row, strict=True)]
+    # Closed when it is cancelled: beside a running statement, SQLite would interrupt the rollback.
+    with session.connection.execution_options(yield_per=ROWS_AT_ONCE).execute(statement) as result:
+        for batch in result.partitions():
+            cancel.check()
+            for row in batch:
+                yield [_text(c, value) for c, value in zip(shown, row, strict=True)]
 
 
 def _text(found: Column, value: Any) -> str | None:

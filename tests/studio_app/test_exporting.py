@@ -140,6 +140,23 @@ def test_an_export_comes_in_pieces_and_can_be_stopped(seeded: str) -> None:
         list(pieces)
 
 
+class _Late(Cancel):
+    """Cancelled between a batch of rows and the look whether it is."""
+
+    def check(self) -> None:
+        if self._interrupt is not None:
+            self()
+        super().check()
+
+
+def test_an_export_that_is_cancelled_beside_its_statement_says_so(seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "ROWS_AT_ONCE", 1)
+    table = tables(seeded)["users"]
+    pieces = exporting.export(targets.target(seeded), table, View(), ["email"], "csv", StatementLog(), _Late())
+    with pytest.raises(PharmdbError, match="cancelled"):
+        list(pieces)
+
+
 def test_another_format_is_refused(seeded: str) -> None:
     with pytest.raises(ParameterError, match="csv, json, markdown, parquet"):
         export(seeded, "users", "xlsx")
