@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from sqlalchemy import Connection
 
 from pharmdb.errors import ProtectedError
@@ -117,6 +119,12 @@ def _drop_sqlite(connection: Connection) -> None:
             connection.exec_driver_sql("DELETE FROM sqlite_sequence")
         elif not name.startswith("sqlite_") or name.startswith("sqlite_stat"):
             connection.exec_driver_sql(f"DROP {kind} IF EXISTS {quote(name)}")
+    left = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name <> 'sqlite_sequence'").scalars().all()
+    if left:
+        # SQLite itself would only notice while new tables are made, by errors that say nothing of damage.
+        error = sqlite3.DatabaseError(f"malformed database schema ({left[0]}): of no table")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
 
 
 def _drop_postgresql(connection: Connection) -> None:

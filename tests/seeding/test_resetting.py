@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from support.seeds import KNOWN_GOOD
 import pharmdb
 from pharmdb import settings
 from pharmdb.database import environments, servers, targets, transactions
-from pharmdb.errors import LockedError, ProtectedError, SeedError, UnavailableError
+from pharmdb.errors import DamagedError, LockedError, ProtectedError, SeedError, UnavailableError
 from pharmdb.models import MODELS
 from pharmdb.schema import drift, dropping, revisions
 from pharmdb.seeding import passwords, seeding
@@ -945,3 +946,18 @@ def test_a_reader_that_starts_during_a_reset_sees_the_new_rows(seeded: str, monk
     pharmdb.reset(seeded)
     reader.join()
     assert seen == [2]
+
+
+def test_an_index_of_no_table_is_damage_and_nothing_changes(databases: Databases) -> None:
+    url = databases.seeded("sqlite")
+    with closing(sqlite3.connect(pharmdb.target(url).path)) as file:
+        file.execute("PRAGMA writable_schema = ON")
+        lost = "UPDATE sqlite_master SET tbl_name = 'nobody' WHERE name = 'sqlite_autoindex_user_settings_1'"
+        assert file.execute(lost).rowcount == 1
+        file.commit()
+        before = list(file.execute("SELECT * FROM users"))
+    with pytest.raises(DamagedError) as error:
+        pharmdb.reset(url, backup=False)
+    assert error.value.command
+    with closing(sqlite3.connect(pharmdb.target(url).path)) as file:
+        assert list(file.execute("SELECT * FROM users")) == before
