@@ -148,3 +148,14 @@ DOCUMENT = (
     .with_variant(JSONB(none_as_null=True), "postgresql")
     .with_variant(StrictJSON(none_as_null=True), "sqlite")
 )
+
+
+def kind(column: Any) -> str:
+    """What the values of a column are: document, real, time, text or integer; a boolean is an integer."""
+    if column.type is DOCUMENT:
+        return "document"
+    if column.type is DOUBLE:
+        return "real"
+    if isinstance(column.type, UTCDateTime):
+        return "time"
+    return "text" if isinstance(column.type, String) else "integer"

@@ -15,7 +15,7 @@ from pharmdb.errors import RevisionError
 from pharmdb.legacy import second_reader
 from pharmdb.models import MODELS, Base, DatasetOverride
 from pharmdb.schema import prisma_names
-from pharmdb.types import DOCUMENT, DOUBLE, StrictBoolean, UTCDateTime
+from pharmdb.types import StrictBoolean, kind
 
 Row = tuple[Any, ...]
 
@@ -88,15 +88,10 @@ def _kind(column: Any) -> str:
         return "id"
     if column.foreign_keys:
         return "owner"
-    if column.type is DOCUMENT:
-        return "document"
-    if column.type is DOUBLE:
-        return "real"
-    if isinstance(column.type, UTCDateTime):
-        return "time"
     if isinstance(column.type, StrictBoolean):
         return "boolean"
-    return "text" if column.type.python_type is str else "count"
+    found = kind(column)
+    return "count" if found == "integer" else found
 
 
 TABLES = tuple(

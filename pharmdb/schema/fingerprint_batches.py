@@ -19,8 +19,9 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from pharmdb import progress
 from pharmdb.schema import fingerprint_tables, fingerprint_values
-from pharmdb.schema.fingerprint_readers import READERS, Batch, Columns, Reader, kind
+from pharmdb.schema.fingerprint_readers import READERS, Batch, Columns, Reader
 from pharmdb.schema.fingerprint_values import CUT, AlikeError, Values
+from pharmdb.types import kind
 
 # Of each column the lines of some rows.
 Block = Sequence[bytes]

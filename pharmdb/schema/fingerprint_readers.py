@@ -19,7 +19,7 @@ from pharmdb.database import dialect
 from pharmdb.models import User
 from pharmdb.schema import fingerprint_tables
 from pharmdb.schema.fingerprint_values import CUT, NULL, AlikeError
-from pharmdb.types import DOCUMENT, DOUBLE, UTCDateTime
+from pharmdb.types import UTCDateTime, kind
 
 Columns = Sequence[InstrumentedAttribute[Any]]
 # Of each user, by id, the number of rows and each column's values.
@@ -46,17 +46,6 @@ class Batch:
     after: tuple[Any, ...] = ()
     last: tuple[Any, ...] = ()
     part: bool = False
-
-
-def kind(column: Any) -> str:
-    """What the values of a column are."""
-    if column.type is DOCUMENT:
-        return "document"
-    if column.type is DOUBLE:
-        return "real"
-    if isinstance(column.type, UTCDateTime):
-        return "time"
-    return "text" if isinstance(column.type, String) else "integer"
 
 
 class Reader(ABC):
